@@ -1,0 +1,46 @@
+# make demo   installs the core alone and runs a selection on text that Python itself brings
+# make test   installs every extra and runs all checks and tests
+# make format puts the code into the form that `make test` asks for
+# make clean  removes what these made
+#
+# Everything is installed into .venv, in the versions of constraints.txt. The files .venv/.core and
+# .venv/.dev say what was installed last, so that a second call does not install again.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# An environment for development holds the core too: then the demo uses it as it is.
+CORE := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.core)
+SOURCES := $(shell find src -name '*.py')
+
+.PHONY: demo test lint format clean
+
+demo: $(CORE)
+	$(BIN)/python examples/demo.py
+
+test: lint
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv demo-out build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "dataworth needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+
+.venv/.core: pyproject.toml constraints.txt $(SOURCES) | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check . -c constraints.txt
+	touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,dev]' -c constraints.txt
+	touch $@

@@ -1,0 +1,46 @@
+"""dataworth: what each training document is worth to a language model, and which to train on."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dataworth.version import __version__
+
+if TYPE_CHECKING:
+    from dataworth.api import load, score, select
+    from dataworth.engine.local import Engine
+    from dataworth.engine.progress import Progress
+    from dataworth.errors import DataworthError
+    from dataworth.flow.scores import Scores
+    from dataworth.flow.selection import Selection
+
+_WHERE = {
+    "DataworthError": "dataworth.errors",
+    "Engine": "dataworth.engine.local",
+    "Progress": "dataworth.engine.progress",
+    "Scores": "dataworth.flow.scores",
+    "Selection": "dataworth.flow.selection",
+    "load": "dataworth.api",
+    "score": "dataworth.api",
+    "select": "dataworth.api",
+}
+
+__all__ = [
+    "DataworthError",
+    "Engine",
+    "Progress",
+    "Scores",
+    "Selection",
+    "__version__",
+    "load",
+    "score",
+    "select",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported when first used: `import dataworth` itself takes no time."""
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'dataworth' has no attribute {name!r}")

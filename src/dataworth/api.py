@@ -1,0 +1,250 @@
+"""The public functions: `select`, `score`, `load`. The flow, readable from top to bottom.
+
+    pool ──▶ survey ──▶ fit steps ──▶ score every document ──▶ choose ──▶ write and report
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.fields import Fields
+from dataworth.engine.local import Engine
+from dataworth.engine.progress import Progress
+from dataworth.engine.run import RunFolder
+from dataworth.flow.scores import Scores, as_tuple, load_scores, mechanism_text
+from dataworth.flow.scoring import run_scoring
+from dataworth.flow.selection import Selection, write_selection
+from dataworth.flow.settings import ChoiceSettings, ScoreSettings, WriteSettings
+from dataworth.flow.targets import named, open_targets
+from dataworth.mechanism.budget import parse_budget, parse_quotas
+from dataworth.methods.registry import DEFAULT, parse_step
+
+# Options of `score` beside pool, target, steps: those of `ScoreSettings` and `Fields`.
+_FIELD_OPTIONS = ("join", "template", "split_words", "txt", "max_line_bytes")
+
+
+def score(
+    pool: Any,
+    target: Any = None,
+    *,
+    steps: Any = DEFAULT,
+    text_field: Any = "text",
+    target_text_field: Any = None,
+    id_field: str | None = None,
+    group_by: Any = (),
+    seed: int = 0,
+    holdout: float = 0.5,
+    sample_bytes: int | None = None,
+    max_bad: float = 0.01,
+    tokenizer: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    engine: Engine | int | None = None,
+    progress: Progress | None = None,
+    **field_options: Any,
+) -> Scores:
+    """Score every document of a pool.
+
+    `pool`: a path, glob, folder or URL, a list of these, a HF data set, or any iterable of strings
+    or dictionaries. `target`: the same, or a mapping of names to such. `steps`: filters and
+    methods in order, as text (`"dsir(ngrams=3)"`) or objects.
+    `text_field`, `id_field`, `group_by`: fields of the rows, dotted paths; several text fields are
+    joined. Further options of reading: join, template, split_words, txt, max_line_bytes.
+    `seed`: of the pool's sample and the targets' halves. `holdout`: share of each target that only
+    judges. `max_bad`: share of bad lines past which the run fails. `tokenizer`: a tokenizer.json
+    to count tokens by; else tokens are bytes / 4.
+    `out`: the run's folder; None keeps everything in a temporary folder that goes with the result.
+    The same call on the same folder goes on where it stopped; `overwrite` starts afresh.
+    `engine`: an `Engine`, or the number of workers; it does not change the result.
+
+    Raises InputError for data that cannot be read, ConfigError for wrong options, RunError for a
+    folder that holds another run.
+    """
+    engine = _engine(engine)
+    progress = progress or Progress()
+    settings, keep, folder = _prepare(locals())
+    corpus, targets, run = _open(
+        pool, target, settings, folder, storage_options, overwrite, {"score": settings.as_dict()}
+    )
+    with run:
+        scored = run_scoring(run, corpus, targets, settings, engine, progress)
+    return Scores(folder, scored, settings, engine=engine, progress=progress, keep=keep)
+
+
+def select(
+    pool: Any,
+    target: Any = None,
+    budget: str | int = "10%",
+    *,
+    steps: Any = DEFAULT,
+    mechanism: Any = None,
+    utility: str | None = None,
+    scale: str = "raw",
+    proportions: Mapping[str, float] | None = None,
+    quotas: Any = None,
+    max_repeat: int = 1,
+    exclude: Any = (),
+    duplicates: str = "drop",
+    format: str | None = None,
+    shard_bytes: int = 256_000_000,
+    order: str = "shuffled",
+    text_field: Any = "text",
+    target_text_field: Any = None,
+    id_field: str | None = None,
+    group_by: Any = (),
+    seed: int = 0,
+    holdout: float = 0.5,
+    sample_bytes: int | None = None,
+    max_bad: float = 0.01,
+    tokenizer: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    engine: Engine | int | None = None,
+    progress: Progress | None = None,
+    **field_options: Any,
+) -> Selection:
+    """Select the documents of a pool to train on.
+
+    Scoring as in `score`. `budget`: tokens ("10B"), documents ("100k-docs"), a share of the
+    eligible tokens ("10%") or bytes ("5GB"). `mechanism`: how an order comes from the utility, such
+    as "top_k" or "gumbel_top_k(temperature=0.1)"; None takes the method's own. `utility`: a sum of
+    utilities, "0.7*dsir + 0.3*dsir_2", on the `scale` "raw", "rank" or "z". `proportions`: shares
+    of several targets. `quotas`: caps by field ("domain=web:30%"). `max_repeat`: copies of a
+    document, if the budget is larger than the pool. `exclude`: runs or data sets that were trained
+    on before. `duplicates`: "drop" exact copies or "keep" them.
+    With `out`, the rows are written as shards (`format`, `shard_bytes`, `order`) beside a report.
+
+    Raises what `score` raises.
+    """
+    engine = _engine(engine)
+    progress = progress or Progress()
+    for quota in parse_quotas(quotas):
+        group_by = (*as_tuple(group_by), *([quota.field] if quota.field not in group_by else []))
+    settings, keep, folder = _prepare(locals())
+    choice = ChoiceSettings(
+        budget=str(parse_budget(budget)),
+        utility=utility,
+        scale=scale,
+        mechanism=None if mechanism is None else mechanism_text(mechanism),
+        proportions=proportions,
+        quotas=tuple(str(quota) for quota in parse_quotas(quotas)),
+        max_repeat=max_repeat,
+        exclude=tuple(str(Path(path).absolute()) for path in as_tuple(exclude)),
+        duplicates=duplicates,
+        seed=seed,
+    )
+    write = WriteSettings(format, shard_bytes, order)
+    configuration = {
+        "score": settings.as_dict(),
+        "choose": choice.as_dict(),
+        "write": write.as_dict(),
+    }
+    corpus, targets, run = _open(
+        pool, target, settings, folder, storage_options, overwrite, configuration
+    )
+    with run:
+        scored = run_scoring(run, corpus, targets, settings, engine, progress)
+        scores = Scores(folder, scored, settings, engine=engine, progress=progress, keep=keep)
+        scores.command = _command()
+        selection = scores.choose_settings(choice)
+        if out is not None:
+            finish(run, selection, write)
+    return selection
+
+
+def finish(run: RunFolder, selection: Selection, settings: WriteSettings) -> None:
+    """Write the run's own selection, its metrics and its report, unless they are there."""
+    if run.record.get("selection") == selection.folder.name:
+        return
+    write_selection(selection, run.folder, settings, overwrite=True)
+    selection.save_metrics()
+    selection.report(run.folder / "report.html")
+    run.update(selection=selection.folder.name)
+
+
+def load(
+    folder: str | Path,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    engine: Engine | int | None = None,
+    progress: Progress | None = None,
+) -> Scores:
+    """A finished run: choose from it again, explain its documents, use its fitted steps."""
+    return load_scores(
+        Path(folder), engine=_engine(engine), progress=progress, storage_options=storage_options
+    )
+
+
+def _engine(engine: Engine | int | None) -> Engine:
+    return engine if isinstance(engine, Engine) else Engine(workers=engine or 0)
+
+
+def _prepare(
+    options: Mapping[str, Any],
+) -> tuple[ScoreSettings, tempfile.TemporaryDirectory[str] | None, Path]:
+    """(settings, temporary folder if there is no `out`, folder) from a call's options."""
+    further = options["field_options"]
+    unknown = [name for name in further if name not in _FIELD_OPTIONS]
+    if unknown:
+        raise TypeError(f"unknown option {unknown[0]!r}; of reading: {', '.join(_FIELD_OPTIONS)}")
+    text = as_tuple(options["text_field"])
+    fields = Fields(
+        text=text, id=options["id_field"], groups=as_tuple(options["group_by"]), **further
+    )
+    target_text = as_tuple(options["target_text_field"]) or text
+    further = {name: value for name, value in further.items() if name != "split_words"}
+    tokenizer = options["tokenizer"]
+    sample = options["sample_bytes"]
+    settings = ScoreSettings(
+        steps=tuple(parse_step(step) for step in as_tuple(options["steps"])),
+        fields=fields,
+        target_fields=Fields(text=target_text, **further),
+        seed=options["seed"],
+        holdout=options["holdout"],
+        max_bad=options["max_bad"],
+        tokenizer=None if tokenizer is None else str(Path(tokenizer).absolute()),
+        **({} if sample is None else {"sample_bytes": sample}),
+    )
+    if options["out"] is not None:
+        return settings, None, Path(options["out"]).absolute()
+    keep = tempfile.TemporaryDirectory(prefix="dataworth-")
+    return settings, keep, Path(keep.name) / "run"
+
+
+def _open(
+    pool: Any,
+    target: Any,
+    settings: ScoreSettings,
+    folder: Path,
+    storage_options: Mapping[str, Any] | None,
+    overwrite: bool,
+    configuration: Mapping[str, Any],
+) -> tuple[Corpus, dict[str, Corpus], RunFolder]:
+    """Pool, targets and the locked folder of the run."""
+    run = RunFolder.open(folder, configuration, overwrite=overwrite)
+    try:
+        spool = folder / "spool"
+        corpus = Corpus.open(
+            pool, fields=settings.fields, spool=spool / "pool", storage_options=storage_options
+        )
+        targets = open_targets(named(target), settings.target_fields, spool, storage_options)
+    except BaseException:
+        run.close()
+        raise
+    return corpus, targets, run
+
+
+def _command() -> str:
+    """The command line, if this is one."""
+    name = Path(sys.argv[0]).name if sys.argv else ""
+    return " ".join([name, *sys.argv[1:]]) if name == "dataworth" else ""
+
+
+__all__: Sequence[str] = ("finish", "load", "score", "select")

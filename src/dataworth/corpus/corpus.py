@@ -1,0 +1,60 @@
+"""A corpus: files, how their rows are read, and the units in which the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataworth.corpus.documents import Documents
+from dataworth.corpus.fields import Fields
+from dataworth.corpus.reader import Block, read
+from dataworth.corpus.sources import SourceFile, resolve
+from dataworth.corpus.units import Unit, split
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Files, the fields of their rows, and the units that they are cut into."""
+
+    files: tuple[SourceFile, ...]
+    fields: Fields
+    units: tuple[Unit, ...]
+    storage_options: Mapping[str, Any] | None = None
+
+    @staticmethod
+    def open(
+        source: Any,
+        *,
+        fields: Fields | None = None,
+        spool: Path | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Corpus:
+        """A corpus from paths, globs, URLs, folders, data sets or iterables.
+
+        `spool` is where what can be read only once is kept. Raises InputError for what is missing
+        or cannot be read.
+        """
+        fields = fields or Fields()
+        options = dict(storage_options) if storage_options else None
+        name = fields.text[0] if fields.template is None else "text"
+        files = tuple(
+            resolve(source, spool=spool, storage_options=options, text_field=name)
+        )
+        units = tuple(split(files, txt=fields.txt, storage_options=options))
+        return Corpus(files, fields, units, options)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file.size for file in self.files)
+
+    def blocks(self, unit: Unit) -> Iterator[Block]:
+        """The blocks of one unit."""
+        return read(unit, self.fields, storage_options=self.storage_options)
+
+    def read_all(self) -> tuple[Documents, list[Block]]:
+        """All documents in memory, and the blocks' accounts: for targets, which are small."""
+        blocks = [block for unit in self.units for block in self.blocks(unit)]
+        return Documents.concatenate([block.documents for block in blocks]), blocks

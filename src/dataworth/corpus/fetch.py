@@ -1,0 +1,61 @@
+"""The texts of a few chosen documents, wherever they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dataworth.corpus.fields import Fields, RowError, text_of
+from dataworth.corpus.reader import read_rows
+from dataworth.corpus.units import Unit
+from dataworth.errors import RunError
+
+
+def fetch_texts(
+    unit: Unit,
+    offsets: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    fields: Fields,
+    *,
+    pieces: NDArray[np.int64] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """The texts of a unit's rows, places as in `Documents`, in the order given.
+
+    Raises RunError if a row is no longer the document that it was.
+    """
+    order = np.lexsort((np.zeros(len(offsets)) if pieces is None else pieces, offsets))
+    texts: list[str] = []
+    for rows in read_rows(
+        unit,
+        offsets[order],
+        sizes[order],
+        fields=fields,
+        pieces=None if pieces is None else pieces[order],
+        storage_options=storage_options,
+    ):
+        values = rows.to_pylist() if isinstance(rows, pa.Table | pa.Array) else rows
+        texts.extend(_text(value, unit, fields) for value in values)
+    back = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    return [texts[place] for place in back]
+
+
+def _text(value: Any, unit: Unit, fields: Fields) -> str:
+    try:
+        if isinstance(value, bytes) and unit.file.format == "txt" and fields.split_words is None:
+            return value.decode("utf-8")
+        row = orjson.loads(value) if isinstance(value, bytes) else value
+        if fields.split_words is not None:
+            return str(row["text"])
+        return text_of(row, fields)[0]
+    except (RowError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{unit.file.path}: a chosen row is not what it was ({error}): the file changed since "
+            "the run; run again on files that stay as they are"
+        ) from error

@@ -1,0 +1,186 @@
+"""Which parts of a row are its text, its id and its groups, and how they are read out of it.
+
+Rows are decoded JSON objects or Parquet rows: dictionaries. Chats and prompt-completion pairs are
+flattened by a named template, see `templates.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import orjson
+
+from dataworth.corpus.templates import (
+    TEMPLATES,
+    RowError,
+    Span,
+    Turn,
+    flatten,
+    messages_of,
+    pair_of,
+)
+from dataworth.errors import ConfigError
+
+__all__ = ["MISSING", "Fields", "RowError", "Span", "label_of", "lookup", "paths_read", "text_of"]
+
+MISSING: Final = object()
+"""What `lookup` returns when a path leads nowhere; None is a value that is null."""
+
+CHATS: Final = ("messages", "conversations")
+"""Fields that hold a chat, tried in this order."""
+
+PAIRS: Final = (
+    ("prompt", None, "completion"),
+    ("prompt", None, "response"),
+    ("instruction", "input", "output"),
+    ("instruction", "input", "response"),
+)
+"""Fields that hold a prompt, its further input and the answer, tried in this order."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """How documents are read out of rows.
+
+    `text`: dotted paths of the fields that hold the text, `"meta.body"` meaning `body` within
+    `meta`; a key that itself holds the dot wins. The texts of several fields are joined with
+    `join`, those of zero length left out.
+    `id`, `groups`: dotted paths of the identifier and of the fields to group by.
+    `template`: the name of a chat template (see `templates.py`). With the default `text` a row is
+    a chat (`messages`, `conversations`) or a pair (`prompt` with `completion` or `response`,
+    `instruction` with or without `input` with `output` or `response`); else `text` names one field
+    with the chat, or two: prompt and completion.
+    `split_words`: cut texts into pieces of this many words, which become the documents.
+    `txt`: whether a `.txt` file is a document or each of its lines is.
+    `max_line_bytes`: a longer line is a bad line.
+
+    Raises ConfigError for an unknown template, no text field, or a number that is not positive.
+    """
+
+    text: tuple[str, ...] = ("text",)
+    join: str = "\n\n"
+    id: str | None = None
+    groups: tuple[str, ...] = ()
+    template: str | None = None
+    split_words: int | None = None
+    txt: Literal["file", "line"] = "file"
+    max_line_bytes: int = 128 * 2**20
+
+    def __post_init__(self) -> None:
+        if not self.text or not all(self.text):
+            raise ConfigError("the text field has no name: give one, such as 'text'")
+        if self.template is not None:
+            if self.template not in TEMPLATES:
+                known = ", ".join(TEMPLATES)
+                raise ConfigError(f"unknown template {self.template!r}: one of {known}")
+            if len(self.text) > 2:
+                given = ", ".join(self.text)
+                raise ConfigError(
+                    f"with a template, give one text field (the chat) or two (prompt, completion), "
+                    f"not {given}"
+                )
+        if self.txt not in ("file", "line"):
+            raise ConfigError(f"txt is {self.txt!r}: a document is a 'file' or a 'line'")
+        if self.split_words is not None and self.split_words < 1:
+            raise ConfigError(f"split_words is {self.split_words}: it must be at least 1")
+        if self.max_line_bytes < 1:
+            raise ConfigError(f"max_line_bytes is {self.max_line_bytes}: it must be at least 1")
+
+
+def lookup(row: Mapping[str, Any], path: str) -> Any:
+    """The value at a dotted path, or `MISSING`; the longest key that fits wins at each level."""
+    if path in row:
+        return row[path]
+    cut = path.rfind(".")
+    while cut > 0:
+        inner = row.get(path[:cut])
+        if isinstance(inner, Mapping):
+            value = lookup(inner, path[cut + 1 :])
+            if value is not MISSING:
+                return value
+        cut = path.rfind(".", 0, cut)
+    return MISSING
+
+
+def label_of(row: Mapping[str, Any], path: str) -> str | None:
+    """The value at a path as a string (id and group columns): text as it is, null or missing as
+    None, anything else as JSON."""
+    value = lookup(row, path)
+    if value is MISSING or value is None:
+        return None
+    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+
+
+def paths_read(fields: Fields) -> tuple[str, ...] | None:
+    """The dotted paths that reading with `fields` may touch; None if that depends on the row."""
+    if fields.template is not None and fields.text == ("text",):
+        return None
+    extra = () if fields.id is None else (fields.id,)
+    return tuple(dict.fromkeys((*fields.text, *extra, *fields.groups)))
+
+
+def text_of(row: Mapping[str, Any], fields: Fields) -> tuple[str, tuple[Span, ...] | None]:
+    """The text of a decoded row and, with a template, who says what in it.
+
+    A span is (start, end, role), a byte range of the UTF-8 text. Raises RowError with the reason:
+    missing_field, null_text, text_not_a_string or empty_text (zero length; text of white space
+    only is text).
+    """
+    if fields.template is not None:
+        return flatten(_turns(row, fields), fields.template)
+    if len(fields.text) == 1:
+        text = _string(row, fields.text[0])
+    else:
+        text = fields.join.join(filter(None, [_string(row, path) for path in fields.text]))
+    if not text:
+        raise RowError("empty_text", ", ".join(fields.text))
+    return text, None
+
+
+def _string(row: Mapping[str, Any], path: str) -> str:
+    value = lookup(row, path)
+    if isinstance(value, str):
+        return value
+    if value is MISSING:
+        raise RowError("missing_field", path)
+    if value is None:
+        raise RowError("null_text", path)
+    raise RowError("text_not_a_string", f"{path} is of type {type(value).__name__}")
+
+
+def _turns(row: Mapping[str, Any], fields: Fields) -> list[Turn]:
+    """The turns of a chat or a pair."""
+    if fields.text != ("text",):
+        if len(fields.text) == 1:
+            return messages_of(_present(row, fields.text[0]), fields.text[0])
+        prompt, completion = fields.text
+        return pair_of(
+            (prompt, _present(row, prompt)), None, (completion, _present(row, completion))
+        )
+    for path in CHATS:
+        if path in row:
+            return messages_of(_not_null(row[path], path), path)
+    for prompt, further, completion in PAIRS:
+        if prompt in row and completion in row:
+            middle = row.get(further) if further else None
+            return pair_of(
+                (prompt, _not_null(row[prompt], prompt)),
+                None if middle is None else (str(further), middle),
+                (completion, _not_null(row[completion], completion)),
+            )
+    raise RowError("missing_field", "messages, or prompt and completion")
+
+
+def _present(row: Mapping[str, Any], path: str) -> Any:
+    value = lookup(row, path)
+    if value is MISSING:
+        raise RowError("missing_field", path)
+    return _not_null(value, path)
+
+
+def _not_null(value: Any, path: str) -> Any:
+    if value is None:
+        raise RowError("null_text", path)
+    return value

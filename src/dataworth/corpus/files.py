@@ -1,0 +1,103 @@
+"""Files written whole or not at all, and a full disk named as one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataworth.errors import DataworthError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def readable(count: float) -> str:
+    """A number of bytes for people: 1.5 MB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+@contextmanager
+def writing_to(place: Path, need: float | None = None) -> Iterator[None]:
+    """Turns what the system says about `place` into one line a person can act on.
+
+    `need`: the bytes that have still to be written, if known. Raises DataworthError when the disk
+    is full, when there is no right to write, or when the system refuses for another reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            much = "" if need is None else f" (about {readable(need)} more are needed)"
+            raise DataworthError(
+                f"{place}: the disk is full{much}; free some space or choose another folder, "
+                f"then run the same command again"
+            ) from error
+        raise DataworthError(
+            f"{place}: cannot be written ({error.strerror or error}); check the folder and "
+            f"its rights, or choose another"
+        ) from error
+
+
+def open_for_writing(path: Path) -> BinaryIO:
+    """A new file, opened for writing bytes; one already there is emptied."""
+    return path.open("wb")
+
+
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside `path`, of its own for each call, to write under until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+@contextmanager
+def replacing(path: Path, need: float | None = None) -> Iterator[BinaryIO]:
+    """A file to write that takes the name `path` once it is whole; on any error it vanishes.
+
+    Only the opening, closing and renaming raise DataworthError: use `writing_to` around the
+    writes themselves, so that other errors of the body pass through as they are.
+    """
+    temporary = temporary_name(path)
+    with writing_to(path, need):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open_for_writing(temporary)
+    try:
+        with file:
+            yield file
+            with writing_to(path, need):
+                file.flush()
+                os.fsync(file.fileno())
+        with writing_to(path, need):
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a small file under a temporary name, then renames it. Raises DataworthError."""
+    with replacing(path) as file, writing_to(path):
+        file.write(data)
+
+
+@contextmanager
+def parquet_writer(file: BinaryIO, schema: pa.Schema, place: Path) -> Iterator[Any]:
+    """A pyarrow ParquetWriter into an open file; `place` is named if its end cannot be written."""
+    with writing_to(place):
+        writer = pq.ParquetWriter(file, schema, compression="zstd")
+    try:
+        yield writer
+    except BaseException:
+        with suppress(OSError, pa.ArrowException):  # the first error is the one to tell
+            writer.close()
+        raise
+    with writing_to(place):
+        writer.close()

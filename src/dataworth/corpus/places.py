@@ -1,0 +1,133 @@
+"""The chosen rows of plain and compressed files, byte for byte, by their places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dataworth.corpus.streams import Stream, damage, open_raw, open_stream
+from dataworth.corpus.units import Unit
+from dataworth.corpus.utf8 import PADDING, gather_rows
+from dataworth.errors import InputError
+
+_GAP_BYTES = 2**17
+"""Rows nearer than this to each other are read in one go: a seek costs about as much."""
+
+
+def read_places(
+    unit: Unit,
+    offsets: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    *,
+    options: Mapping[str, Any] | None = None,
+    block_bytes: int,
+) -> Iterator[pa.LargeBinaryArray]:
+    """The bytes [offset, offset + size) of the uncompressed file, for each row, ascending.
+
+    Raises InputError if the file ends before.
+    """
+    if unit.file.compression is not None:
+        with open_stream(unit.file, 0, options) as stream:
+            yield from _read(_Forward(stream), unit, offsets, sizes, block_bytes)
+    else:
+        with open_raw(unit.file, options) as raw:
+            yield from _read(_Seeking(raw, unit.file.path), unit, offsets, sizes, block_bytes)
+
+
+class _Forward:
+    """A stream that is read, and skipped, in one direction."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._waste = np.empty(2**20, np.uint8)
+
+    def read_at(self, offset: int, buffer: NDArray[np.uint8]) -> int:
+        if offset < self._stream.offset:
+            raise ValueError("rows must be asked for in ascending order, each once")
+        while self._stream.offset < offset:
+            skip = min(offset - self._stream.offset, len(self._waste))
+            if self._stream.readinto(self._waste[:skip]) < skip:
+                return 0
+        return self._stream.readinto(buffer)
+
+
+class _Seeking:
+    """A file read at any place."""
+
+    def __init__(self, raw: BinaryIO, path: str) -> None:
+        self._raw = raw
+        self._path = path
+
+    def read_at(self, offset: int, buffer: NDArray[np.uint8]) -> int:
+        view = memoryview(buffer.data)
+        filled = 0
+        with damage(self._path, f"at byte {offset:,}"):
+            self._raw.seek(offset)
+            while filled < len(view):
+                count = self._raw.readinto(view[filled:])  # type: ignore[attr-defined]
+                if not count:
+                    break
+                filled += count
+        return filled
+
+
+def _runs(
+    offsets: NDArray[np.int64], sizes: NDArray[np.int64], most: int
+) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that lie close together, of at most about `most` bytes each."""
+    ends = offsets + sizes
+    breaks = (np.flatnonzero(offsets[1:] - ends[:-1] > _GAP_BYTES) + 1).tolist()
+    for low, high in zip([0, *breaks], [*breaks, len(offsets)], strict=True):
+        at = low
+        while at < high:
+            after = at + int(np.searchsorted(ends[at:high], offsets[at] + most, side="right"))
+            after = max(after, at + 1)
+            yield at, after
+            at = after
+
+
+def _read(
+    source: _Forward | _Seeking,
+    unit: Unit,
+    offsets: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    block_bytes: int,
+) -> Iterator[pa.LargeBinaryArray]:
+    """Runs of rows are read one after another into a buffer; a full buffer is handed on."""
+    room = block_bytes
+    buffer = np.empty(room + PADDING, np.uint8)
+    starts = np.empty(len(offsets), np.int64)
+    first = used = 0
+    for low, high in _runs(offsets, sizes, block_bytes):
+        span = int(offsets[high - 1] + sizes[high - 1] - offsets[low])
+        if used + span > room:
+            if low > first:
+                yield _gathered(buffer, starts[first:low], sizes[first:low])
+            first, used = low, 0
+            if span > room or room > block_bytes:
+                room = max(span, block_bytes)
+                buffer = np.empty(room + PADDING, np.uint8)
+        if source.read_at(int(offsets[low]), buffer[used : used + span]) < span:
+            raise InputError(
+                f"{unit.file.path}: ends before byte {int(offsets[low]) + span:,}, where a chosen "
+                f"row was; it has changed since it was read: run again from the start"
+            )
+        starts[low:high] = offsets[low:high] - offsets[low] + used
+        used += span
+    if first < len(offsets):
+        yield _gathered(buffer, starts[first:], sizes[first:])
+
+
+def _gathered(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> pa.LargeBinaryArray:
+    places = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=places[1:])
+    out = np.empty(int(places[-1]) + PADDING, np.uint8)
+    gather_rows(data, starts, np.ascontiguousarray(sizes), out)
+    buffers = [None, pa.py_buffer(places), pa.py_buffer(out)]
+    return pa.Array.from_buffers(pa.large_binary(), len(sizes), buffers)

@@ -1,0 +1,247 @@
+"""Wide loads for Numba kernels: 64 bytes at a time, in plain LLVM vector instructions.
+
+LLVM lowers them to what the processor has (AVX-512, AVX2, SSE, NEON), so one source is fast
+everywhere and the results are the same. Every load takes the index of its first byte; the caller
+sees to it that the bytes exist. Indices are unsigned, since Numba adds a wrap-around test to
+signed ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+_I8 = ir.IntType(8)
+_I64 = ir.IntType(64)
+_I128 = ir.IntType(128)
+WIDTH = 64
+_V64 = ir.VectorType(_I8, WIDTH)
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(data, [index], source_etype=_I8)
+
+
+def _splat(byte: int) -> ir.Constant:
+    return ir.Constant(_V64, [byte] * WIDTH)
+
+
+def _load64(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
+    return builder.load(pointer, typ=_V64, align=1)
+
+
+@intrinsic
+def load_u64(typingctx: Any, data: Any, index: Any) -> Any:
+    """Eight bytes from `data[index]` as a little-endian uint64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
+        return builder.load(pointer, typ=_I64, align=1)
+
+    return types.uint64(data, types.uint64), codegen
+
+
+@intrinsic
+def store_u64(typingctx: Any, data: Any, index: Any, value: Any) -> Any:
+    """Write a uint64 to `data[index : index + 8]`, little-endian."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
+        builder.store(args[2], builder.bitcast(pointer, _I64.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(data, types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def copy64(typingctx: Any, source: Any, at: Any, target: Any, to: Any) -> Any:
+    """Copy 64 bytes: `target[to : to + 64] = source[at : at + 64]`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = _load64(context, builder, signature, args)
+        pointer = _pointer(context, builder, signature.args[2], args[2], args[3])
+        builder.store(vector, builder.bitcast(pointer, _V64.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(source, types.uint64, target, types.uint64), codegen
+
+
+def _mask(builder: Any, bits: Any) -> Any:
+    return builder.bitcast(bits, _I64)
+
+
+@intrinsic
+def newlines64(typingctx: Any, data: Any, index: Any) -> Any:
+    """Bit i is set where `data[index + i]` is a line feed."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = _load64(context, builder, signature, args)
+        return _mask(builder, builder.icmp_unsigned("==", vector, _splat(10)))
+
+    return types.uint64(data, types.uint64), codegen
+
+
+@intrinsic
+def string_stops64(typingctx: Any, data: Any, index: Any) -> Any:
+    """Bit i is set where a JSON string needs a look: `"`, a backslash, a control or non-ASCII."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = _load64(context, builder, signature, args)
+        quote = builder.icmp_unsigned("==", vector, _splat(0x22))
+        escape = builder.icmp_unsigned("==", vector, _splat(0x5C))
+        # As signed numbers, bytes of 0x80 and more are negative: one test for both ends.
+        other = builder.icmp_signed("<", vector, _splat(0x20))
+        return _mask(builder, builder.or_(builder.or_(quote, escape), other))
+
+    return types.uint64(data, types.uint64), codegen
+
+
+@intrinsic
+def high64(typingctx: Any, data: Any, index: Any) -> Any:
+    """Bit i is set where `data[index + i]` is not ASCII."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = _load64(context, builder, signature, args)
+        return _mask(builder, builder.icmp_signed("<", vector, _splat(0)))
+
+    return types.uint64(data, types.uint64), codegen
+
+
+def _between(builder: Any, vector: Any, low: int, high: int) -> Any:
+    shifted = builder.sub(vector, _splat(low))
+    return builder.icmp_unsigned("<=", shifted, _splat(high - low))
+
+
+def between64(low: int, high: int) -> Any:
+    """An intrinsic: bit i is set where `low <= data[index + i] <= high`."""
+
+    @intrinsic
+    def masked(typingctx: Any, data: Any, index: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            vector = _load64(context, builder, signature, args)
+            return _mask(builder, _between(builder, vector, low, high))
+
+        return types.uint64(data, types.uint64), codegen
+
+    return masked
+
+
+@intrinsic
+def json_stops64(typingctx: Any, data: Any, index: Any) -> Any:
+    """Bit i is set where a JSON string ends or is escaped or broken: `"`, backslash, control."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = _load64(context, builder, signature, args)
+        quote = builder.icmp_unsigned("==", vector, _splat(0x22))
+        escape = builder.icmp_unsigned("==", vector, _splat(0x5C))
+        control = builder.icmp_unsigned("<", vector, _splat(0x20))
+        return _mask(builder, builder.or_(builder.or_(quote, escape), control))
+
+    return types.uint64(data, types.uint64), codegen
+
+
+@intrinsic
+def lower64(typingctx: Any, source: Any, at: Any, target: Any, to: Any) -> Any:
+    """Copy 64 bytes, ASCII capitals made small: `target[to:] = lower(source[at:])`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = _load64(context, builder, signature, args)
+        capital = _between(builder, vector, 0x41, 0x5A)
+        lowered = builder.select(capital, builder.or_(vector, _splat(0x20)), vector)
+        pointer = _pointer(context, builder, signature.args[2], args[2], args[3])
+        builder.store(lowered, builder.bitcast(pointer, _V64.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(source, types.uint64, target, types.uint64), codegen
+
+
+@intrinsic
+def words64(typingctx: Any, data: Any, index: Any) -> Any:
+    """Bit i is set where `data[index + i]` is an ASCII letter, digit or underscore."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = _load64(context, builder, signature, args)
+        folded = builder.or_(vector, _splat(0x20))
+        letter = _between(builder, folded, 0x61, 0x7A)
+        digit = _between(builder, vector, 0x30, 0x39)
+        underscore = builder.icmp_unsigned("==", vector, _splat(0x5F))
+        return _mask(builder, builder.or_(builder.or_(letter, digit), underscore))
+
+    return types.uint64(data, types.uint64), codegen
+
+
+@intrinsic
+def spaces64(typingctx: Any, data: Any, index: Any) -> Any:
+    """Bit i is set where `data[index + i]` is ASCII white space: 9 to 13, 28 to 32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = _load64(context, builder, signature, args)
+        controls = _between(builder, vector, 9, 13)
+        separators = _between(builder, vector, 28, 32)
+        return _mask(builder, builder.or_(controls, separators))
+
+    return types.uint64(data, types.uint64), codegen
+
+
+@intrinsic
+def trailing_zeros(typingctx: Any, bits: Any) -> Any:
+    """Number of zero bits below the lowest set one; 64 for zero."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def ones(typingctx: Any, bits: Any) -> Any:
+    """Number of set bits."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def multiply_high(typingctx: Any, left: Any, right: Any) -> Any:
+    """The upper 64 bits of the 128-bit product."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        product = builder.mul(builder.zext(args[0], _I128), builder.zext(args[1], _I128))
+        return builder.trunc(builder.lshr(product, ir.Constant(_I128, 64)), _I64)
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+@intrinsic
+def multiply_fold(typingctx: Any, left: Any, right: Any) -> Any:
+    """The 128-bit product, its upper half xored onto the lower: the mixing step of the hashes."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        product = builder.mul(builder.zext(args[0], _I128), builder.zext(args[1], _I128))
+        upper = builder.trunc(builder.lshr(product, ir.Constant(_I128, 64)), _I64)
+        return builder.xor(upper, builder.trunc(product, _I64))
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+kernel = njit(nogil=True, cache=True)
+
+
+def eager(signature: str) -> Any:
+    """A kernel compiled for one signature when its module is imported, and cached on disk.
+
+    Inputs are declared read-only (`BYTES`, `INTS`), so that Arrow's buffers, which cannot be
+    written, and NumPy's own arrays share one compiled version.
+    """
+    return njit(signature, nogil=True, cache=True)
+
+
+BYTES = "Array(uint8, 1, 'C', readonly=True)"
+INTS = "Array(int64, 1, 'C', readonly=True)"

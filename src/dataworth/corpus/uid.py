@@ -1,0 +1,120 @@
+"""A document's identity, and the noise that hangs on it.
+
+`uid` is XXH64 (seed 0) of the text's UTF-8 bytes: anyone can compute it again, and it survives
+renaming, resharding and a change of format. Randomness is a hash of (seed, uid), never a stream of
+numbers, so that a result does not depend on the order in which documents were read.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.simd import BYTES, INTS, eager, kernel, load_u64
+
+_P1 = np.uint64(0x9E3779B185EBCA87)
+_P2 = np.uint64(0xC2B2AE3D27D4EB4F)
+_P3 = np.uint64(0x165667B19E3779F9)
+_P4 = np.uint64(0x85EBCA77C2B2AE63)
+_P5 = np.uint64(0x27D4EB2F165667C5)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+@kernel
+def _rotate(value, bits):  # type: ignore[no-untyped-def]
+    return (value << np.uint64(bits)) | (value >> np.uint64(64 - bits))
+
+
+@kernel
+def _round(lane, value):  # type: ignore[no-untyped-def]
+    return _rotate(lane + value * _P2, 31) * _P1
+
+
+@kernel
+def _xxh64(data, start, end):  # type: ignore[no-untyped-def]
+    """XXH64 with seed 0 of `data[start:end]` (the published specification of xxHash)."""
+    at = start
+    size = end - start
+    if size >= np.uint64(32):
+        a = _P1 + _P2
+        b = _P2
+        c = np.uint64(0)
+        d = np.uint64(0) - _P1
+        last = end - np.uint64(32)
+        while at <= last:
+            a = _round(a, load_u64(data, at))
+            b = _round(b, load_u64(data, at + np.uint64(8)))
+            c = _round(c, load_u64(data, at + np.uint64(16)))
+            d = _round(d, load_u64(data, at + np.uint64(24)))
+            at += np.uint64(32)
+        hashed = _rotate(a, 1) + _rotate(b, 7) + _rotate(c, 12) + _rotate(d, 18)
+        for lane in (a, b, c, d):
+            hashed = (hashed ^ _round(np.uint64(0), lane)) * _P1 + _P4
+    else:
+        hashed = _P5
+    hashed += size
+    while at + np.uint64(8) <= end:
+        hashed = _rotate(hashed ^ _round(np.uint64(0), load_u64(data, at)), 27) * _P1 + _P4
+        at += np.uint64(8)
+    if at + np.uint64(4) <= end:
+        word = np.uint64(0)
+        for i in range(4):
+            word |= np.uint64(data[at + np.uint64(i)]) << np.uint64(8 * i)
+        hashed = _rotate(hashed ^ (word * _P1), 23) * _P2 + _P3
+        at += np.uint64(4)
+    while at < end:
+        hashed = _rotate(hashed ^ (np.uint64(data[at]) * _P5), 11) * _P1
+        at += np.uint64(1)
+    hashed ^= hashed >> np.uint64(33)
+    hashed *= _P2
+    hashed ^= hashed >> np.uint64(29)
+    hashed *= _P3
+    return hashed ^ (hashed >> np.uint64(32))
+
+
+@eager("void(" + BYTES + "," + INTS + "," + INTS + ", uint64[::1])")
+def _uids(data, starts, ends, out):  # type: ignore[no-untyped-def]
+    for row in range(len(starts)):
+        out[row] = _xxh64(data, np.uint64(starts[row]), np.uint64(ends[row]))
+
+
+def uids(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """The uid of each text `data[starts[i]:ends[i]]`: uint64 [n]."""
+    out = np.empty(len(starts), np.uint64)
+    _uids(data, starts, ends, out)
+    return out
+
+
+def uid_of(text: str) -> int:
+    """The uid of one text."""
+    data = np.frombuffer(text.encode("utf-8"), np.uint8)
+    return int(uids(data, np.zeros(1, np.int64), np.array([len(data)], np.int64))[0])
+
+
+def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64: every bit of the input moves every bit of the output."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def hash_uid(seed: int, uid: NDArray[np.uint64], stream: int = 0) -> NDArray[np.uint64]:
+    """A random 64-bit number for each document: a bijection of uid for every (seed, stream).
+
+    `stream` separates uses of one seed (order ties, Gumbel noise, shuffling, sampling), so that
+    they are independent of each other.
+    """
+    start = np.array([(seed * 0x9E3779B97F4A7C15 + stream * 0xD1B54A32D192ED03) % 2**64], np.uint64)
+    key = _mixed(_mixed(start) + _GOLDEN)
+    return _mixed(_mixed(uid + key) ^ key)
+
+
+def uniform(seed: int, uid: NDArray[np.uint64], stream: int = 0) -> NDArray[np.float64]:
+    """A uniform number in the open interval (0, 1) for each document, float64 [n].
+
+    The upper 52 bits and a half: neither 0 nor 1 can occur, so logarithms are finite.
+    """
+    bits = hash_uid(seed, uid, stream) >> np.uint64(12)
+    return (bits.astype(np.float64) + 0.5) * 2.0**-52

@@ -1,0 +1,194 @@
+"""Where units run: threads or processes of this machine.
+
+Threads are the default: the work is done in kernels that release the interpreter's lock, so they
+share one memory. Processes are for steps written in plain Python. Either way a unit is worked on
+alone, and results are brought together in the order of the units, so that the number of workers
+cannot change them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from dataworth.corpus.units import Unit
+from dataworth.engine.progress import Progress
+from dataworth.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class StoppedError(Exception):
+    """Raised inside a worker to leave its unit when the run is being stopped."""
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass
+class Tick:
+    """Tells the progress of one unit and, in a thread, stops it when the run stops."""
+
+    unit: Unit
+    size: int
+    progress: Progress | None = None
+    stop: threading.Event | None = None
+    _told: int = 0
+
+    def __call__(self, documents: int, raw_bytes: int) -> None:
+        """Some documents and uncompressed bytes are done. Raises StoppedError in a stopped run."""
+        if self.stop is not None and self.stop.is_set():
+            raise StoppedError
+        if self.progress is not None:
+            plain = self.unit.file.compression is None and self.unit.file.format != "parquet"
+            on_disk = min(raw_bytes, self.size - self._told) if plain else 0
+            self._told += on_disk
+            self.progress.tick(documents, raw_bytes / 1e6, on_disk)
+
+    def finish(self) -> None:
+        """The unit is done: what is left of its bytes on disk."""
+        if self.progress is not None:
+            self.progress.tick(0, 0.0, self.size - self._told)
+
+
+Work = Callable[[Unit, Tick], T]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Runs work on units. `workers` 0 means one for each core; it never changes a result."""
+
+    workers: int = 0
+    kind: Literal["threads", "processes"] = "threads"
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ConfigError(f"workers must be 0 (one for each core) or more, not {self.workers}")
+        if self.kind not in ("threads", "processes"):
+            raise ConfigError(f"engine must be threads or processes, not {self.kind!r}")
+
+    @property
+    def size(self) -> int:
+        """The number of workers."""
+        return self.workers or cores()
+
+    def threads(self) -> Engine:
+        """The same number of workers as threads: for work that shares memory."""
+        return Engine(self.workers, "threads")
+
+    def map(
+        self,
+        work: Work[T],
+        units: Sequence[Unit],
+        *,
+        progress: Progress | None = None,
+        name: str = "work",
+    ) -> Iterator[T]:
+        """The work's result on each unit, in the order of the units.
+
+        A failure or Ctrl-C stops the other workers and is raised here.
+        """
+        progress = progress or Progress()
+        progress.start(name, sum(unit_sizes(units)))
+        stop = threading.Event()
+        executor = self._executor(len(units))
+        try:
+            yield from self._ordered(executor, work, units, progress, stop)
+        finally:
+            # Also when the caller leaves early: nothing goes on in the background.
+            stop.set()
+            executor.shutdown(wait=True, cancel_futures=True)
+            progress.end()
+
+    def fold(
+        self,
+        work: Work[T],
+        combine: Callable[[T, T], T],
+        units: Sequence[Unit],
+        *,
+        progress: Progress | None = None,
+        name: str = "fold",
+    ) -> T | None:
+        """The units' partial results combined pairwise in unit order; None without units.
+
+        The tree of combinations hangs on the number of units alone, so that sums of floats are
+        the same on any number of workers.
+        """
+        stack: list[tuple[int, T]] = []
+        for partial in self.map(work, units, progress=progress, name=name):
+            size = 1
+            while stack and stack[-1][0] == size:
+                partial = combine(stack.pop()[1], partial)
+                size *= 2
+            stack.append((size, partial))
+        if not stack:
+            return None
+        result = stack.pop()[1]
+        while stack:
+            result = combine(stack.pop()[1], result)
+        return result
+
+    def _executor(self, tasks: int) -> Executor:
+        size = max(1, min(self.size, tasks))
+        if self.kind == "threads":
+            return ThreadPoolExecutor(size, thread_name_prefix="dataworth")
+        return ProcessPoolExecutor(size, mp_context=multiprocessing.get_context("spawn"))
+
+    def _ordered(
+        self,
+        executor: Executor,
+        work: Work[T],
+        units: Sequence[Unit],
+        progress: Progress,
+        stop: threading.Event,
+    ) -> Iterator[T]:
+        # A few units are in flight beyond the next one wanted; results that come early wait.
+        ahead = 2 * self.size + 2
+        waiting: dict[int, Future[T]] = {}
+        ticks: dict[int, Tick] = {}
+        submitted = 0
+        threads = self.kind == "threads"
+        sizes = unit_sizes(units)
+        for wanted in range(len(units)):
+            while submitted < len(units) and submitted < wanted + ahead:
+                unit, size = units[submitted], sizes[submitted]
+                tick = Tick(unit, size, progress, stop) if threads else Tick(unit, size)
+                ticks[submitted] = tick
+                waiting[submitted] = executor.submit(work, unit, tick)
+                submitted += 1
+            future = waiting.pop(wanted)
+            while not future.done():
+                # A later unit that failed is raised at once, not when its turn comes.
+                done, _ = wait([future, *waiting.values()], return_when=FIRST_COMPLETED)
+                for other in done:
+                    if other.exception() is not None:
+                        other.result()
+                if len(done) and future not in done:
+                    wait([future], timeout=0.05)
+            result = future.result()
+            tick = ticks.pop(wanted)
+            tick.progress = progress  # a process has only its own copy
+            tick.finish()
+            yield result
+
+
+def unit_sizes(units: Sequence[Unit]) -> list[int]:
+    """Bytes on disk of each unit; the units of a Parquet file, which are rows, share its bytes."""
+    shares = Counter(unit.file_index for unit in units)
+    return [
+        unit.file.size // shares[unit.file_index]
+        if unit.file.format == "parquet"
+        else unit.end - unit.start
+        for unit in units
+    ]

@@ -1,0 +1,159 @@
+"""The documents table: one Parquet file a unit, a row for each document, in the units' order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dataworth.corpus.documents import Column, Documents
+from dataworth.errors import DataworthError
+
+UTILITY = "utility:"
+IDENTITY = (
+    Column("uid", pa.uint64(), "XXH64 of the text", "corpus"),
+    Column("file", pa.int32(), "index of the file in run.json", "corpus"),
+    Column("offset", pa.int64(), "bytes from the file's start; Parquet: row", "corpus"),
+    Column("bytes", pa.int64(), "bytes of the row", "corpus"),
+    Column("text_bytes", pa.int64(), "bytes of the text in UTF-8", "corpus"),
+    Column("tokens", pa.int64(), "tokens, estimated from text_bytes", "corpus"),
+    Column("drop", pa.string(), "reason for dropping, or null", "steps"),
+)
+
+
+def unit_file(folder: Path, unit: int) -> Path:
+    """Where the rows of a unit lie."""
+    return folder / f"{unit:05d}.parquet"
+
+
+def rows_of(documents: Documents, tokens_per_byte: float) -> dict[str, pa.Array]:
+    """The columns that every document has, before any step."""
+    tokens = np.maximum(1, np.rint(documents.text_bytes * tokens_per_byte)).astype(np.int64)
+    return {
+        "uid": pa.array(documents.uid),
+        "file": pa.array(documents.file),
+        "offset": pa.array(documents.offset),
+        "bytes": pa.array(documents.bytes),
+        "text_bytes": pa.array(documents.text_bytes),
+        "tokens": pa.array(tokens),
+        **documents.columns,
+    }
+
+
+class Table:
+    """The documents of a run as columns; read from disk when asked for, one column at a time.
+
+    Row numbers count through the units in order.
+    """
+
+    def __init__(self, folder: Path, units: int) -> None:
+        self.folder = folder
+        self.units = units
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Rows of each unit, int64 [units]."""
+        rows = []
+        for unit in range(self.units):
+            path = unit_file(self.folder, unit)
+            try:
+                rows.append(pq.read_metadata(path).num_rows)
+            except (OSError, pa.ArrowException) as error:
+                raise DataworthError(
+                    f"{path}: cannot be read ({error}); delete it and run the same command again"
+                ) from error
+        return np.array(rows, np.int64)
+
+    @cached_property
+    def firsts(self) -> NDArray[np.int64]:
+        """The number of each unit's first row, and after the last the number of rows."""
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.sizes)])
+
+    def __len__(self) -> int:
+        return int(self.firsts[-1])
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+        if not self.units:
+            return pa.schema([(column.name, column.type) for column in IDENTITY])
+        return pq.read_schema(unit_file(self.folder, 0))
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names."""
+        return list(self.schema.names)
+
+    @property
+    def utilities(self) -> tuple[str, ...]:
+        """The columns `utility:<step>:<target>`."""
+        return tuple(name for name in self.names if name.startswith(UTILITY))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A numeric column, [rows]; nulls of a utility are NaN."""
+        dtype = np.dtype(self.schema.field(name).type.to_pandas_dtype())
+        out = np.empty(len(self), dtype)
+        for unit, part in enumerate(self.read([name])):
+            # Zero-copy is not possible with nulls; those are utilities, and become NaN.
+            values = part[name].to_numpy()
+            out[self.firsts[unit] : self.firsts[unit + 1]] = values
+        return out
+
+    def codes(self, name: str) -> tuple[NDArray[np.int32], list[str | None]]:
+        """A text column as codes int32 [rows] and the values they stand for, sorted, None last."""
+        out = np.empty(len(self), np.int32)
+        known: dict[str | None, int] = {}
+        for unit, part in enumerate(self.read([name])):
+            encoded = part[name].combine_chunks().cast(pa.string()).dictionary_encode()
+            values = encoded.dictionary.to_pylist()
+            place = np.array([known.setdefault(value, len(known)) for value in values], np.int32)
+            indices = encoded.indices
+            codes = np.asarray(indices.fill_null(0), np.int64)
+            part_out = (
+                place[codes] if len(place) else np.zeros(len(codes), np.int32)
+            )
+            if indices.null_count:
+                part_out[np.asarray(indices.is_null())] = known.setdefault(None, len(known))
+            out[self.firsts[unit] : self.firsts[unit + 1]] = part_out
+        values_sorted = sorted(known, key=lambda value: (value is None, value or ""))
+        rank = np.empty(max(len(known), 1), np.int32)
+        for new, value in enumerate(values_sorted):
+            rank[known[value]] = new
+        return rank[out] if len(out) else out, values_sorted
+
+    def read(self, names: Sequence[str]) -> Iterator[pa.Table]:
+        """Some columns, a unit at a time."""
+        for unit in range(self.units):
+            yield pq.read_table(unit_file(self.folder, unit), columns=list(names))
+
+    def rows(self, rows: NDArray[np.int64], names: Sequence[str] | None = None) -> pa.Table:
+        """Some rows, in the order given."""
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order]
+        bounds = np.searchsorted(ordered, self.firsts)
+        parts = []
+        for unit in range(self.units):
+            inside = ordered[bounds[unit] : bounds[unit + 1]]
+            if len(inside):
+                path = unit_file(self.folder, unit)
+                part = pq.read_table(path, columns=None if names is None else list(names))
+                parts.append(part.take(pa.array(inside - self.firsts[unit])))
+        if not parts:
+            schema = self.schema if names is None else pa.schema(
+                [self.schema.field(name) for name in names]
+            )
+            return schema.empty_table()
+        back = np.empty(len(rows), np.int64)
+        back[order] = np.arange(len(rows))
+        return pa.concat_tables(parts).take(pa.array(back))
+
+    def to_arrow(self) -> pa.Table:
+        """The whole table in memory."""
+        parts = list(self.read(self.names))
+        return pa.concat_tables(parts) if parts else self.schema.empty_table()

@@ -1,0 +1,34 @@
+"""Errors that a person can act on: one line that names the place and the remedy.
+
+Everything that dataworth raises on purpose is a `DataworthError`; the command line shows its
+message without a traceback and exits with `exit_code`.
+"""
+
+from __future__ import annotations
+
+
+class DataworthError(Exception):
+    """Something the user can mend; the message says where it is and what to do."""
+
+    exit_code = 1
+
+
+class InputError(DataworthError):
+    """The data cannot be read: names the file, the place in it and the remedy."""
+
+
+class ConfigError(DataworthError):
+    """An option or a recipe is wrong: names the option, what was given and what is allowed."""
+
+    exit_code = 2
+
+
+class RunError(DataworthError):
+    """The run folder does not fit the command: changed configuration, changed inputs, in use."""
+
+
+class MissingExtra(DataworthError):
+    """An optional package is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an extra: pip install 'dataworth[{extra}]'")

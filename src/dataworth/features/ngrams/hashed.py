@@ -1,0 +1,204 @@
+"""Hashed n-gram counts of documents: the feature of DSIR, KL reduction and overlap measures."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.documents import Documents
+from dataworth.errors import ConfigError
+from dataworth.features.ngrams import kernels
+from dataworth.features.ngrams.tokens import MODES
+from dataworth.features.ngrams.unicode import UNICODE, unicode_table
+from dataworth.features.tokenizers import load_tokenizer
+
+# Entries of the SHA-256 cache of each thread, 12 bytes each.
+_REMEMBERED = 1 << 20
+_local = threading.local()
+
+
+@dataclass(frozen=True)
+class NgramCounts:
+    """n-gram counts of a batch, summed.
+
+    `counts` int64 [buckets]; `tokens` and `grams` int64 [n]: tokens and n-gram occurrences of each
+    document.
+    """
+
+    counts: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    grams: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class NgramScores:
+    """Weighted sums over n-grams: `sums` float64 [n, T], `tokens` and `grams` int64 [n]."""
+
+    sums: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+    grams: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class HashedNgrams:
+    """1- to n-grams of lower-cased tokens, hashed into buckets (DSIR, section 3: n=2, 10,000).
+
+    `tokens`: "wordpunct" (the regular expression of the reference package), "mixed" (the same, but
+    a character of a script written without spaces is a token), "characters" (every character but
+    spaces), or the path of a Hugging Face `tokenizer.json`.
+    `hash`: "fast" (64-bit, see kernels.py) or "sha256" (the published buckets).
+    """
+
+    ngrams: int = 2
+    buckets: int = 10_000
+    tokens: str = "wordpunct"
+    hash: str = "fast"
+
+    def __post_init__(self) -> None:
+        if self.ngrams < 1:
+            raise ConfigError(f"ngrams must be at least 1, not {self.ngrams}")
+        if not 1 < self.buckets < 2**32:
+            raise ConfigError(f"buckets must be between 2 and 2^32, not {self.buckets}")
+        if self.hash not in ("fast", "sha256"):
+            raise ConfigError(f"hash must be fast or sha256, not {self.hash!r}")
+        if self.tokens not in MODES:
+            if not Path(self.tokens).is_file():
+                raise ConfigError(
+                    f"tokens must be one of {', '.join(MODES)} or the path of a tokenizer.json; "
+                    f"there is no file {self.tokens!r}"
+                )
+            if self.hash == "sha256":
+                raise ConfigError("hash=sha256 is defined on words: not with a tokenizer file")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the numbers depend on, as JSON."""
+        tokens = self.tokens
+        if tokens not in MODES:
+            tokens = "blake2b:" + hashlib.blake2b(Path(tokens).read_bytes()).hexdigest()[:32]
+        return {
+            "ngrams": self.ngrams,
+            "buckets": self.buckets,
+            "tokens": tokens,
+            "hash": self.hash,
+            "unicode": UNICODE,
+        }
+
+    def _arguments(self, documents: Documents) -> tuple[Any, ...]:
+        """What every kernel takes first."""
+        longest = int(documents.text_bytes.max()) if len(documents) else 0
+        return (
+            documents.data,
+            documents.starts,
+            documents.ends,
+            unicode_table(),
+            MODES[self.tokens],
+            self.hash == "sha256",
+            self.ngrams,
+            np.uint64(self.buckets),
+            self._scratch(longest),
+        )
+
+    def _scratch(self, longest: int) -> tuple[Any, ...]:
+        """This thread's working memory; kept between batches, since the SHA-256 cache is in it."""
+        kept = getattr(_local, "scratch", None)
+        if kept is None or kept[0] != self or kept[1] < longest:
+            size = max(longest, 1 << 16)
+            memory = kernels.scratch_for(
+                size, MODES[self.tokens], self.hash == "sha256", self.ngrams, _REMEMBERED
+            )
+            if longest > 1 << 24:  # a giant: its memory goes with it
+                return memory
+            kept = _local.scratch = (self, size, memory)
+        return kept[2]  # type: ignore[no-any-return]
+
+    def count(self, documents: Documents) -> NgramCounts:
+        """Sum of the documents' n-gram counts."""
+        n = len(documents)
+        if self.tokens not in MODES:
+            ids, spans, tokens = self._tokenizer_buckets(documents)
+            return NgramCounts(
+                np.bincount(ids, minlength=self.buckets).astype(np.int64), tokens, np.diff(spans)
+            )
+        counts = np.zeros(self.buckets, np.int64)
+        tokens, grams = np.empty(n, np.int64), np.empty(n, np.int64)
+        kernels.count(*self._arguments(documents), counts, tokens, grams)
+        return NgramCounts(counts, tokens, grams)
+
+    def score(self, documents: Documents, weights: NDArray[np.float64]) -> NgramScores:
+        """For each document and column of `weights` float64 [buckets, T]: the sum over n-grams."""
+        n = len(documents)
+        if self.tokens not in MODES:
+            ids, spans, tokens = self._tokenizer_buckets(documents)
+            sums = np.concatenate([np.zeros((1, weights.shape[1])), np.cumsum(weights[ids], 0)])
+            return NgramScores(sums[spans[1:]] - sums[spans[:-1]], tokens, np.diff(spans))
+        sums = np.empty((n, weights.shape[1]))
+        tokens, grams = np.empty(n, np.int64), np.empty(n, np.int64)
+        weights = np.ascontiguousarray(weights, np.float64)
+        kernels.score(*self._arguments(documents), weights, sums, tokens, grams)
+        return NgramScores(sums, tokens, grams)
+
+    def rows(self, documents: Documents) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+        """Every n-gram occurrence's bucket: (spans int64 [n+1], buckets uint32 [spans[-1]])."""
+        if self.tokens not in MODES:
+            ids, spans, _ = self._tokenizer_buckets(documents)
+            return spans, ids
+        grams = self.count(documents).grams
+        spans = np.concatenate([np.zeros(1, np.int64), np.cumsum(grams)])
+        out = np.empty(int(spans[-1]), np.uint32)
+        kernels.list_buckets(*self._arguments(documents), out)
+        return spans, out
+
+    def lengths(self, documents: Documents) -> NDArray[np.int64]:
+        """Number of tokens of each document, int64 [n]."""
+        if self.tokens not in MODES:
+            return self._tokenizer_buckets(documents)[2]
+        out = np.empty(len(documents), np.int64)
+        kernels.lengths(*self._arguments(documents), out)
+        return out
+
+    def grams(self, text: str) -> list[tuple[str, int]]:
+        """Each n-gram occurrence of a text in words, with its bucket: for explanations."""
+        documents = Documents.from_texts([text])
+        _, ids = self.rows(documents)
+        if self.tokens in MODES:
+            words = self._words(documents)
+        else:
+            words = load_tokenizer(self.tokens).encode(text, add_special_tokens=False).tokens
+        names = []
+        for last in range(len(words)):
+            for size in range(1, min(last + 1, self.ngrams) + 1):
+                names.append(" ".join(words[last + 1 - size : last + 1]))
+        return list(zip(names, ids.tolist(), strict=True))
+
+    def _words(self, documents: Documents) -> list[str]:
+        """The tokens of a single document."""
+        room = int(documents.text_bytes[0]) * 2 + 256
+        starts, ends = np.empty(room, np.uint32), np.empty(room, np.uint32)
+        lowered, size = np.empty(room, np.uint8), np.zeros(1, np.int64)
+        total = kernels.cut(*self._arguments(documents), starts, ends, lowered, size)
+        text = lowered[: size[0]].tobytes()
+        return [text[a:b].decode() for a, b in zip(starts[:total], ends[:total], strict=True)]
+
+    def _tokenizer_buckets(
+        self, documents: Documents
+    ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
+        """Buckets of n-grams of a tokenizer's ids: (buckets, spans [n+1], tokens [n])."""
+        encoded = load_tokenizer(self.tokens).encode_batch_fast(
+            documents.texts(), add_special_tokens=False
+        )
+        tokens = np.fromiter((len(item) for item in encoded), np.int64, len(encoded))
+        ids = np.fromiter((id_ for item in encoded for id_ in item.ids), np.int64)
+        shorter = np.arange(self.ngrams)[None, :]
+        spans = np.concatenate(
+            [np.zeros(1, np.int64), np.cumsum(np.maximum(tokens[:, None] - shorter, 0).sum(1))]
+        )
+        out = np.empty(int(spans[-1]), np.uint32)
+        kernels.id_buckets(ids, tokens, self.ngrams, np.uint64(self.buckets), out)
+        return out, spans, tokens

@@ -1,0 +1,19 @@
+"""Hugging Face tokenizers from a file."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from dataworth.errors import ConfigError
+
+
+@cache
+def load_tokenizer(path: str) -> Any:
+    """The tokenizer in a `tokenizer.json`. Raises ConfigError if it is none."""
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(path)
+    except Exception as error:  # the library raises no narrower class
+        raise ConfigError(f"{path}: is not a Hugging Face tokenizer.json ({error})") from error

@@ -1,0 +1,1 @@
+"""The flow from pool to selection: scoring, choosing, measuring, writing."""

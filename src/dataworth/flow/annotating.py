@@ -1,0 +1,179 @@
+"""The pass over the pool that writes the table: each unit's documents through all steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Column, Documents
+from dataworth.corpus.reader import BadLine
+from dataworth.corpus.units import Unit
+from dataworth.engine.files import atomic
+from dataworth.engine.local import Tick
+from dataworth.engine.table import rows_of, unit_file
+from dataworth.methods.base import Explains, Fitted, Step, apply_steps
+
+_ROW_GROUP = 1 << 16
+
+
+class Named:
+    """A fitted step whose columns are called by a label: two steps of one name stay apart."""
+
+    def __init__(self, fitted: Fitted, label: str) -> None:
+        self.inner = fitted
+        self.label = label
+        old = f"utility:{fitted.step.name}:"
+        self._names = {
+            column.name: column.name.replace(old, f"utility:{label}:", 1)
+            for column in fitted.columns
+        }
+        self.columns = tuple(
+            Column(self._names[column.name], column.type, column.unit, label)
+            for column in fitted.columns
+        )
+
+    @property
+    def step(self) -> Step:
+        """The settings."""
+        return self.inner.step
+
+    def annotate(self, documents: Documents) -> pa.RecordBatch:
+        """The inner step's columns under their labels."""
+        batch = self.inner.annotate(documents)
+        return batch.rename_columns([self._names[name] for name in batch.schema.names])
+
+    def explain(self, text: str, column: str) -> list[tuple[str, float]]:
+        """What drove a utility, if the step can say so; else nothing."""
+        if not isinstance(self.inner, Explains):
+            return []
+        back = {new: old for old, new in self._names.items()}
+        return self.inner.explain(text, back[column])
+
+    def save(self, folder: Path) -> None:
+        """Save the inner step."""
+        self.inner.save(folder)
+
+    def __call__(self, batch: dict[str, list[Any]], text: str = "text") -> dict[str, list[Any]]:
+        """The step's columns for a batch of rows: for `datasets.map(fitted, batched=True)`."""
+        documents = Documents.from_texts(batch[text])
+        return dict(self.annotate(documents).to_pydict())
+
+
+@dataclass(frozen=True)
+class Annotate:
+    """The work on one unit: read, annotate, write; bad lines into the quarantine.
+
+    `lines_before`: lines of the same file in earlier units, for the line numbers of bad lines.
+    """
+
+    corpus: Corpus
+    fitted: tuple[Named, ...]
+    table: Path
+    quarantine: Path
+    tokens_per_byte: float
+    lines_before: Sequence[int]
+
+    def __call__(self, unit: Unit, tick: Tick) -> int:
+        path = unit_file(self.table, unit.index)
+        bad: list[BadLine] = []
+        lines = self.lines_before[unit.index]
+        rows = 0
+        with atomic(path) as temporary:
+            writer = _Writer(temporary)
+            try:
+                for block in self.corpus.blocks(unit):
+                    columns = rows_of(block.documents, self.tokens_per_byte)
+                    columns |= apply_steps(self.fitted, block.documents)
+                    writer.add(columns)
+                    bad.extend(block.bad)
+                    rows += len(block.documents)
+                    tick(len(block.documents), block.raw_bytes)
+            finally:
+                writer.close(self._empty())
+            # Before the table's file takes its name: that file says that the unit is done.
+            self._quarantine(unit, bad, lines)
+        return rows
+
+    def _empty(self) -> pa.Schema:
+        """The schema of a unit without documents."""
+        nothing = Documents.from_texts([])
+        names = [*self.corpus.fields.groups]
+        if self.corpus.fields.id is not None:
+            names.insert(0, "id")
+        columns = {name: pa.array([], pa.string()) for name in names}
+        if self.corpus.fields.split_words is not None:
+            columns["piece"] = pa.array([], pa.int32())
+        everything = rows_of(nothing, self.tokens_per_byte) | columns
+        everything |= apply_steps(self.fitted, nothing)
+        return pa.table(everything).schema
+
+    def _quarantine(self, unit: Unit, bad: list[BadLine], before: int) -> None:
+        if not bad:
+            return
+        with atomic(self.quarantine / f"{unit.index:05d}.jsonl") as temporary:
+            with temporary.open("w", encoding="utf-8") as file:
+                for line in bad:
+                    record = {
+                        "file": line.file,
+                        "line": line.line + before,
+                        "offset": line.offset,
+                        "bytes": line.bytes,
+                        "reason": line.reason,
+                        "detail": line.detail,
+                        "sample": line.sample.decode("utf-8", "backslashreplace"),
+                    }
+                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+class _Writer:
+    """A Parquet file written in row groups, so that a large unit needs no more memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
+
+    def add(self, columns: dict[str, pa.Array]) -> None:
+        table = pa.table(columns)
+        self._waiting.append(table)
+        self._rows += len(table)
+        if self._rows >= _ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        table = pa.concat_tables(self._waiting)
+        self._waiting, self._rows = [], 0
+        self._open(table.schema).write_table(table, row_group_size=_ROW_GROUP * 2)
+
+    def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
+        if self._writer is None:
+            strings = [field.name for field in schema if pa.types.is_string(field.type)]
+            self._writer = pq.ParquetWriter(
+                self._path, schema, compression="lz4", use_dictionary=strings,
+                write_statistics=False,
+            )
+        return self._writer
+
+    def close(self, empty: pa.Schema) -> None:
+        self._flush()
+        self._open(empty).close()
+
+
+def lines_before(units: Sequence[Unit], lines: Sequence[int]) -> list[int]:
+    """For each unit, the lines of its file in earlier units."""
+    seen: dict[int, int] = {}
+    out = []
+    for unit, count in zip(units, lines, strict=True):
+        out.append(seen.get(unit.file_index, 0))
+        seen[unit.file_index] = out[-1] + count
+    return out

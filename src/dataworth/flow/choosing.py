@@ -1,0 +1,333 @@
+"""From the table to chosen rows: exclusion, mechanism, temperature, cut."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.documents import Documents
+from dataworth.engine.table import Table
+from dataworth.config import describe
+from dataworth.errors import ConfigError
+from dataworth.flow.settings import ChoiceSettings
+from dataworth.judge.temperature import Found, find_temperature
+from dataworth.mechanism.base import Mechanism, split_name
+from dataworth.mechanism.budget import Budget, parse_budget, parse_quotas
+from dataworth.mechanism.cut import Cut, Group, cut
+from dataworth.mechanism.expression import combine
+from dataworth.mechanism.gumbel_top_k import GumbelTopK
+from dataworth.mechanism.per_target import PerTarget
+from dataworth.mechanism.random import Random
+from dataworth.mechanism.registry import MECHANISMS
+from dataworth.mechanism.registry import parse as parse_mechanism
+from dataworth.methods.base import JOINT, Targets
+
+EXCLUDED = "excluded: trained on before"
+DUPLICATE = "duplicate: the same text as an earlier document"
+
+ExactTokens = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+"""Rows of the table → their exact numbers of tokens."""
+
+
+class Candidates:
+    """The documents table as mechanisms see it."""
+
+    def __init__(
+        self,
+        table: Table,
+        eligible: NDArray[np.bool_],
+        lengths: NDArray[np.int64],
+        utilities: tuple[str, ...],
+    ) -> None:
+        self._table = table
+        self.eligible = eligible
+        self.lengths = lengths
+        self.utilities = utilities
+        self._columns: dict[str, NDArray[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @cached_property
+    def uid(self) -> NDArray[np.uint64]:
+        """uint64 [rows]."""
+        return self._table.column("uid")
+
+    @cached_property
+    def position(self) -> NDArray[np.int64]:
+        """The table's rows are in the order of (file, offset) already."""
+        return np.arange(len(self._table))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A column; utilities are kept, since an order and the metrics both read them."""
+        if name not in self._columns:
+            self._columns[name] = self._table.column(name)
+        return self._columns[name]
+
+
+@dataclass
+class Choice:
+    """What was chosen and why: counts of copies of each row, and all that led to them.
+
+    `tokens` int64 [rows]: of each document, exact where they were counted.
+    `order`: the mechanism's order again, from its beginning. `dropped`: drop reasons → documents.
+    """
+
+    settings: ChoiceSettings
+    candidates: Candidates
+    view: Any
+    mechanism: Mechanism
+    mechanism_text: str
+    cut: Cut
+    tokens: NDArray[np.int64]
+    exact: bool
+    dropped: dict[str, int]
+    temperatures: dict[str, Found] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def counts(self) -> NDArray[np.uint16]:
+        """Copies of each row of the table, uint16 [rows]."""
+        return self.cut.counts
+
+    def ranks(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The place of some rows in the order, 1 for the best; 0 for rows that are not in it."""
+        wanted = np.zeros(len(self.candidates), np.bool_)
+        wanted[rows] = True
+        found: dict[int, int] = {}
+        at = 0
+        for block in self.mechanism.order(self.view, self.settings.seed):
+            for place in np.flatnonzero(wanted[block]):
+                found[int(block[place])] = at + int(place) + 1
+            at += len(block)
+            if len(found) == len(rows):
+                break
+        return np.array([found.get(int(row), 0) for row in rows], np.int64)
+
+
+def choose_rows(
+    table: Table,
+    settings: ChoiceSettings,
+    *,
+    default_mechanism: str,
+    default_utilities: tuple[str, ...],
+    sample: Documents,
+    targets: Targets,
+    excluded: NDArray[np.uint64],
+    exact_tokens: ExactTokens | None,
+) -> Choice:
+    """Choose for a budget. `sample` is the pool's random sample, for the temperature.
+
+    Raises ConfigError for settings that do not fit the table.
+    """
+    budget = parse_budget(settings.budget)
+    eligible, dropped = eligibility(table, excluded, keep_duplicates=settings.duplicates == "keep")
+    tokens = table.column("tokens")
+    candidates = Candidates(table, eligible, _sizes(table, tokens, budget), default_utilities)
+    view: Any = candidates
+    if settings.utility is not None:
+        view = combine(candidates, settings.utility, settings.scale)  # type: ignore[arg-type]
+    elif settings.scale != "raw" and default_utilities:
+        names = sorted({split_name(column)[0] for column in default_utilities})
+        view = combine(candidates, " + ".join(names), settings.scale)  # type: ignore[arg-type]
+    mechanism = _mechanism(settings, view, default_mechanism)
+    total = int(tokens[eligible].sum())
+    resolved = budget.resolve(max(total, 1))
+    found: dict[str, Found] = {}
+    if _wants_temperature(mechanism):
+        share = min(1.0, resolved.amount / max(int(candidates.lengths[eligible].sum()), 1))
+        found = _temperatures(view, mechanism, sample, targets, share, settings.seed)
+        mechanism = _with_temperatures(mechanism, found)
+    groups = _groups(table, settings)
+    counted = np.zeros(len(table), np.bool_)
+    while True:
+        made = cut(
+            mechanism.order(view, settings.seed),
+            candidates.lengths,
+            resolved,
+            groups=groups,
+            quotas=settings.quotas,
+            max_repeat=settings.max_repeat,
+        )
+        unknown = np.flatnonzero((made.counts > 0) & ~counted)
+        if exact_tokens is None or not len(unknown):
+            break
+        # Counted from the top down to the cut; the cut then moves, until all it holds are exact.
+        tokens[unknown] = exact_tokens(unknown)
+        counted[unknown] = True
+        if budget.unit in ("tokens", "share"):
+            candidates.lengths[unknown] = tokens[unknown]
+    text = _described(mechanism)
+    return Choice(
+        settings, candidates, view, mechanism, text, made, tokens, exact_tokens is not None,
+        dropped, found,
+    )
+
+
+def eligibility(
+    table: Table, excluded: NDArray[np.uint64], *, keep_duplicates: bool
+) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Which rows may be chosen, bool [rows], and how many were dropped for which reason."""
+    codes, reasons = table.codes("drop")
+    eligible = np.ones(len(table), np.bool_)
+    dropped: dict[str, int] = {}
+    for code, reason in enumerate(reasons):
+        if reason is not None:
+            of_reason = codes == code
+            eligible &= ~of_reason
+            dropped[reason] = int(of_reason.sum())
+    del codes
+    if len(excluded):
+        before = eligible & np.isin(table.column("uid"), excluded)
+        eligible &= ~before
+        dropped[EXCLUDED] = int(before.sum())
+    if not keep_duplicates:
+        copies = _copies(table.column("uid"), eligible)
+        if len(copies):
+            eligible[copies] = False
+            dropped[DUPLICATE] = len(copies)
+    return eligible, dropped
+
+
+def _copies(uid: NDArray[np.uint64], eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Eligible rows that hold the same text as an eligible row before them."""
+    rows = np.flatnonzero(eligible)
+    order = np.argsort(uid[rows], kind="stable")
+    ordered = uid[rows[order]]
+    again = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
+    return rows[order[again]]
+
+
+def _sizes(table: Table, tokens: NDArray[np.int64], budget: Budget) -> NDArray[np.int64]:
+    if budget.unit == "documents":
+        return np.ones(len(table), np.int64)
+    if budget.unit == "bytes":
+        return np.asarray(table.column("text_bytes"), np.int64)
+    return tokens.copy()
+
+
+def _mechanism(settings: ChoiceSettings, view: Any, default: str) -> Mechanism:
+    """The mechanism asked for, or the method's own; by turns where there are several targets."""
+    mechanism = parse_mechanism(settings.mechanism or (default if view.utilities else "random"))
+    many = len(view.utilities) > 1 and not isinstance(mechanism, PerTarget)
+    if many and not isinstance(mechanism, Random):
+        mechanism = PerTarget(inner=mechanism, proportions=settings.proportions)
+    elif settings.proportions and isinstance(mechanism, PerTarget):
+        mechanism = dataclasses.replace(mechanism, proportions=settings.proportions)
+    elif settings.proportions:
+        raise ConfigError(
+            "proportions are shares of several targets, but this choice has one utility: "
+            "give several targets, or leave the proportions out"
+        )
+    return mechanism
+
+
+def _gumbel(mechanism: Mechanism) -> GumbelTopK | None:
+    inner = mechanism.inner if isinstance(mechanism, PerTarget) else mechanism
+    return inner if isinstance(inner, GumbelTopK) else None
+
+
+def _wants_temperature(mechanism: Mechanism) -> bool:
+    gumbel = _gumbel(mechanism)
+    return gumbel is not None and gumbel.temperature == "auto"
+
+
+def _with_temperatures(mechanism: Mechanism, found: Mapping[str, Found]) -> Mechanism:
+    values = {split_name(column)[1]: item.temperature for column, item in found.items()}
+    only = next(iter(values.values()))
+    settled = GumbelTopK(temperature=only if len(values) == 1 else values)
+    if isinstance(mechanism, PerTarget):
+        return dataclasses.replace(mechanism, inner=settled)
+    return settled
+
+
+def _temperatures(
+    view: Any,
+    mechanism: Mechanism,
+    sample: Documents,
+    targets: Targets,
+    share: float,
+    seed: int,
+) -> dict[str, Found]:
+    """A temperature for each utility column, each for its target's share of the budget."""
+    if not targets.fit:
+        raise ConfigError(
+            "a temperature can be found from the data only with a target: give one, or a number "
+            "(--mechanism 'gumbel_top_k(temperature=0.1)'), or another mechanism"
+        )
+    rows, inside = sample_rows(view.uid, view.eligible, sample)
+    documents = sample.take(inside)
+    shares = {}
+    if isinstance(mechanism, PerTarget):
+        names = {split_name(column)[1]: column for column in view.utilities}
+        shares = mechanism.shares(names)
+    found = {}
+    for column in view.utilities:
+        target = split_name(column)[1]
+        if target in targets.fit:
+            towards = targets.fit[target]
+        else:  # a joint utility, or a sum of several
+            names_in = [n for n in target.split("+") if n in targets.fit]
+            chosen = names_in if names_in and target != JOINT else targets.names
+            towards = Documents.concatenate([targets.fit[name] for name in chosen])
+        found[column] = find_temperature(
+            documents,
+            view.column(column)[rows],
+            view.lengths[rows],
+            towards,
+            share=share * shares.get(target, 1.0),
+            seed=seed,
+        )
+    return found
+
+
+def sample_rows(
+    uid: NDArray[np.uint64], eligible: NDArray[np.bool_], sample: Documents
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(rows of the table, documents of the sample) of the eligible documents in the sample.
+
+    A text that is in the pool several times is found once for each time it is in the sample, at
+    its first eligible row. In the sample's order.
+    """
+    wanted = np.unique(sample.uid)
+    first = np.full(len(wanted), -1, np.int64)
+    step = 1 << 20
+    for start in range(0, len(uid), step):
+        piece = uid[start : start + step]
+        place = np.searchsorted(wanted, piece)
+        place[place == len(wanted)] = 0
+        hits = np.flatnonzero(eligible[start : start + step] & (wanted[place] == piece)) if len(
+            wanted
+        ) else np.empty(0, np.int64)
+        hits = hits[::-1]  # so that the first row wins
+        new = first[place[hits]] < 0
+        first[place[hits[new]]] = hits[new] + start
+    rows = first[np.searchsorted(wanted, sample.uid)] if len(wanted) else first
+    inside = np.flatnonzero(rows >= 0)
+    return rows[inside], inside
+
+
+def _groups(table: Table, settings: ChoiceSettings) -> dict[str, Group] | None:
+    names = {quota.field for quota in parse_quotas(settings.quotas)}
+    groups = {}
+    for name in sorted(names):
+        if name not in table.names:
+            raise ConfigError(
+                f"a quota is by the field {name!r}, which the table does not have: score with "
+                f"--group-by {name}"
+            )
+        codes, values = table.codes(name)
+        known = [value for value in values if value is not None]
+        groups[name] = Group(np.where(codes < len(known), codes, -1), known)
+    return groups or None
+
+
+def _described(mechanism: Mechanism) -> str:
+    return describe(mechanism, MECHANISMS)
+

@@ -1,0 +1,278 @@
+"""A finished table as an object: choose from it, look at it, apply its steps elsewhere."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.sources import SourceFile
+from dataworth.corpus.units import split
+from dataworth.engine import survey as surveys
+from dataworth.engine.local import Engine
+from dataworth.engine.progress import Progress
+from dataworth.engine.run import machine
+from dataworth.engine.table import Table
+from dataworth.errors import DataworthError
+from dataworth.flow import targets as target_files
+from dataworth.flow.annotating import Named
+from dataworth.flow.choosing import choose_rows
+from dataworth.flow.metrics import texts_of
+from dataworth.flow.scoring import Scored, count_tokens, load_steps, read_record
+from dataworth.flow.selection import Selection, excluded_uids
+from dataworth.flow.settings import ChoiceSettings, ScoreSettings, fields_from
+from dataworth.mechanism.base import split_name
+from dataworth.mechanism.budget import parse_budget, parse_quotas
+from dataworth.mechanism.registry import parse as parse_mechanism
+from dataworth.methods.registry import parse_step
+from dataworth.report import model
+from dataworth.version import __version__
+
+
+class Scores:
+    """Every document's scores, in a folder; a selection is chosen from them in seconds."""
+
+    def __init__(
+        self,
+        folder: Path,
+        scored: Scored,
+        settings: ScoreSettings,
+        *,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+        keep: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.scored = scored
+        self.settings = settings
+        self.engine = engine or Engine()
+        self.progress = progress or Progress()
+        self.command = ""
+        self._keep = keep  # a folder without a name goes when this object does
+
+    def __repr__(self) -> str:
+        return f"Scores({len(self.table):,} documents, {', '.join(self.table.utilities)})"
+
+    @property
+    def table(self) -> Table:
+        """The documents table, read from disk by the column."""
+        return self.scored.table
+
+    def to_arrow(self) -> pa.Table:
+        """The whole table in memory."""
+        return self.table.to_arrow()
+
+    @cached_property
+    def steps(self) -> dict[str, Named]:
+        """The fitted steps by label; each can annotate other documents, or `datasets.map`."""
+        return {fitted.label: fitted for fitted in self.scored.fitted}
+
+    @property
+    def default_utilities(self) -> tuple[str, ...]:
+        """The utilities of the last step that has any: what is chosen by unless said otherwise."""
+        for fitted in reversed(self.scored.fitted):
+            names = tuple(c.name for c in fitted.columns if c.name.startswith("utility:"))
+            if names:
+                return names
+        return ()
+
+    @property
+    def default_mechanism(self) -> str:
+        """How that step wants to be chosen by."""
+        for fitted in reversed(self.scored.fitted):
+            if any(c.name.startswith("utility:") for c in fitted.columns):
+                return str(getattr(fitted.step, "mechanism", "top_k"))
+        return "random"
+
+    def choose(
+        self,
+        budget: str | int = "10%",
+        *,
+        utility: str | None = None,
+        scale: str = "raw",
+        mechanism: Any = None,
+        proportions: Mapping[str, float] | None = None,
+        quotas: Any = None,
+        max_repeat: int = 1,
+        exclude: Any = (),
+        duplicates: str = "drop",
+        seed: int | None = None,
+    ) -> Selection:
+        """Choose documents for a budget; the pool's text is not read. See `dataworth.select`."""
+        if isinstance(exclude, str | Path):
+            exclude = (exclude,)
+        settings = ChoiceSettings(
+            budget=str(parse_budget(budget)),
+            utility=utility,
+            scale=scale,
+            mechanism=None if mechanism is None else mechanism_text(mechanism),
+            proportions=proportions,
+            quotas=tuple(str(quota) for quota in parse_quotas(quotas)),
+            max_repeat=max_repeat,
+            exclude=tuple(str(Path(path).absolute()) for path in exclude),
+            duplicates=duplicates,
+            seed=self.settings.seed if seed is None else seed,
+        )
+        return self.choose_settings(settings)
+
+    def choose_settings(self, settings: ChoiceSettings) -> Selection:
+        """Choose as settings say; the chosen rows are kept in the folder."""
+        choice = choose_rows(
+            self.table,
+            settings,
+            default_mechanism=self.default_mechanism,
+            default_utilities=self.default_utilities,
+            sample=self.scored.survey.sample,
+            targets=self.scored.targets,
+            excluded=excluded_uids(settings.exclude),
+            exact_tokens=self._exact_tokens if self.settings.tokenizer else None,
+        )
+        selection = Selection(self, choice, self.folder / "selections" / settings.fingerprint)
+        selection.save()
+        return selection
+
+    def _exact_tokens(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of some documents, counted with the tokenizer."""
+        assert self.settings.tokenizer is not None
+        step = 2048
+        return np.concatenate(
+            [
+                count_tokens(texts_of(self.scored, rows[at : at + step]), self.settings.tokenizer)
+                for at in range(0, len(rows), step)
+            ]
+        )
+
+    def run_facts(self, selection: Selection) -> model.Run:
+        """What the report says of the run."""
+        phases = self.progress.phases
+        seconds = sum(phase.seconds for phase in phases)
+        raw = self.scored.survey.raw_bytes
+        budget = selection.choice.settings.budget
+        towards = ", ".join(self.scored.targets.names)
+        facts: model.Run = {
+            "title": f"{budget} of the pool" + (f" towards {towards}" if towards else ""),
+            "version": __version__,
+            "seed": self.settings.seed,
+            "settings": {
+                "score": self.settings.as_dict(),
+                "choose": {
+                    **selection.choice.settings.as_dict(),
+                    "resolved": selection.choice.mechanism_text,
+                },
+            },
+            "machine": {**machine(), "workers": self.engine.size},
+            "phases": [
+                {
+                    "name": phase.name,
+                    "seconds": phase.seconds,
+                    "documents": phase.documents,
+                    "megabytes": phase.megabytes,
+                }
+                for phase in phases
+            ],
+            "inputs": [
+                {
+                    "path": file.path,
+                    "role": "pool",
+                    "format": file.format,
+                    "compression": file.compression,
+                    "bytes": file.size,
+                }
+                for file in self.scored.corpus.files
+            ],
+            "output": str(self.folder),
+        }
+        if self.command:
+            facts["command"] = self.command
+        if seconds:
+            facts["seconds"] = seconds
+            facts["megabytes_per_second"] = raw / 1e6 / seconds
+        return facts
+
+    def utility_names(self) -> list[str]:
+        """(step, target) pairs as `step:target`: what `--utility` may name."""
+        return [":".join(split_name(name)) for name in self.table.utilities]
+
+
+def mechanism_text(mechanism: Any) -> str:
+    """A mechanism as text: objects are written out, text is checked."""
+    from dataworth.config import describe
+    from dataworth.mechanism.registry import MECHANISMS
+
+    return describe(parse_mechanism(mechanism), MECHANISMS)
+
+
+def settings_from(record: Mapping[str, Any]) -> ScoreSettings:
+    """The settings of a run, from its record."""
+    score = record["configuration"]["score"]
+    return ScoreSettings(
+        steps=tuple(parse_step(step) for step in score["steps"]),
+        fields=fields_from(score["fields"]),
+        target_fields=fields_from(score["target_fields"]),
+        seed=score["seed"],
+        holdout=score["holdout"],
+        sample_bytes=score["sample_bytes"],
+        max_bad=score["max_bad"],
+        tokenizer=score["tokenizer"],
+    )
+
+
+def corpus_from(record: Mapping[str, Any], settings: ScoreSettings, options: Any) -> Corpus:
+    """The pool of a run, as it was."""
+    files = tuple(
+        SourceFile(
+            item["path"], item["format"], item["compression"], item["size"], item["modified"]
+        )
+        for item in record["inputs"]["pool"]
+    )
+    units = tuple(split(files, txt=settings.fields.txt, storage_options=options))
+    if len(units) != record["units"]:
+        raise DataworthError(
+            f"the pool's files are not what they were: {record['units']} units then, "
+            f"{len(units)} now; put them back, or score again"
+        )
+    return Corpus(files, settings.fields, units, options)
+
+
+def load_scores(
+    folder: Path,
+    *,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Scores:
+    """A finished run from its folder. Raises DataworthError if it is none, or not finished."""
+    if not (folder / "run.json").is_file():
+        raise DataworthError(f"{folder}: holds no run of dataworth (there is no run.json)")
+    record = read_record(folder)
+    settings = settings_from(record)
+    corpus = corpus_from(record, settings, dict(storage_options) if storage_options else None)
+    found = surveys.load(folder / "fitted")
+    if found is None:
+        raise DataworthError(f"{folder}: the run is not finished; run its command again")
+    scored = Scored(
+        corpus,
+        found,
+        target_files.load(folder / "fitted" / "targets", record["targets"]),
+        load_steps(folder / "fitted", settings),
+        Table(folder / "table", len(corpus.units)),
+        record["tokens_per_byte"],
+    )
+    _ = scored.table.sizes  # fails here, with the file's name, if a part of the table is missing
+    return Scores(folder, scored, settings, engine=engine, progress=progress)
+
+
+def as_tuple(values: Any) -> tuple[Any, ...]:
+    """One value or several as a tuple."""
+    if values is None:
+        return ()
+    if isinstance(values, str | Path) or not isinstance(values, Iterable | Sequence):
+        return (values,)
+    return tuple(values)

@@ -1,0 +1,238 @@
+"""From pool and targets to the table: survey, fit, annotate, each resumed where it stopped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.sources import fingerprint
+from dataworth.engine import survey as surveys
+from dataworth.engine.files import read_json
+from dataworth.engine.local import Engine
+from dataworth.engine.progress import Progress
+from dataworth.engine.run import RunFolder
+from dataworth.engine.survey import Survey
+from dataworth.engine.table import Table, unit_file
+from dataworth.errors import DataworthError, InputError
+from dataworth.flow import targets as target_files
+from dataworth.flow.annotating import Annotate, Named, lines_before
+from dataworth.flow.settings import ScoreSettings
+from dataworth.methods.base import Context, Targets
+from dataworth.methods.registry import load_fitted, with_filters
+
+BYTES_PER_TOKEN = 4
+_TOKENIZED_BYTES = 2 * 2**20  # of the sample, to learn how many bytes a token has
+
+
+@dataclass
+class Scored:
+    """A finished table and what it was made with."""
+
+    corpus: Corpus
+    survey: Survey
+    targets: Targets
+    fitted: tuple[Named, ...]
+    table: Table
+    tokens_per_byte: float
+
+
+def input_record(corpus: Corpus) -> list[dict[str, Any]]:
+    """Each file with its fingerprint."""
+    options = corpus.storage_options
+    return [
+        {
+            "path": file.path,
+            "format": file.format,
+            "compression": file.compression,
+            **fingerprint(file, options),
+        }
+        for file in corpus.files
+    ]
+
+
+def run_scoring(
+    run: RunFolder,
+    corpus: Corpus,
+    target_corpora: Mapping[str, Corpus],
+    settings: ScoreSettings,
+    engine: Engine,
+    progress: Progress,
+) -> Scored:
+    """All that is missing of the run's table. Raises DataworthError for what cannot go on."""
+    run.check_inputs(
+        {
+            "pool": input_record(corpus),
+            **{f"target {name}": input_record(c) for name, c in target_corpora.items()},
+        }
+    )
+    fitted_folder = run.folder / "fitted"
+    found = surveys.load(fitted_folder)
+    if found is None:
+        found = surveys.survey(
+            corpus,
+            engine,
+            seed=settings.seed,
+            sample_bytes=settings.sample_bytes,
+            progress=progress,
+        )
+        check_bad(found, corpus, settings.max_bad)
+        surveys.save(found, fitted_folder)
+    check_bad(found, corpus, settings.max_bad)
+    targets = target_files.read_targets(
+        target_corpora, holdout=settings.holdout, max_bad=settings.max_bad, seed=settings.seed
+    )
+    if not (fitted_folder / "targets").is_dir():
+        target_files.save(targets, fitted_folder / "targets")
+    ratio = tokens_per_byte(found, settings.tokenizer)
+    run.update(
+        tokens_per_byte=ratio, units=len(corpus.units), targets=targets.names, workers=engine.size
+    )
+    fitted = fit_steps(fitted_folder, corpus, targets, found, settings, engine, progress)
+    annotate_pool(run, corpus, fitted, found, ratio, engine, progress)
+    return Scored(
+        corpus, found, targets, fitted, Table(run.folder / "table", len(corpus.units)), ratio
+    )
+
+
+def check_bad(found: Survey, corpus: Corpus, max_bad: float) -> None:
+    """Fail for an empty pool, or for more bad lines than allowed."""
+    bad = sum(found.bad.values())
+    if not found.documents and not bad:
+        paths = ", ".join(file.path for file in corpus.files[:3])
+        raise InputError(f"the pool holds no document ({paths}): check the path")
+    if bad > max_bad * (bad + found.documents):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in found.bad.most_common())
+        raise InputError(
+            f"{bad} of the pool's {bad + found.documents} lines are bad, more than the "
+            f"{max_bad:.2%} allowed: {reasons}. {first_bad(corpus)} Mend the files, name the field "
+            "that holds the text (--text-field), or allow more (--max-bad)"
+        )
+
+
+def first_bad(corpus: Corpus) -> str:
+    """One sentence about the first bad line, with file, line and what is wrong."""
+    before: dict[int, int] = {}
+    for unit in corpus.units:
+        for block in corpus.blocks(unit):
+            if block.bad:
+                line = block.bad[0]
+                number = line.line + before.get(unit.file_index, 0)
+                return f"The first: {line.file}, line {number}: {line.reason} ({line.detail})."
+        before[unit.file_index] = before.get(unit.file_index, 0) + sum(
+            block.lines for block in corpus.blocks(unit)
+        )
+    return ""
+
+
+def tokens_per_byte(found: Survey, tokenizer: str | None) -> float:
+    """How many tokens a byte of text has: by the tokenizer on the sample, or one in four."""
+    if tokenizer is None:
+        return 1 / BYTES_PER_TOKEN
+    sample = found.sample
+    few = max(1, int(np.count_nonzero(np.cumsum(sample.text_bytes) <= _TOKENIZED_BYTES)))
+    documents = sample.take(np.arange(min(few, len(sample))))
+    if not len(documents):
+        return 1 / BYTES_PER_TOKEN
+    counts = count_tokens(documents.texts(), tokenizer)
+    return float(counts.sum()) / float(documents.text_bytes.sum())
+
+
+def count_tokens(texts: list[str], tokenizer: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Tokens of each text by a Hugging Face `tokenizer.json`, int64 [n], at least 1."""
+    from dataworth.features.tokenizers import load_tokenizer
+
+    encoded = load_tokenizer(tokenizer).encode_batch_fast(texts, add_special_tokens=False)
+    return np.fromiter((max(1, len(item)) for item in encoded), np.int64, len(encoded))
+
+
+def fit_steps(
+    folder: Path,
+    corpus: Corpus,
+    targets: Targets,
+    found: Survey,
+    settings: ScoreSettings,
+    engine: Engine,
+    progress: Progress,
+) -> tuple[Named, ...]:
+    """Fit the steps in order; each finished one is a folder, and is loaded if it is there."""
+    fitted: list[Named] = []
+    own_filters = 0
+    labels = iter(settings.labels)
+    for number, (step, is_filter) in enumerate(with_filters(settings.steps)):
+        label = step.name if is_filter else next(labels)
+        place = folder / f"{number:02d}-{label}"
+        before = tuple(fitted[: len(fitted) - own_filters])
+        if (place / "step.json").is_file():
+            learned = load_fitted(step, place)
+        else:
+            context = Context(engine, found, settings.seed, progress, before)
+            learned = step.fit(corpus, targets, context)
+            _save_whole(learned, place)
+        fitted.append(Named(learned, label))
+        own_filters = own_filters + 1 if is_filter else 0
+    return tuple(fitted)
+
+
+def _save_whole(learned: Any, place: Path) -> None:
+    temporary = place.with_name(f".partial-{place.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    learned.save(temporary)
+    temporary.replace(place)
+
+
+def load_steps(folder: Path, settings: ScoreSettings) -> tuple[Named, ...]:
+    """The fitted steps of a finished run."""
+    labels = iter(settings.labels)
+    out = []
+    for number, (step, is_filter) in enumerate(with_filters(settings.steps)):
+        label = step.name if is_filter else next(labels)
+        out.append(Named(load_fitted(step, folder / f"{number:02d}-{label}"), label))
+    return tuple(out)
+
+
+def annotate_pool(
+    run: RunFolder,
+    corpus: Corpus,
+    fitted: tuple[Named, ...],
+    found: Survey,
+    ratio: float,
+    engine: Engine,
+    progress: Progress,
+) -> None:
+    """Write the table's missing files."""
+    table = run.folder / "table"
+    missing = [unit for unit in corpus.units if not unit_file(table, unit.index).is_file()]
+    if not missing:
+        return
+    work = Annotate(
+        corpus,
+        fitted,
+        table,
+        run.folder / "quarantine",
+        ratio,
+        lines_before(corpus.units, found.lines),
+    )
+    for _ in engine.map(work, missing, progress=progress, name="score"):
+        pass
+    rows = sum(Table(table, len(corpus.units)).sizes)
+    if rows != found.documents:
+        raise DataworthError(
+            f"the table has {rows} documents, but the first reading found {found.documents}: the "
+            "pool changed while it was read; start afresh with --overwrite"
+        )
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """run.json of a run that has a table."""
+    record = read_json(folder / "run.json")
+    if "units" not in record:
+        raise DataworthError(
+            f"{folder}: the run is not finished; run its command again, which goes on with it"
+        )
+    return dict(record)

@@ -1,0 +1,369 @@
+"""What a choice leaves: the chosen rows, their metrics, their shards, and explanations."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dataworth.corpus.card import write_card
+from dataworth.corpus.convert import parquet_schema
+from dataworth.corpus.extract import extract
+from dataworth.corpus.uid import hash_uid, uid_of
+from dataworth.corpus.units import Unit
+from dataworth.corpus.writing import (
+    Limits,
+    ShardInfo,
+    ShardWriter,
+    check_format,
+    default_format,
+)
+from dataworth.engine.files import read_json, write_json, write_parquet
+from dataworth.engine.local import Tick
+from dataworth.errors import ConfigError, DataworthError
+from dataworth.flow.choosing import Choice
+from dataworth.flow.metrics import (
+    SelectionText,
+    describe_rows,
+    load_text,
+    measure,
+    temperature_of,
+    text_of_selection,
+    unit_of,
+)
+from dataworth.flow.settings import WriteSettings
+from dataworth.report import model, page
+
+if TYPE_CHECKING:
+    from dataworth.flow.scores import Scores
+
+_SHUFFLE = 0x6F75747075740000  # of `hash_uid`, for the order of the output
+_TEXT_BYTES = 16 * 2**20  # of written rows that metrics look at
+
+
+class Selection:
+    """The chosen documents: counts, metrics, and the ways to write and explain them."""
+
+    def __init__(self, scores: Scores, choice: Choice, folder: Path) -> None:
+        self.scores = scores
+        self.choice = choice
+        self.folder = folder
+        self._metrics: model.Metrics | None = None
+
+    def __len__(self) -> int:
+        return self.choice.cut.distinct
+
+    def __repr__(self) -> str:
+        made = self.choice.cut
+        return f"Selection({made.distinct:,} documents, {made.used:,} {made.budget.unit})"
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The chosen rows of the table, ascending, int64 [k]."""
+        return np.flatnonzero(self.choice.counts)
+
+    @property
+    def table(self) -> pa.Table:
+        """The chosen rows with all columns of the table, and `count`, their copies."""
+        rows = self.rows
+        table = self.scores.table.rows(rows)
+        counts = pa.array(self.choice.counts[rows])
+        tokens = pa.array(self.choice.tokens[rows])
+        place = table.schema.get_field_index("tokens")
+        return table.set_column(place, "tokens", tokens).append_column("count", counts)
+
+    @property
+    def metrics(self) -> model.Metrics:
+        """All numbers of the report; measured when first asked for."""
+        if self._metrics is None:
+            path = self.folder / "metrics.json"
+            self._metrics = read_json(path) if path.is_file() else self._measure(None)
+        return self._metrics
+
+    def save(self) -> None:
+        """Write the chosen rows into the run's folder (`selections/<fingerprint>/rows.parquet`)."""
+        path = self.folder / "rows.parquet"
+        if not path.is_file():
+            write_parquet(path, self.table)
+        if not (self.folder / "choice.json").is_file():
+            facts = {**self.choice.settings.as_dict(), "resolved": self.choice.mechanism_text}
+            write_json(self.folder / "choice.json", facts)
+
+    def save_metrics(self) -> None:
+        """Write the metrics beside the chosen rows."""
+        write_json(self.folder / "metrics.json", self.metrics)
+
+    def _measure(self, text: SelectionText | None) -> model.Metrics:
+        scored = self.scores.scored
+        if text is None:
+            text = text_of_selection(scored, self.choice)
+        return measure(
+            scored,
+            self.choice,
+            text,
+            run=self.scores.run_facts(self),
+            seed=self.scores.settings.seed,
+        )
+
+    def write(
+        self,
+        folder: str | Path,
+        *,
+        format: str | None = None,
+        shard_bytes: int = 256_000_000,
+        order: str = "shuffled",
+        overwrite: bool = False,
+    ) -> list[ShardInfo]:
+        """Write the chosen rows as shards, and a card, so that `load_dataset(folder)` opens them.
+
+        `format`: jsonl, jsonl.gz, jsonl.zst or parquet; None takes Parquet if all of the pool is,
+        else jsonl.zst. `shard_bytes`: uncompressed. `order`: "shuffled" by the seeded hash of uid,
+        "pool" or "rank". JSON lines and Parquet rows keep all their fields; a line keeps its bytes.
+        """
+        settings = WriteSettings(format, shard_bytes, order)
+        return write_selection(self, Path(folder), settings, overwrite=overwrite)
+
+    def explain(self, document: str) -> model.Explanation:
+        """Why a document was kept or not. `document`: its uid (16 hexadecimal digits), the value
+        of its id field, `FILE:OFFSET`, or its text.
+
+        Raises DataworthError if there is no such document.
+        """
+        row = find_document(self.scores, document)
+        choice = self.choice
+        column = choice.view.utilities[0] if choice.view.utilities else None
+        sample = describe_rows(self.scores.scored, choice, np.array([row]), column)[0]
+        names = choice.view.utilities
+        temperatures = {name: temperature_of(choice, name) for name in names}
+        noisy = [t for t in temperatures.values() if t]
+        metrics = {item["column"]: item.get("threshold") for item in self.metrics["utilities"]}
+        return {
+            "document": sample,
+            "kept": bool(choice.counts[row]),
+            "eligible": int(choice.candidates.eligible.sum()),
+            "chosen": choice.cut.distinct,
+            "thresholds": {name: metrics.get(name) for name in names},
+            "units": {name: unit_of(self.scores.scored, choice, name) for name in names},
+            "noise": f"Gumbel noise, temperature {noisy[0]:g}" if noisy else None,
+        }
+
+    def report(self, file: str | Path) -> Path:
+        """Write the HTML report: one file that needs nothing else."""
+        path = Path(file)
+        page.write(self.metrics, path)
+        return path
+
+
+def find_document(scores: Scores, document: str) -> int:
+    """The row of the table that is meant."""
+    table = scores.table
+    text = document.strip()
+    if len(text) == 16 and all(digit in "0123456789abcdef" for digit in text.lower()):
+        found = np.flatnonzero(table.column("uid") == np.uint64(int(text, 16)))
+        if len(found):
+            return int(found[0])
+    if "id" in table.names:
+        codes, values = table.codes("id")
+        if text in values:
+            return int(np.flatnonzero(codes == values.index(text))[0])
+    path, _, offset = text.rpartition(":")
+    if path and offset.isdigit():
+        for number, file in enumerate(scores.scored.corpus.files):
+            if file.path == path or file.path.endswith("/" + path):
+                places = (table.column("file") == number) & (table.column("offset") == int(offset))
+                if places.any():
+                    return int(np.flatnonzero(places)[0])
+    found = np.flatnonzero(table.column("uid") == np.uint64(uid_of(document)))
+    if len(found):
+        return int(found[0])
+    raise DataworthError(
+        f"there is no document {document[:80]!r} in {scores.folder}: give its uid (16 hexadecimal "
+        "digits, as in the table and the report), its id, FILE:OFFSET, or its whole text"
+    )
+
+
+def write_selection(
+    selection: Selection, folder: Path, settings: WriteSettings, *, overwrite: bool
+) -> list[ShardInfo]:
+    """The shards in `folder/data` with the card beside them; measures what was written."""
+    scores, choice = selection.scores, selection.choice
+    corpus = scores.scored.corpus
+    pieces = corpus.fields.split_words is not None
+    form = check_format(settings.form or ("jsonl.zst" if pieces else default_format(corpus.files)))
+    if pieces and form == "parquet":
+        raise ConfigError("pieces of documents (split_words) are written as JSON lines: jsonl.zst")
+    rows, positions = output_positions(choice, settings.order, scores.settings.seed)
+    table = scores.table
+    names = ["offset", "bytes", *(["piece"] if pieces else [])]
+    places = table.rows(np.unique(rows), names)
+    index = np.searchsorted(np.unique(rows), rows)
+    schema = None
+    if form == "parquet" and any(file.format == "parquet" for file in corpus.files):
+        schema = parquet_schema(corpus.files, corpus.storage_options)
+    sizes = np.asarray(places["bytes"], np.int64)
+    writer = ShardWriter(
+        folder / "data",
+        form,
+        total_rows=len(rows),
+        expected_bytes=int(sizes[index].sum()),
+        work=folder / "work",
+        schema=schema,
+        limits=Limits(shard_bytes=settings.shard_bytes, threads=scores.engine.size),
+        overwrite=overwrite,
+    )
+    with writer:
+        units = np.searchsorted(table.firsts, rows, side="right") - 1
+        work = _Extract(scores, writer, rows, positions, units, index, places)
+        wanted = [corpus.units[int(unit)] for unit in np.unique(units)]
+        for _ in scores.engine.threads().map(
+            work, wanted, progress=scores.progress, name="write"
+        ):
+            pass
+        shards = writer.finish()
+    shutil.rmtree(folder / "work", ignore_errors=True)
+    read_back(selection, folder, shards, settings)
+    write_card(folder, form, body=card_body(selection, shards), rows=len(rows))
+    return shards
+
+
+class _Extract:
+    """The chosen rows of one unit into the writer."""
+
+    def __init__(
+        self,
+        scores: Scores,
+        writer: ShardWriter,
+        rows: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        units: NDArray[np.int64],
+        index: NDArray[np.int64],
+        places: pa.Table,
+    ) -> None:
+        self._corpus = scores.scored.corpus
+        self._writer = writer
+        self._positions = positions
+        order = np.argsort(units, kind="stable")
+        self._order, self._units = order, units[order]
+        self._index = index
+        self._places = {name: np.asarray(places[name], np.int64) for name in places.column_names}
+
+    def __call__(self, unit: Unit, tick: Tick) -> None:
+        low, high = np.searchsorted(self._units, [unit.index, unit.index + 1])
+        mine = self._order[low:high]
+        place = self._index[mine]
+        numbers = self._places.get("piece")
+        extract(
+            self._writer,
+            unit,
+            self._places["offset"][place],
+            self._places["bytes"][place],
+            self._positions[mine],
+            self._corpus.fields,
+            storage_options=self._corpus.storage_options,
+            pieces=None if numbers is None else numbers[place],
+        )
+        tick(len(mine), 0)
+
+
+def output_positions(
+    choice: Choice, order: str, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(row, position in the output) of every copy, both int64 [copies], by growing row."""
+    chosen = np.flatnonzero(choice.counts)
+    many = choice.counts[chosen].astype(np.int64)
+    rows = np.repeat(chosen, many)
+    copy = np.arange(len(rows)) - np.repeat(np.cumsum(many) - many, many)
+    if order == "pool":
+        return rows, np.arange(len(rows))
+    if order == "rank":
+        keys = np.repeat(choice.ranks(chosen), many)
+    else:
+        uid = choice.candidates.uid[rows]
+        keys = np.empty(len(rows), np.uint64)
+        for number in range(int(many.max(initial=0))):
+            of_copy = copy == number
+            keys[of_copy] = hash_uid(seed, uid[of_copy], _SHUFFLE + number)
+    position = np.empty(len(rows), np.int64)
+    position[np.lexsort((rows, copy, keys))] = np.arange(len(rows))
+    return rows, position
+
+
+def read_back(
+    selection: Selection, folder: Path, shards: list[ShardInfo], settings: WriteSettings
+) -> None:
+    """Measure the selection on the rows that were written."""
+    text = None
+    if settings.order == "shuffled" and shards:
+        documents = load_text(
+            folder / "data",
+            [shard.name for shard in shards],
+            _TEXT_BYTES,
+            selection.scores.scored.corpus,
+        )
+        if documents is not None and len(documents):
+            whole = len(documents) >= selection.choice.cut.documents
+            how = "all" if whole else "the first (they are shuffled)"
+            text = SelectionText(documents, f"{how} {len(documents):,} written documents")
+    selection._metrics = selection._measure(text)
+
+
+def card_body(selection: Selection, shards: list[ShardInfo]) -> str:
+    """The data set card's text: what it is, and how it was made."""
+    metrics = selection.metrics
+    account = metrics["accounting"]
+    kept, facts = account["kept"], metrics["run"]
+    lines = [
+        "# A selection by dataworth",
+        "",
+        f"{kept['documents']:,} of {account['documents']:,} documents, about "
+        f"{kept.get('tokens') or 0:,} tokens, chosen for the budget "
+        f"{selection.choice.settings.budget}. The order of the rows is "
+        "shuffled unless the settings say otherwise.",
+        "",
+        "```",
+        'from datasets import load_dataset\nload_dataset("this folder")',
+        "```",
+        "",
+        "| target | KL reduction (nats) | at most |",
+        "|---|---|---|",
+    ]
+    for target in metrics.get("targets", []):
+        reduction = target.get("kl_reduction") or {}
+        value, bound = reduction.get("value"), reduction.get("bound")
+        if value is not None and bound is not None:
+            lines.append(f"| {target['name']} | {value:.3f} | {bound:.3f} |")
+    lines += [
+        "",
+        f"Mechanism: `{selection.choice.mechanism_text}`. dataworth {facts.get('version', '')}, "
+        f"seed {facts.get('seed', 0)}. Files: {len(shards)}. See `report.html` and `run.json`.",
+    ]
+    return "\n".join(lines)
+
+
+def load_rows(folder: Path) -> pa.Table:
+    """The chosen rows of a finished choice."""
+    return pq.read_table(folder / "rows.parquet")
+
+
+def excluded_uids(paths: Any) -> NDArray[np.uint64]:
+    """uids of the documents that runs or data sets hold, sorted, each once."""
+    from dataworth.corpus.corpus import Corpus
+
+    found = [np.empty(0, np.uint64)]
+    for path in paths:
+        folder = Path(str(path))
+        rows = sorted(folder.glob("selections/*/rows.parquet"))
+        if (folder / "run.json").is_file() and rows:
+            record = read_json(folder / "run.json")
+            own = folder / "selections" / str(record.get("selection", "")) / "rows.parquet"
+            found.append(np.asarray(load_rows((own if own.is_file() else rows[0]).parent)["uid"]))
+            continue
+        corpus = Corpus.open(path)
+        for unit in corpus.units:
+            found.extend(block.documents.uid for block in corpus.blocks(unit))
+    return np.unique(np.concatenate(found))

@@ -1,0 +1,117 @@
+"""Targets: named, read into memory, and halved, so that what is reported was not tuned on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Documents
+from dataworth.corpus.fields import Fields
+from dataworth.corpus.uid import hash_uid
+from dataworth.engine.files import write_parquet
+from dataworth.errors import ConfigError, InputError
+from dataworth.methods.base import Targets
+
+_STREAM = 0x68616C66  # of `hash_uid`, for the halves
+
+
+def named(target: Any) -> dict[str, Any]:
+    """Targets by name. A mapping is taken as it is; one path is named by its file's first word."""
+    if target is None:
+        return {}
+    if isinstance(target, Mapping):
+        found = {str(name): source for name, source in target.items()}
+        for name in found:
+            if not name or ":" in name or name == "joint":
+                raise ConfigError(
+                    f"a target cannot be named {name!r}: names are not empty, hold no colon and "
+                    "are not 'joint'"
+                )
+        return found
+    if isinstance(target, str | Path):
+        stem = Path(str(target).rstrip("/")).name.split(".")[0]
+        return {stem.replace("*", "").strip("-_ ") or "target": target}
+    return {"target": target}
+
+
+def open_targets(
+    sources: Mapping[str, Any],
+    fields: Fields,
+    spool: Path | None,
+    storage_options: Mapping[str, Any] | None,
+) -> dict[str, Corpus]:
+    """Each target as a corpus."""
+    return {
+        name: Corpus.open(
+            source,
+            fields=fields,
+            spool=None if spool is None else spool / f"target-{name}",
+            storage_options=storage_options,
+        )
+        for name, source in sorted(sources.items())
+    }
+
+
+def read_targets(
+    corpora: Mapping[str, Corpus], *, holdout: float, max_bad: float, seed: int
+) -> Targets:
+    """The documents of all targets, halved.
+
+    Raises InputError for an empty target and for one with more than `max_bad` bad lines.
+    """
+    fit: dict[str, Documents] = {}
+    held: dict[str, Documents] = {}
+    for name, corpus in corpora.items():
+        documents, blocks = corpus.read_all()
+        where = ", ".join(file.path for file in corpus.files[:3]) or name
+        bad = [line for block in blocks for line in block.bad]
+        if len(bad) > max_bad * (len(bad) + len(documents)):
+            first = bad[0]
+            raise InputError(
+                f"target {name!r}: {len(bad)} of {len(bad) + len(documents)} lines are bad, more "
+                f"than the {max_bad:.2%} allowed; the first is {first.file}, line {first.line}: "
+                f"{first.reason} ({first.detail}). Mend the file, name the field that holds the "
+                "text, or allow more (--max-bad)"
+            )
+        if not len(documents):
+            raise InputError(
+                f"target {name!r} holds no document ({where}): give a file with examples of what "
+                "the model should become good at"
+            )
+        fit[name], held[name] = halves(documents, holdout, seed)
+    return Targets(fit, {name: part for name, part in held.items() if len(part)})
+
+
+def halves(documents: Documents, holdout: float, seed: int) -> tuple[Documents, Documents]:
+    """(to learn from, held out): by the seeded hash of uid, so equal texts are in one part."""
+    uid, row_of = np.unique(documents.uid, return_inverse=True)
+    rank = np.empty(len(uid), np.int64)
+    rank[np.argsort(hash_uid(seed, uid, _STREAM))] = np.arange(len(uid))
+    # Rounded down, so that a target of one document is not held out.
+    held = (rank < int(len(uid) * holdout))[row_of]
+    return documents.take(~held), documents.take(held)
+
+
+def save(targets: Targets, folder: Path) -> None:
+    """A copy, so that choosing again needs the run's folder alone."""
+    for part, documents in (("fit", targets.fit), ("held_out", targets.held_out)):
+        for name, docs in documents.items():
+            table = pa.table({"text": docs.arrow(), "bytes": pa.array(docs.bytes)})
+            write_parquet(folder / name / f"{part}.parquet", table)
+
+
+def load(folder: Path, names: list[str]) -> Targets:
+    """The targets of a run."""
+    found: dict[str, dict[str, Documents]] = {"fit": {}, "held_out": {}}
+    for name in names:
+        for part, place in found.items():
+            path = folder / name / f"{part}.parquet"
+            if path.is_file():
+                place[name] = Documents.from_texts(pq.read_table(path)["text"].to_pylist())
+    return Targets(found["fit"], found["held_out"])

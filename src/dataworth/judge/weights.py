@@ -1,0 +1,55 @@
+"""What sampling weights are worth: effective sample size, and whether length drives them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.uid import hash_uid
+
+_STREAM = 0x726B
+_MOST = 1_000_000
+
+
+def effective_sample_size(utility: NDArray[np.float64], temperature: float) -> float:
+    """(Σw)² / Σw² with w = exp(utility / temperature): how many documents carry the weight.
+
+    At temperature 0 the largest utilities alone count. NaN for no documents.
+    """
+    if not len(utility):
+        return float("nan")
+    top = float(np.max(utility))
+    if temperature == 0 or not np.isfinite(top):
+        return float(np.count_nonzero(utility == top))
+    weights = np.exp((utility - top) / temperature)
+    return float(weights.sum() ** 2 / np.square(weights).sum())
+
+
+def length_correlation(
+    utility: NDArray[np.float64], lengths: NDArray[np.int64], uid: NDArray[np.uint64]
+) -> tuple[float, float]:
+    """(Pearson, Spearman) correlation of the utility with the logarithm of the length.
+
+    On at most a million documents, those of smallest hash. NaN where one of both is constant.
+    """
+    finite = np.flatnonzero(np.isfinite(utility))
+    if len(finite) > _MOST:
+        hashed = hash_uid(0, uid[finite], _STREAM)
+        finite = finite[np.argpartition(hashed, _MOST)[:_MOST]]
+    x, y = utility[finite], np.log(np.maximum(lengths[finite], 1))
+    return correlation(x, y), correlation(ranks(x), ranks(y))
+
+
+def correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Pearson's correlation; NaN where it is not defined."""
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ranks from 0, ties sharing their mean."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    result: NDArray[np.float64] = (ends - (counts + 1) / 2)[inverse]
+    return result

@@ -1,0 +1,1 @@
+"""Mechanisms turn the documents table into an order; the cut takes a budget's worth of it."""

@@ -1,0 +1,167 @@
+"""Per target: several targets take turns, so that each gets its share of the selection.
+
+The target that is furthest below its quota takes its next best document that is still free. A
+document that several targets want goes to the one whose turn it is, and the result depends neither
+on the order in which targets are named nor on the budget. (Were targets served one after another,
+the first one would have the first choice.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.simd import kernel
+from dataworth.errors import ConfigError
+from dataworth.mechanism.base import BLOCK, Mechanism, Order, Rows, Table, View, split_name
+from dataworth.mechanism.gumbel_top_k import GumbelTopK
+
+
+@dataclass(frozen=True)
+class PerTarget:
+    """Order by turns: the target with the least size taken for its share is next.
+
+    `inner` orders the documents for one target; `proportions` gives each target's share of what is
+    chosen, in the budget's unit, as any positive numbers (they are divided by their sum; 0 leaves a
+    target out). Without them all shares are equal. Targets of equal standing go by name. With
+    several targets, each has noise of its own.
+    """
+
+    inner: Mechanism = field(default_factory=GumbelTopK)
+    proportions: Mapping[str, float] | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.proportions is None:
+            return
+        for target, share in self.proportions.items():
+            if not (math.isfinite(share) and share >= 0):
+                raise ConfigError(
+                    f"per_target: the proportion of {target!r} must be 0 or more, got {share!r}"
+                )
+        if not any(self.proportions.values()):
+            raise ConfigError("per_target: at least one proportion must be above 0")
+
+    def shares(self, targets: Mapping[str, str]) -> dict[str, float]:
+        """Share of each target of non-zero share, adding up to 1, by name.
+
+        Raises ConfigError where proportions and targets are not the same names.
+        """
+        if self.proportions is None:
+            return {target: 1 / len(targets) for target in sorted(targets)}
+        for target in self.proportions:
+            if target not in targets:
+                raise ConfigError(
+                    f"per_target: there is no target {target!r}; the targets are "
+                    + ", ".join(sorted(targets))
+                )
+        for target in targets:
+            if target not in self.proportions:
+                raise ConfigError(f"per_target: proportions lack the target {target!r}")
+        total = math.fsum(self.proportions.values())
+        return {t: share / total for t, share in sorted(self.proportions.items()) if share > 0}
+
+    def order(self, table: Table, seed: int) -> Order:
+        """Row numbers in the order in which they are taken, in blocks."""
+        targets = _targets(table)
+        shares = self.shares(targets)
+        if len(shares) == 1:
+            (target,) = shares
+            return self.inner.order(View(table, (targets[target],)), seed)
+        orders = [
+            _pieces(self.inner.order(View(table, (targets[target],)), _seed_of(seed, target)))
+            for target in shares
+        ]
+        return _deal(orders, np.array(list(shares.values())), table.lengths, len(table))
+
+
+def _targets(table: Table) -> dict[str, str]:
+    """Column of each target's utility, by the target's name."""
+    targets: dict[str, str] = {}
+    for column in table.utilities:
+        target = split_name(column)[1]
+        if target in targets:
+            raise ConfigError(
+                f"per_target: {targets[target]} and {column} are utilities for one target: "
+                "name one, or add them up"
+            )
+        targets[target] = column
+    if not targets:
+        raise ConfigError("per_target needs a utility, but there is none")
+    return targets
+
+
+def _seed_of(seed: int, target: str) -> int:
+    """A seed for each target: noise that targets shared would favour one document for all."""
+    key = f"{seed}:{target}".encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
+
+
+def _pieces(order: Order) -> Iterator[Rows]:
+    """The order in blocks of at most `BLOCK` rows."""
+    for block in order:
+        for start in range(0, len(block), BLOCK):
+            yield block[start : start + BLOCK]
+
+
+def _deal(
+    orders: list[Iterator[Rows]], shares: NDArray[np.float64], sizes: NDArray[np.int64], rows: int
+) -> Order:
+    """Merge the targets' orders; `shares` [targets], `sizes` [rows]."""
+    targets = len(orders)
+    queues = np.zeros((targets, BLOCK), np.int64)
+    weights = np.zeros((targets, BLOCK), np.int64)
+    place = np.zeros(targets, np.int64)
+    filled = np.zeros(targets, np.int64)
+    used = np.zeros(targets, np.int64)
+    done = np.zeros(targets, np.bool_)
+    taken = np.zeros(rows, np.bool_)
+    out = np.empty(BLOCK, np.int64)
+    written = 0
+    while not done.all():
+        written, hungry = _turns(
+            queues, weights, place, filled, used, shares, done, taken, out, written
+        )
+        if hungry < 0:
+            yield out.copy()
+            written = 0
+            continue
+        block = next(orders[hungry], None)
+        if block is None:
+            done[hungry] = True
+        else:
+            queues[hungry, : len(block)] = block
+            weights[hungry, : len(block)] = sizes[block]
+            place[hungry], filled[hungry] = 0, len(block)
+    if written:
+        yield out[:written].copy()
+
+
+@kernel
+def _turns(queues, weights, place, filled, used, shares, done, taken, out, written):  # type: ignore[no-untyped-def]
+    """Take turns until `out` is full (returns -1) or a target needs its next block (its index)."""
+    targets = len(place)
+    while written < len(out):
+        turn = -1
+        lowest = np.inf
+        for target in range(targets):
+            level = used[target] / shares[target]
+            if not done[target] and (turn < 0 or level < lowest):
+                turn, lowest = target, level
+        at = place[turn]
+        while at < filled[turn] and taken[queues[turn, at]]:
+            at += 1
+        place[turn] = at
+        if at == filled[turn]:
+            return written, turn
+        row = queues[turn, at]
+        taken[row] = True
+        out[written] = row
+        written += 1
+        used[turn] += weights[turn, at]
+        place[turn] = at + 1
+    return written, -1

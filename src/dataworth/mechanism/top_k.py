@@ -1,0 +1,19 @@
+"""Top-k: the documents of largest utility first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataworth.mechanism.base import Order, Table, by_cost, eligible_rows, only_utility
+
+
+@dataclass(frozen=True)
+class TopK:
+    """Order by utility, largest first."""
+
+    def order(self, table: Table, seed: int) -> Order:
+        """Row numbers, best first, in blocks."""
+        rows = eligible_rows(table)
+        return by_cost(table, seed, np.negative(only_utility(table, "top_k", rows)), rows)

@@ -1,0 +1,178 @@
+"""What a step is: it learns from pool and targets, then adds columns to documents.
+
+A step is a frozen dataclass of the paper's own few settings. `fit` returns what was learned; that
+can be saved, loaded and applied to any documents, also outside a run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pyarrow as pa
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Column, Documents
+from dataworth.engine.local import Engine
+from dataworth.engine.progress import Progress
+from dataworth.engine.survey import Survey
+
+DROP = "drop"
+JOINT = "joint"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Named targets: the documents that a step may learn from, and the half held out of it.
+
+    `held_out` is for judging alone; no step may read it.
+    """
+
+    fit: Mapping[str, Documents]
+    held_out: Mapping[str, Documents] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The targets' names, sorted: no result may hang on the order in which they were given."""
+        return sorted(self.fit)
+
+
+@dataclass
+class Context:
+    """What a step may use to learn.
+
+    `survey`: counts and a random sample of the pool. `before`: the fitted steps before this one,
+    without its own filters.
+    """
+
+    engine: Engine
+    survey: Survey
+    seed: int = 0
+    progress: Progress | None = None
+    before: Sequence[Fitted] = ()
+
+    def sample(self) -> Documents:
+        """What the steps before this one keep of the pool's random sample."""
+        return survivors(self.survey.sample, self.before)
+
+
+class Step(Protocol):
+    """A filter, a deduplication or a method: configuration only."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry and in the names of its columns."""
+        ...
+
+    def fit(self, pool: Corpus, targets: Targets, context: Context) -> Fitted:
+        """Learn from the pool and the targets' fit half."""
+        ...
+
+
+class Fitted(Protocol):
+    """What a step learned."""
+
+    @property
+    def step(self) -> Step:
+        """The settings it was fitted with."""
+        ...
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that it adds."""
+        ...
+
+    def annotate(self, documents: Documents) -> pa.RecordBatch:
+        """The step's columns for these documents, one row each; `drop` is a reason or null."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write arrays and JSON: never anything that executes when loaded."""
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A fitted step that can say what drove a document's utility."""
+
+    def explain(self, text: str, column: str) -> list[tuple[str, float]]:
+        """(what, contribution in the unit of the utility), by falling size; they add up to it."""
+        ...
+
+
+@runtime_checkable
+class Needs(Protocol):
+    """A step that wants other steps before it, such as a least length."""
+
+    @property
+    def filters(self) -> tuple[Step, ...]:
+        """The steps to run right before this one."""
+        ...
+
+
+def kept_by(batch: pa.RecordBatch) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows a step's columns leave in, bool [n]."""
+    if DROP not in batch.schema.names:
+        return np.ones(batch.num_rows, np.bool_)
+    return np.asarray(batch.column(DROP).is_null())
+
+
+def survivors(documents: Documents, steps: Iterable[Fitted]) -> Documents:
+    """The documents that some fitted steps keep."""
+    for fitted in steps:
+        documents = documents.take(kept_by(fitted.annotate(documents)))
+    return documents
+
+
+def utility_column(step: str, target: str, unit: str) -> Column:
+    """The column of a step's utility for a target."""
+    return Column(f"utility:{step}:{target}", pa.float64(), unit, step)
+
+
+def apply_steps(fitted: Iterable[Fitted], documents: Documents) -> dict[str, pa.Array]:
+    """The columns of all steps for a batch, each step seeing the survivors of those before it.
+
+    Rows that a step never saw are null; `drop` holds the first reason.
+    """
+    total = len(documents)
+    rows = np.arange(total)
+    reasons: np.ndarray[Any, Any] | None = None
+    columns: dict[str, pa.Array] = {}
+    for step in fitted:
+        batch = step.annotate(documents)
+        everything = len(rows) == total
+        for name in batch.schema.names:
+            if name != DROP:
+                columns[name] = (
+                    batch.column(name) if everything else _spread(batch.column(name), rows, total)
+                )
+        if DROP in batch.schema.names:
+            kept = kept_by(batch)
+            if not kept.all():
+                if reasons is None:
+                    reasons = np.full(total, None, object)
+                reasons[rows[~kept]] = batch.column(DROP).to_numpy(zero_copy_only=False)[~kept]
+                documents, rows = documents.take(kept), rows[kept]
+    if reasons is None:
+        columns[DROP] = pa.nulls(total, pa.string())
+    else:
+        columns[DROP] = pa.array(reasons, pa.string())
+    return columns
+
+
+def _spread(values: pa.Array, rows: np.ndarray[Any, Any], total: int) -> pa.Array:
+    """Values of some rows as a column of all rows, null elsewhere."""
+    place = np.full(total, -1, np.int64)
+    place[rows] = np.arange(len(rows))
+    return values.take(pa.array(place, mask=place < 0))
+
+
+def write_arrays(folder: Path, facts: Mapping[str, Any], **arrays: Any) -> None:
+    """A fitted step's folder: `step.json` and `arrays.npz`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "arrays.npz", **arrays)
+    (folder / "step.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")

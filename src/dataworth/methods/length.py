@@ -1,0 +1,72 @@
+"""Filters by length: documents that are too short or too long are dropped, with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Column, Documents
+from dataworth.errors import ConfigError
+from dataworth.features.ngrams import HashedNgrams
+from dataworth.methods.base import DROP, Context, Targets, write_arrays
+
+
+@dataclass(frozen=True)
+class Length:
+    """Keep documents of `minimum` to `maximum` words (tokens of the word-punctuation rule).
+
+    A least length of 100 is the filter of DSIR's reference package, which its authors call the
+    part of their quality filter that matters most.
+    """
+
+    name: ClassVar[str] = "length"
+    minimum: int = 1
+    maximum: int | None = None
+    tokens: str = "wordpunct"
+
+    def __post_init__(self) -> None:
+        if self.minimum < 0 or (self.maximum is not None and self.maximum < self.minimum):
+            raise ConfigError(
+                f"length: minimum={self.minimum} and maximum={self.maximum} leave no document"
+            )
+
+    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedLength:
+        """Nothing is learned."""
+        return FittedLength(self)
+
+    @staticmethod
+    def load(step: Length, folder: Path) -> FittedLength:
+        """The fitted step again: nothing was learned."""
+        return FittedLength(step)
+
+
+class FittedLength:
+    """The filter, ready to use."""
+
+    columns = (Column(DROP, pa.string(), "reason", "length"),)
+
+    def __init__(self, step: Length) -> None:
+        self.step = step
+        self._feature = HashedNgrams(tokens=step.tokens)
+
+    def annotate(self, documents: Documents) -> pa.RecordBatch:
+        """Column `drop`: null for what is kept."""
+        step = self.step
+        words = self._feature.lengths(documents)
+        short = words < step.minimum
+        long = words > (step.maximum if step.maximum is not None else np.iinfo(np.int64).max)
+        codes = pa.array(np.where(short, 0, 1), pa.int32(), mask=~(short | long))
+        reasons = pa.array(
+            [f"shorter than {step.minimum} words", f"longer than {step.maximum} words"]
+        )
+        drop = pa.DictionaryArray.from_arrays(codes, reasons).cast(pa.string())
+        return pa.RecordBatch.from_arrays([drop], [DROP])
+
+    def save(self, folder: Path) -> None:
+        """Settings alone."""
+        write_arrays(folder, asdict(self.step))

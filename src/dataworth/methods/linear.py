@@ -1,0 +1,94 @@
+"""What DSIR and its discriminative form have in common: a weight for each hash bucket.
+
+The utility of a document is the sum of the weights over its n-grams, or their mean, plus a bias.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dataworth.corpus.documents import Documents
+from dataworth.engine.files import read_json
+from dataworth.errors import DataworthError
+from dataworth.features.ngrams import HashedNgrams
+from dataworth.methods.base import Step, utility_column, write_arrays
+
+
+class LinearNgrams:
+    """A fitted step: `weights` float64 [buckets, T], `bias` float64 [T], one utility a target.
+
+    `mean` divides a document's sum by its number of n-grams, so that its length does not count.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        feature: HashedNgrams,
+        targets: Sequence[str],
+        weights: NDArray[np.float64],
+        bias: NDArray[np.float64],
+        *,
+        mean: bool,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        self.step = step
+        self.feature = feature
+        self.targets = list(targets)
+        self.weights = weights
+        self.bias = bias
+        self.mean = mean
+        self.facts = facts or {}
+        unit = "nats per n-gram" if mean else "nats"
+        self.columns = tuple(utility_column(step.name, name, unit) for name in targets)
+
+    def annotate(self, documents: Documents) -> pa.RecordBatch:
+        """A utility for each target; a document without n-grams has the bias alone."""
+        scores = self.feature.score(documents, self.weights)
+        values = scores.sums
+        if self.mean:
+            values = values / np.maximum(scores.grams, 1)[:, None]
+        values = values + self.bias
+        return pa.RecordBatch.from_arrays(
+            [pa.array(np.ascontiguousarray(values[:, t])) for t in range(len(self.targets))],
+            [column.name for column in self.columns],
+        )
+
+    def explain(self, text: str, column: str) -> list[tuple[str, float]]:
+        """Each n-gram's share of the utility, by falling size; with the bias they add up to it."""
+        target = [item.name for item in self.columns].index(column)
+        grams = self.feature.grams(text)
+        scale = 1.0 / max(len(grams), 1) if self.mean else 1.0
+        counts = Counter(grams)
+        shares = [
+            (gram, count * scale * float(self.weights[bucket, target]))
+            for (gram, bucket), count in counts.items()
+        ]
+        if self.bias[target]:
+            shares.append(("(bias)", float(self.bias[target])))
+        return sorted(shares, key=lambda share: (-abs(share[1]), share[0]))
+
+    def save(self, folder: Path) -> None:
+        """`step.json` and `arrays.npz`."""
+        facts = {"targets": self.targets, "feature": self.feature.identity, **self.facts}
+        write_arrays(folder, facts, weights=self.weights, bias=self.bias)
+
+
+def load_linear(step: Step, feature: HashedNgrams, folder: Path, *, mean: bool) -> LinearNgrams:
+    """A fitted step from its folder. DataworthError if it was fitted with another feature."""
+    facts = read_json(folder / "step.json")
+    if facts["feature"] != feature.identity:
+        raise DataworthError(
+            f"{folder}: was fitted with the n-grams {facts['feature']}, "
+            f"but the settings now give {feature.identity}"
+        )
+    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+        weights, bias = arrays["weights"], arrays["bias"]
+    rest = {key: value for key, value in facts.items() if key not in ("targets", "feature")}
+    return LinearNgrams(step, feature, facts["targets"], weights, bias, mean=mean, facts=rest)

@@ -1,0 +1,79 @@
+"""Bins for the report's charts: shared by all series, drawn where the documents are.
+
+For whoever fills `model.Histogram`. Edges come from a sample; counts may then be added up over
+units, one `counts` call each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.report.model import Histogram
+
+
+def shared_edges(
+    samples: Sequence[NDArray[np.floating | np.integer]],
+    *,
+    bins: int = 60,
+    log: bool = False,
+    tail: float = 0.005,
+) -> NDArray[np.float64]:
+    """Ascending edges, float64[bins + 1], that hold all but `tail` at each end of every sample.
+
+    Values that are not finite are left out, and for `log` also those below 1. With nothing to
+    look at, the edges are 0 and 1 (1 and 10 for `log`).
+    """
+    low, high = np.inf, -np.inf
+    for values in samples:
+        array = np.asarray(values, dtype=np.float64)
+        array = array[np.isfinite(array) & (array >= 1 if log else True)]
+        if len(array):
+            ends = np.quantile(array, [tail, 1 - tail])
+            low, high = min(low, float(ends[0])), max(high, float(ends[1]))
+    if not low <= high:
+        low, high = (1.0, 10.0) if log else (0.0, 1.0)
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
+        spread = max(abs(low), 1e-9) / 2 if low else 0.5
+        low, high = low - (0 if log else spread), high + spread
+    if log:
+        return np.geomspace(low, high, bins + 1)
+    return np.linspace(low, high, bins + 1)
+
+
+def counts(
+    values: NDArray[np.floating | np.integer], edges: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """How many values lie in each bin, float64[bins], and how many outside the edges.
+
+    Values that are not finite are in neither.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    array = array[np.isfinite(array)]
+    inside = np.histogram(array, edges)[0].astype(np.float64)
+    return inside, float(len(array) - inside.sum())
+
+
+def histogram(
+    *,
+    pool: NDArray[np.floating | np.integer] | None = None,
+    selection: NDArray[np.floating | np.integer] | None = None,
+    target: NDArray[np.floating | np.integer] | None = None,
+    edges: NDArray[np.float64] | None = None,
+    bins: int = 60,
+    log: bool = False,
+) -> Histogram:
+    """A `model.Histogram` of values that fit in memory; empty series are left out."""
+    given = {"pool": pool, "selection": selection, "target": target}
+    series = {name: values for name, values in given.items() if values is not None and len(values)}
+    if edges is None:
+        edges = shared_edges(list(series.values()), bins=bins, log=log)
+    result: Histogram = {"edges": edges.tolist(), "scale": "log" if log else "linear"}
+    outside: dict[str, float] = {}
+    for name, values in series.items():
+        inside, outside[name] = counts(values, edges)
+        result[name] = inside.tolist()  # type: ignore[literal-required]
+    result["outside"] = outside
+    return result
