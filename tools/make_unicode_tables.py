@@ -56,6 +56,7 @@ def entry(code: int) -> int:
 
 
 def main() -> None:
+    """Write the file for this Python."""
     values = np.array(
         [0 if 0xD800 <= code < 0xE000 else entry(code) for code in range(0x110000)], np.int64
     )

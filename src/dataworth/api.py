@@ -1,6 +1,6 @@
 """The public functions: `select`, `score`, `load`. The flow, readable from top to bottom.
 
-    pool ──▶ survey ──▶ fit steps ──▶ score every document ──▶ choose ──▶ write and report
+pool ──▶ survey ──▶ fit steps ──▶ score every document ──▶ choose ──▶ write and report
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,14 @@ from readers import json_rows, read_all, texts, unit_of
 from testdata import read_bytes
 from testdata import read_rows as rows_of
 
-POOL = "biomed books changelogs code dialogue forum junk legal logs math multilingual news".split(
-    " "
+POOL = (
+    "biomed books changelogs code dialogue forum junk legal logs math multilingual news religious "
+    "reviews sci_papers speeches tech_docs web wikipedia"
 )
-POOL += "religious reviews sci_papers speeches tech_docs web wikipedia".split(" ")
 LABELS = Fields(id="id", groups=("domain", "source"))
 
 
-@pytest.mark.parametrize("name", POOL)
+@pytest.mark.parametrize("name", POOL.split())
 def test_real_files_are_read_alike(name: str, data: Path) -> None:
     (path,) = data.glob(f"pool/{name}.jsonl*")
     unit = unit_of(path)
@@ -69,8 +70,6 @@ LINES = [
 
 @pytest.fixture(params=["", ".gz", ".zst"])
 def rows_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    import gzip
-
     data = b"\xef\xbb\xbf" + b"\r\n".join(LINES[:200]) + b"\n\n" + b"\n".join(LINES[200:])
     pack: Any = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.ZstdCompressor().compress}
     path = tmp_path / f"a.jsonl{request.param}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import random
 from pathlib import Path
 
 import fsspec
@@ -21,8 +22,9 @@ from dataworth.corpus.units import Unit
 from dataworth.errors import InputError
 from readers import read_all, texts, unit_of
 
+CHANCE = random.Random(0)
 ROWS = b"".join(
-    b'{"text": "row %d, %s"}\n' % (i, os.urandom(20).hex().encode()) for i in range(9999)
+    b'{"text": "row %d, %s"}\n' % (i, CHANCE.randbytes(20).hex().encode()) for i in range(9999)
 )
 
 

@@ -1,0 +1,1 @@
+"""Documents in and out: formats, units, identity, byte-exact writing."""

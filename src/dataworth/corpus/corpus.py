@@ -39,9 +39,7 @@ class Corpus:
         fields = fields or Fields()
         options = dict(storage_options) if storage_options else None
         name = fields.text[0] if fields.template is None else "text"
-        files = tuple(
-            resolve(source, spool=spool, storage_options=options, text_field=name)
-        )
+        files = tuple(resolve(source, spool=spool, storage_options=options, text_field=name))
         units = tuple(split(files, txt=fields.txt, storage_options=options))
         return Corpus(files, fields, units, options)
 

@@ -44,10 +44,12 @@ class RoleSpans:
 
 @eager(f"void({BYTES}, {INTS}, {INTS}, {INTS}, uint8[::1])")
 def _gather(data, starts, ends, to, out):  # type: ignore[no-untyped-def]
+    # Unsigned indices: the compiler then sees plain copies and calls memcpy.
     for row in range(len(starts)):
-        at = to[row]
-        for i in range(ends[row] - starts[row]):
-            out[at + i] = data[starts[row] + i]
+        start = np.uint64(starts[row])
+        at = np.uint64(to[row])
+        for i in range(np.uint64(ends[row]) - start):
+            out[at + i] = data[start + i]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataworth.corpus.blocks import LineBlock, LongLine, line_blocks
 from dataworth.corpus.fields import Fields, RowError
 from dataworth.corpus.labels import first_keys, label_column
 from dataworth.corpus.lines import bad_line, read_line, read_lines, too_long
-from dataworth.corpus.rows import BadLine, Rows, label_paths
+from dataworth.corpus.rows import BadLine, Rows, empty_bytes, label_paths
 from dataworth.corpus.scan import LOOK, NAME_BYTES, scan_lines
 from dataworth.corpus.streams import open_stream
 from dataworth.corpus.units import Unit
@@ -94,7 +94,7 @@ class Scanner:
         data, start, end = block.data, block.start, block.end
         most = int(count_lines(data, start, end)) + 1
         wanted = len(self.names)
-        out = np.empty(end - start + PADDING, np.uint8)
+        out = empty_bytes(end - start + PADDING)
         line, offset, size, starts, ends = (np.empty(most, np.int64) for _ in range(5))
         spans = np.empty(2 * wanted * most, np.int64)
         states = np.empty(most, np.uint8)

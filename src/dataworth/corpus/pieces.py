@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from dataworth.corpus.rows import Rows
+from dataworth.corpus.rows import PIECE, Rows
 from dataworth.corpus.simd import BYTES, INTS, eager, kernel
 
-PIECE = "piece"
 _0, _1, _2, _3 = (np.uint64(i) for i in range(4))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dataworth.corpus.rows import empty_bytes
 from dataworth.corpus.streams import Stream, damage, open_raw, open_stream
 from dataworth.corpus.units import Unit
 from dataworth.corpus.utf8 import PADDING, gather_rows
@@ -127,7 +128,7 @@ def _gathered(
 ) -> pa.LargeBinaryArray:
     places = np.zeros(len(sizes) + 1, np.int64)
     np.cumsum(sizes, out=places[1:])
-    out = np.empty(int(places[-1]) + PADDING, np.uint8)
+    out = empty_bytes(int(places[-1]) + PADDING)
     gather_rows(data, starts, np.ascontiguousarray(sizes), out)
     buffers = [None, pa.py_buffer(places), pa.py_buffer(out)]
     return pa.Array.from_buffers(pa.large_binary(), len(sizes), buffers)

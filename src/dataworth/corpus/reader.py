@@ -15,9 +15,8 @@ from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.jsonl import read_jsonl
 from dataworth.corpus.parquet import read_parquet, read_parquet_rows
-from dataworth.corpus.pieces import PIECE, split_words
 from dataworth.corpus.places import read_places
-from dataworth.corpus.rows import BadLine, Rows
+from dataworth.corpus.rows import PIECE, BadLine, Rows
 from dataworth.corpus.text import read_text
 from dataworth.corpus.uid import uids
 from dataworth.corpus.units import Unit
@@ -61,6 +60,9 @@ def read(
         raise ConfigError("chats cannot be cut into pieces: leave out split_words or the template")
     for rows, taken in _read(unit, fields, storage_options, block_bytes):
         if fields.split_words is not None:
+            # Its kernels need not be compiled for those who do not ask for it.
+            from dataworth.corpus.pieces import split_words
+
             rows = split_words(rows, fields.split_words)
         yield _block(rows, taken, unit)
 

@@ -15,7 +15,17 @@ from dataworth.corpus.fields import Fields, Span, label_of
 from dataworth.errors import ConfigError
 
 SAMPLE_BYTES = 1024
-ID = "id"
+ID, PIECE = "id", "piece"
+"""Columns of the documents."""
+
+
+def empty_bytes(size: int) -> NDArray[np.uint8]:
+    """A new buffer, its content undefined, from Arrow's memory pool.
+
+    The pool hands freed memory on; NumPy gives large arrays back to the system, and the page
+    faults of new ones would cost a third of the reader's time.
+    """
+    return np.frombuffer(pa.allocate_buffer(size), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dataworth.corpus.blocks import LineBlock, LongLine, line_blocks
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.lines import too_long
-from dataworth.corpus.rows import SAMPLE_BYTES, BadLine, Rows, label_paths
+from dataworth.corpus.rows import SAMPLE_BYTES, BadLine, Rows, empty_bytes, label_paths
 from dataworth.corpus.streams import open_stream
 from dataworth.corpus.units import Unit
 from dataworth.corpus.utf8 import count_lines, text_lines, valid_utf8
@@ -84,7 +84,9 @@ def _lines(block: LineBlock, fields: Fields, file: str, first_line: int) -> Rows
     shift = block.offset - start
     long = size > fields.max_line_bytes
     good = valid & ~long
-    rows = _rows(data[:end].copy(), place[good], size[good], place[good] + shift, fields)
+    kept = empty_bytes(end)
+    kept[:] = data[:end]
+    rows = _rows(kept, place[good], size[good], place[good] + shift, fields)
     rows.lines = most - int(data[end - 1] == 10)
     rows.blank = rows.lines - count
     for row in np.flatnonzero(~good).tolist():

@@ -1,0 +1,1 @@
+"""Where units run, and what a run leaves on disk."""

@@ -127,7 +127,9 @@ class RunFolder:
             return
         changes = list(_changed_inputs(before, inputs))
         if changes:
-            shown = "\n  ".join(changes[:10] + [f"… {len(changes) - 10} more"] * (len(changes) > 10))
+            shown = "\n  ".join(
+                changes[:10] + [f"… {len(changes) - 10} more"] * (len(changes) > 10)
+            )
             raise RunError(
                 f"{self.folder}: the inputs changed since this run began:\n  {shown}\n"
                 "Choose another folder, or start afresh with --overwrite (overwrite=True)."

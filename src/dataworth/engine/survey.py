@@ -1,16 +1,22 @@
-"""The first look at a pool: how much there is, what is bad, and a random sample of its documents.
+"""The first look at a pool: a random sample of its documents.
 
-The sample is the documents whose seeded hash of uid is smallest, as many as fit a number of bytes.
-So it is the same for any number of workers, any order, names, shards and formats of the files, and
-every later step that needs "some of the pool" (the raw model, tokens a byte, KL reduction, the
-temperature) takes it from here instead of reading the pool again.
+Every later step that needs "some of the pool" (the raw model, tokens a byte, KL reduction, the
+temperature) takes it from here instead of reading the pool again. The sample is the documents of
+smallest seeded hash of uid, as many as fit a number of bytes.
+
+A small pool is read whole, and then the sample is the same for any order, names, shards and formats
+of the files. In a large one, plain JSON lines are looked at through windows at hashed places of
+every unit: a document is in if its first byte lies in a window, so each has the same chance. What
+cannot be entered in the middle (compressed files, Parquet, text) is read whole and thinned by hash
+to the same share. Either way the sample depends on the files' content alone, not on the number of
+workers or the files' names.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +27,67 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.corpus.uid import hash_uid, uids
+from dataworth.corpus.uid import hash_uid, uids, uniform
 from dataworth.corpus.units import Unit
 from dataworth.engine.files import read_json, write_json, write_parquet
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
 
 SAMPLE = 0x73616D706C65  # the stream of `hash_uid` for sampling
-SAMPLE_BYTES = 64 * 2**20
+SAMPLE_BYTES = 32 * 2**20
 # A document longer than this share of the sample stays out of it: one giant would fill it.
 _LONGEST = 16
 
 
+# A pool this many times larger than its sample is looked at through windows.
+_WHOLE = 8
+_WINDOW = 1 << 16
+_MOST_WINDOWS = 64
+
+
 @dataclass
 class Survey:
-    """Counts of a pool and its sample.
+    """A pool's random sample and what was seen on the way.
 
-    `lines` int64 [units]: lines of each unit, blank and bad ones too, from which the line numbers
-    of later units follow. `sample`: documents by growing hash; `hashes` uint64 [n].
+    `documents`, `lines`, `bad`: of what was read. `sample`: documents by growing hash; `hashes`
+    uint64 [n]. `whole`: all of the pool was read.
     """
 
     documents: int = 0
-    text_bytes: int = 0
-    raw_bytes: int = 0
-    blank: int = 0
+    lines: int = 0
     bad: Counter[str] = field(default_factory=Counter)
-    lines: list[int] = field(default_factory=list)
     sample: Documents = field(default_factory=lambda: Documents.from_texts([]))
     hashes: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
+    whole: bool = True
 
     @property
     def complete(self) -> bool:
         """Whether the sample is the whole pool."""
-        return len(self.sample) == self.documents
+        return self.whole and len(self.sample) == self.documents
+
+
+@dataclass
+class _Part:
+    """The survey of some units: counts, and candidates for the sample, not yet cut to size."""
+
+    counts: Survey
+    batches: list[Documents] = field(default_factory=list)
+    hashes: list[NDArray[np.uint64]] = field(default_factory=list)
+    held: int = 0
+
+    def add(self, documents: Documents, hashes: NDArray[np.uint64]) -> None:
+        self.batches.append(documents)
+        self.hashes.append(hashes)
+        self.held += len(documents.data)
+
+    def cut(self, capacity: int, hint: _Hint, *, always: bool = False) -> None:
+        """Keep the documents of smallest hash; copying texts is put off until it is worth it."""
+        if not always and self.held <= 2 * capacity:
+            return
+        sample, hashes = _smallest(self.batches, self.hashes, capacity)
+        if len(sample.data) > capacity - capacity // _LONGEST:
+            hint.lower(int(hashes[-1]))
+        self.batches, self.hashes, self.held = [sample], [hashes], len(sample.data)
 
 
 class _Hint:
@@ -83,57 +117,67 @@ class _Look:
     corpus: Corpus
     seed: int
     capacity: int
+    share: float
     hint: _Hint
 
-    def __call__(self, unit: Unit, tick: Tick) -> Survey:
-        found = Survey(lines=[0])
-        kept: list[Documents] = []
-        hashes: list[NDArray[np.uint64]] = []
-        held = 0
-        for block in self.corpus.blocks(unit):
-            documents = block.documents
-            found.documents += len(documents)
-            found.text_bytes += int(documents.text_bytes.sum())
-            found.raw_bytes += block.raw_bytes
-            found.blank += block.blank
-            found.bad.update(bad.reason for bad in block.bad)
-            found.lines[0] += block.lines
-            hashed = hash_uid(self.seed, documents.uid, SAMPLE)
-            wanted = hashed <= np.uint64(self.hint.bound)
-            wanted &= documents.text_bytes <= self.capacity // _LONGEST
-            if wanted.any():
-                kept.append(documents.take(wanted).compact())
-                hashes.append(hashed[wanted])
-                held += len(kept[-1].data)
-            if held > 2 * self.capacity:
-                one, hashed = _smallest(kept, hashes, self.capacity)
-                kept, hashes, held = [one], [hashed], len(one.data)
-                self._tell(one, hashed)
-            tick(len(documents), block.raw_bytes)
-        found.sample, found.hashes = _smallest(kept, hashes, self.capacity)
-        self._tell(found.sample, found.hashes)
-        return found
+    def __call__(self, unit: Unit, tick: Tick) -> _Part:
+        part = _Part(Survey())
+        windows = _windows(unit, self.share, self.seed)
+        for window in windows or [unit]:
+            for block in self.corpus.blocks(window):
+                part.counts.documents += len(block.documents)
+                part.counts.lines += block.lines
+                part.counts.bad.update(bad.reason for bad in block.bad)
+                self._take(part, block.documents, thinned=windows is None)
+                tick(len(block.documents), block.raw_bytes)
+        return part
 
-    def merge(self, left: Survey, right: Survey) -> Survey:
-        """Both units' counts, and the sample of both."""
-        sample, hashes = _smallest(
-            [left.sample, right.sample], [left.hashes, right.hashes], self.capacity
-        )
-        self._tell(sample, hashes)
-        return Survey(
-            left.documents + right.documents,
-            left.text_bytes + right.text_bytes,
-            left.raw_bytes + right.raw_bytes,
-            left.blank + right.blank,
-            left.bad + right.bad,
-            left.lines + right.lines,
-            sample,
-            hashes,
-        )
+    def _take(self, part: _Part, documents: Documents, *, thinned: bool) -> None:
+        hashed = hash_uid(self.seed, documents.uid, SAMPLE)
+        wanted = hashed <= np.uint64(self.hint.bound)
+        wanted &= documents.text_bytes <= self.capacity // _LONGEST
+        if thinned and self.share < 1:
+            # Another hash than the one that orders: windows let every hash through.
+            draw = hash_uid(self.seed, documents.uid, SAMPLE + 1)
+            wanted &= draw < np.uint64(int(self.share * 2**63) * 2)
+        if wanted.any():
+            part.add(documents.take(wanted).compact(), hashed[wanted])
+            part.cut(self.capacity, self.hint)
 
-    def _tell(self, sample: Documents, hashes: NDArray[np.uint64]) -> None:
-        if len(sample) and len(sample.data) > self.capacity - self.capacity // _LONGEST:
-            self.hint.lower(int(hashes[-1]))
+    def merge(self, left: _Part, right: _Part) -> _Part:
+        """Both parts' counts and candidates."""
+        a, b = left.counts, right.counts
+        part = _Part(
+            Survey(a.documents + b.documents, a.lines + b.lines, a.bad + b.bad),
+            left.batches + right.batches,
+            left.hashes + right.hashes,
+            left.held + right.held,
+        )
+        part.cut(self.capacity, self.hint)
+        return part
+
+
+def _windows(unit: Unit, share: float, seed: int) -> list[Unit] | None:
+    """Pieces of a unit of plain JSON lines that hold `share` of it; None to read it whole.
+
+    The unit is cut into even stretches, with a window at a random place of each.
+    """
+    file = unit.file
+    if share >= 1 or file.format != "jsonl" or file.compression is not None:
+        return None
+    size = unit.end - unit.start
+    count = min(max(int(share * size / _WINDOW), 1), _MOST_WINDOWS)
+    width = max(int(share * size / count), 1)
+    # Keyed by what the file is, not by what it is called.
+    key = np.array([file.size, unit.start], np.uint64)
+    draws = uniform(seed, np.arange(count, dtype=np.uint64) + hash_uid(seed, key, SAMPLE).sum())
+    pieces = []
+    for number, draw in enumerate(draws):
+        low = unit.start + size * number // count
+        high = unit.start + size * (number + 1) // count
+        start = low + int(draw * max(high - low - width, 0))
+        pieces.append(replace(unit, start=start, end=min(start + width, high)))
+    return pieces
 
 
 def _smallest(
@@ -142,12 +186,24 @@ def _smallest(
     """The documents of smallest hash whose texts fit `capacity` bytes, by growing hash."""
     if not parts:
         return Documents.from_texts([]), np.empty(0, np.uint64)
-    documents = Documents.concatenate(parts)
     hashed = np.concatenate(hashes)
+    sizes = np.concatenate([part.text_bytes for part in parts])
+    order = np.argsort(hashed, kind="stable")
+    fits = np.cumsum(sizes[order]) <= capacity
+    stop = len(fits) if fits.all() else int(np.argmin(fits))
+    kept = np.zeros(len(order), np.bool_)
+    kept[order[:stop]] = True
+    # Only what is kept is copied.
+    firsts = np.cumsum([0] + [len(part) for part in parts])
+    documents = Documents.concatenate(
+        [
+            part.take(kept[first : first + len(part)])
+            for part, first in zip(parts, firsts, strict=False)
+        ]
+    )
+    hashed = hashed[kept]
     order = np.lexsort((documents.offset, documents.file, hashed))
-    fits = np.cumsum(documents.text_bytes[order]) <= capacity
-    order = order[: len(fits) if fits.all() else int(np.argmin(fits))]
-    return documents.take(order).compact(), hashed[order]
+    return documents.take(order), hashed[order]
 
 
 def survey(
@@ -158,14 +214,31 @@ def survey(
     sample_bytes: int = SAMPLE_BYTES,
     progress: Progress | None = None,
 ) -> Survey:
-    """Read the pool once: its counts and its sample of about `sample_bytes` of text."""
-    look = _Look(corpus, seed, sample_bytes, _Hint())
-    found = engine.fold(look, look.merge, corpus.units, progress=progress, name="survey")
-    return found or Survey()
+    """A random sample of about `sample_bytes` of the pool's text."""
+    share = _share(corpus, sample_bytes)
+    look = _Look(corpus, seed, sample_bytes, share, _Hint())
+    part = engine.fold(look, look.merge, corpus.units, progress=progress, name="sample")
+    if part is None:
+        return Survey()
+    part.cut(sample_bytes, look.hint, always=True)
+    if not part.batches:
+        return replace(part.counts, whole=share >= 1)
+    return replace(part.counts, sample=part.batches[0], hashes=part.hashes[0], whole=share >= 1)
+
+
+def _share(corpus: Corpus, sample_bytes: int) -> float:
+    """The share of the pool that the sample is drawn from: 1 for small pools.
+
+    A little more than needed, since bytes on disk are not bytes of text.
+    """
+    total = sum(file.size * (3 if file.compression else 1) for file in corpus.files)
+    if total <= _WHOLE * sample_bytes:
+        return 1.0
+    return 1.5 * sample_bytes / total
 
 
 def save(found: Survey, folder: Path) -> None:
-    """Write a survey: `sample.parquet`, then `pool.json`, whose presence says it is whole."""
+    """Write a survey: `sample.parquet`, then `sample.json`, whose presence says it is whole."""
     sample = found.sample
     columns = {
         "text": sample.arrow(),
@@ -178,35 +251,29 @@ def save(found: Survey, folder: Path) -> None:
     write_parquet(folder / "sample.parquet", pa.table(columns))
     counts = {
         "documents": found.documents,
-        "text_bytes": found.text_bytes,
-        "raw_bytes": found.raw_bytes,
-        "blank": found.blank,
-        "bad": dict(found.bad),
         "lines": found.lines,
+        "bad": dict(found.bad),
+        "whole": found.whole,
     }
-    write_json(folder / "pool.json", counts)
+    write_json(folder / "sample.json", counts)
 
 
 def load(folder: Path) -> Survey | None:
     """A survey that was written before, or None."""
-    if not (folder / "pool.json").is_file():
+    if not (folder / "sample.json").is_file():
         return None
-    counts = read_json(folder / "pool.json")
+    counts = read_json(folder / "sample.json")
     table = pq.read_table(folder / "sample.parquet").combine_chunks()
-    text = table["text"].combine_chunks().cast(pa.large_string()) if len(table) else None
-    if text is None:
-        sample = Documents.from_texts([])
-    else:
-        sample = _from_arrow(text, table)
+    sample = Documents.from_texts([])
+    if len(table):
+        sample = _from_arrow(table["text"].combine_chunks().cast(pa.large_string()), table)
     return Survey(
         counts["documents"],
-        counts["text_bytes"],
-        counts["raw_bytes"],
-        counts["blank"],
-        Counter(counts["bad"]),
         counts["lines"],
+        Counter(counts["bad"]),
         sample,
         np.asarray(table["hash"].to_numpy(), np.uint64),
+        counts["whole"],
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from dataworth.corpus.documents import Column, Documents
 from dataworth.errors import DataworthError
 
 UTILITY = "utility:"
+_TALLY = b"dataworth"
 IDENTITY = (
     Column("uid", pa.uint64(), "XXH64 of the text", "corpus"),
     Column("file", pa.int32(), "index of the file in run.json", "corpus"),
@@ -46,6 +50,35 @@ def rows_of(documents: Documents, tokens_per_byte: float) -> dict[str, pa.Array]
     }
 
 
+@dataclass
+class Tally:
+    """What a pool held, counted while its table was written.
+
+    `lines`: lines of each unit, blank and bad ones too.
+    """
+
+    documents: int = 0
+    text_bytes: int = 0
+    raw_bytes: int = 0
+    blank: int = 0
+    bad: Counter[str] = field(default_factory=Counter)
+    lines: list[int] = field(default_factory=list)
+
+    def as_metadata(self) -> dict[bytes, bytes]:
+        """For a unit's Parquet file."""
+        facts = {**asdict(self), "bad": dict(self.bad)}
+        return {_TALLY: json.dumps(facts).encode()}
+
+    def add(self, facts: dict[str, Any]) -> None:
+        """Add a unit's counts."""
+        self.documents += facts["documents"]
+        self.text_bytes += facts["text_bytes"]
+        self.raw_bytes += facts["raw_bytes"]
+        self.blank += facts["blank"]
+        self.bad.update(facts["bad"])
+        self.lines += facts["lines"]
+
+
 class Table:
     """The documents of a run as columns; read from disk when asked for, one column at a time.
 
@@ -57,18 +90,30 @@ class Table:
         self.units = units
 
     @cached_property
-    def sizes(self) -> NDArray[np.int64]:
-        """Rows of each unit, int64 [units]."""
-        rows = []
+    def _metadata(self) -> list[pq.FileMetaData]:
+        found = []
         for unit in range(self.units):
             path = unit_file(self.folder, unit)
             try:
-                rows.append(pq.read_metadata(path).num_rows)
+                found.append(pq.read_metadata(path))
             except (OSError, pa.ArrowException) as error:
                 raise DataworthError(
                     f"{path}: cannot be read ({error}); delete it and run the same command again"
                 ) from error
-        return np.array(rows, np.int64)
+        return found
+
+    @cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """Rows of each unit, int64 [units]."""
+        return np.array([metadata.num_rows for metadata in self._metadata], np.int64)
+
+    @cached_property
+    def tally(self) -> Tally:
+        """The counts of all units."""
+        total = Tally()
+        for metadata in self._metadata:
+            total.add(json.loads(metadata.metadata[_TALLY]))
+        return total
 
     @cached_property
     def firsts(self) -> NDArray[np.int64]:
@@ -115,9 +160,7 @@ class Table:
             place = np.array([known.setdefault(value, len(known)) for value in values], np.int32)
             indices = encoded.indices
             codes = np.asarray(indices.fill_null(0), np.int64)
-            part_out = (
-                place[codes] if len(place) else np.zeros(len(codes), np.int32)
-            )
+            part_out = place[codes] if len(place) else np.zeros(len(codes), np.int32)
             if indices.null_count:
                 part_out[np.asarray(indices.is_null())] = known.setdefault(None, len(known))
             out[self.firsts[unit] : self.firsts[unit + 1]] = part_out
@@ -145,8 +188,10 @@ class Table:
                 part = pq.read_table(path, columns=None if names is None else list(names))
                 parts.append(part.take(pa.array(inside - self.firsts[unit])))
         if not parts:
-            schema = self.schema if names is None else pa.schema(
-                [self.schema.field(name) for name in names]
+            schema = (
+                self.schema
+                if names is None
+                else pa.schema([self.schema.field(name) for name in names])
             )
             return schema.empty_table()
         back = np.empty(len(rows), np.int64)

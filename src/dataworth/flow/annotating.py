@@ -17,7 +17,7 @@ from dataworth.corpus.reader import BadLine
 from dataworth.corpus.units import Unit
 from dataworth.engine.files import atomic
 from dataworth.engine.local import Tick
-from dataworth.engine.table import rows_of, unit_file
+from dataworth.engine.table import Tally, rows_of, unit_file
 from dataworth.methods.base import Explains, Fitted, Step, apply_steps
 
 _ROW_GROUP = 1 << 16
@@ -68,38 +68,38 @@ class Named:
 
 @dataclass(frozen=True)
 class Annotate:
-    """The work on one unit: read, annotate, write; bad lines into the quarantine.
-
-    `lines_before`: lines of the same file in earlier units, for the line numbers of bad lines.
-    """
+    """The work on one unit: read, annotate, write; bad lines into the quarantine."""
 
     corpus: Corpus
     fitted: tuple[Named, ...]
     table: Path
     quarantine: Path
     tokens_per_byte: float
-    lines_before: Sequence[int]
 
-    def __call__(self, unit: Unit, tick: Tick) -> int:
+    def __call__(self, unit: Unit, tick: Tick) -> None:
         path = unit_file(self.table, unit.index)
         bad: list[BadLine] = []
-        lines = self.lines_before[unit.index]
-        rows = 0
+        tally = Tally(lines=[0])
         with atomic(path) as temporary:
             writer = _Writer(temporary)
             try:
                 for block in self.corpus.blocks(unit):
-                    columns = rows_of(block.documents, self.tokens_per_byte)
-                    columns |= apply_steps(self.fitted, block.documents)
+                    documents = block.documents
+                    columns = rows_of(documents, self.tokens_per_byte)
+                    columns |= apply_steps(self.fitted, documents)
                     writer.add(columns)
                     bad.extend(block.bad)
-                    rows += len(block.documents)
-                    tick(len(block.documents), block.raw_bytes)
+                    tally.documents += len(documents)
+                    tally.text_bytes += int(documents.text_bytes.sum())
+                    tally.raw_bytes += block.raw_bytes
+                    tally.blank += block.blank
+                    tally.lines[0] += block.lines
+                    tick(len(documents), block.raw_bytes)
+                tally.bad.update(line.reason for line in bad)
             finally:
-                writer.close(self._empty())
+                writer.close(self._empty(), tally)
             # Before the table's file takes its name: that file says that the unit is done.
-            self._quarantine(unit, bad, lines)
-        return rows
+            self._quarantine(unit, bad)
 
     def _empty(self) -> pa.Schema:
         """The schema of a unit without documents."""
@@ -114,15 +114,15 @@ class Annotate:
         everything |= apply_steps(self.fitted, nothing)
         return pa.table(everything).schema
 
-    def _quarantine(self, unit: Unit, bad: list[BadLine], before: int) -> None:
+    def _quarantine(self, unit: Unit, bad: list[BadLine]) -> None:
         if not bad:
             return
-        with atomic(self.quarantine / f"{unit.index:05d}.jsonl") as temporary:
+        with atomic(unit_quarantine(self.quarantine, unit.index)) as temporary:
             with temporary.open("w", encoding="utf-8") as file:
                 for line in bad:
                     record = {
                         "file": line.file,
-                        "line": line.line + before,
+                        "line": line.line,
                         "offset": line.offset,
                         "bytes": line.bytes,
                         "reason": line.reason,
@@ -159,14 +159,42 @@ class _Writer:
         if self._writer is None:
             strings = [field.name for field in schema if pa.types.is_string(field.type)]
             self._writer = pq.ParquetWriter(
-                self._path, schema, compression="lz4", use_dictionary=strings,
+                self._path,
+                schema,
+                compression="lz4",
+                use_dictionary=strings,
                 write_statistics=False,
             )
         return self._writer
 
-    def close(self, empty: pa.Schema) -> None:
+    def close(self, empty: pa.Schema, tally: Tally) -> None:
         self._flush()
-        self._open(empty).close()
+        writer = self._open(empty)
+        writer.add_key_value_metadata(tally.as_metadata())
+        writer.close()
+
+
+def unit_quarantine(folder: Path, unit: int) -> Path:
+    """The bad lines of a unit, their numbers counted from the unit's first line."""
+    return folder / f"{unit:05d}.jsonl"
+
+
+def join_quarantine(pieces: Path, units: Sequence[Unit], lines: Sequence[int], path: Path) -> None:
+    """All bad lines in one file, with their line numbers in the pool's files.
+
+    `lines`: lines of each unit, which tell the number of a later unit's first line.
+    """
+    found = [unit.index for unit in units if unit_quarantine(pieces, unit.index).is_file()]
+    if not found:
+        return
+    before = lines_before(units, lines)
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for index in found:
+            with unit_quarantine(pieces, index).open(encoding="utf-8") as piece:
+                for text in piece:
+                    record = json.loads(text)
+                    record["line"] += before[index]
+                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 def lines_before(units: Sequence[Unit], lines: Sequence[int]) -> list[int]:

@@ -165,8 +165,16 @@ def choose_rows(
             candidates.lengths[unknown] = tokens[unknown]
     text = _described(mechanism)
     return Choice(
-        settings, candidates, view, mechanism, text, made, tokens, exact_tokens is not None,
-        dropped, found,
+        settings,
+        candidates,
+        view,
+        mechanism,
+        text,
+        made,
+        tokens,
+        exact_tokens is not None,
+        dropped,
+        found,
     )
 
 
@@ -302,9 +310,11 @@ def sample_rows(
         piece = uid[start : start + step]
         place = np.searchsorted(wanted, piece)
         place[place == len(wanted)] = 0
-        hits = np.flatnonzero(eligible[start : start + step] & (wanted[place] == piece)) if len(
-            wanted
-        ) else np.empty(0, np.int64)
+        hits = (
+            np.flatnonzero(eligible[start : start + step] & (wanted[place] == piece))
+            if len(wanted)
+            else np.empty(0, np.int64)
+        )
         hits = hits[::-1]  # so that the first row wins
         new = first[place[hits]] < 0
         first[place[hits[new]]] = hits[new] + start
@@ -330,4 +340,3 @@ def _groups(table: Table, settings: ChoiceSettings) -> dict[str, Group] | None:
 
 def _described(mechanism: Mechanism) -> str:
     return describe(mechanism, MECHANISMS)
-

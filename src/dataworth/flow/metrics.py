@@ -68,9 +68,7 @@ def measure(
         "accounting": _accounting(scored, choice),
         "utilities": [_utility(scored, choice, column) for column in columns],
         "targets": [_target(scored, choice, name, text, seed) for name in scored.targets.names],
-        "composition": [
-            _composition(table, choice, name) for name in scored.corpus.fields.groups
-        ],
+        "composition": [_composition(table, choice, name) for name in scored.corpus.fields.groups],
         "lengths": _lengths(table, taken),
         "samples": _samples(scored, choice, columns[0] if columns else None),
         "warnings": warnings(scored, choice),
@@ -81,14 +79,14 @@ def measure(
         metrics["ngrams"] = {
             "gained": [_shift(item) for item in gained],
             "lost": [_shift(item) for item in lost],
-            "measured": f"on up to 1.5 MB of the pool's random sample and of {text.how}; counts "
+            "measured": f"on up to 3 MB of the pool's random sample and of {text.how}; counts "
             "plus one; n-grams in three documents or more",
         }
     return metrics
 
 
 def _accounting(scored: Scored, choice: Choice) -> model.Accounting:
-    survey, counts = scored.survey, choice.counts
+    tally, counts = scored.table.tally, choice.counts
     text_bytes = np.asarray(scored.table.column("text_bytes"), np.int64)
     many = counts.astype(np.int64)
     made, tokens = choice.cut, int((choice.tokens * many).sum())
@@ -103,13 +101,13 @@ def _accounting(scored: Scored, choice: Choice) -> model.Accounting:
         "note": note,
     }
     return {
-        "documents": survey.documents,
-        "blank": survey.blank,
-        "bad": dict(survey.bad),
+        "documents": tally.documents,
+        "blank": tally.blank,
+        "bad": dict(tally.bad),
         "dropped": choice.dropped,
         "eligible": int(choice.candidates.eligible.sum()),
         "pool": {
-            "documents": survey.documents,
+            "documents": tally.documents,
             "tokens": int(choice.tokens.sum()),
             "bytes": int(text_bytes.sum()),
         },
@@ -436,9 +434,7 @@ def texts_of(scored: Scored, rows: NDArray[np.int64]) -> list[str]:
     return texts
 
 
-def load_text(
-    folder: Path, names: Sequence[str], limit: int, pool: Corpus
-) -> Documents | None:
+def load_text(folder: Path, names: Sequence[str], limit: int, pool: Corpus) -> Documents | None:
     """Documents of written shards, for measuring: about the first `limit` bytes of text."""
     fields = Fields() if pool.fields.split_words else replace(pool.fields, groups=(), id=None)
     corpus = Corpus.open([folder / name for name in names], fields=fields)

@@ -153,7 +153,7 @@ class Scores:
         """What the report says of the run."""
         phases = self.progress.phases
         seconds = sum(phase.seconds for phase in phases)
-        raw = self.scored.survey.raw_bytes
+        raw = self.table.tally.raw_bytes
         budget = selection.choice.settings.budget
         towards = ", ".join(self.scored.targets.names)
         facts: model.Run = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ from dataworth.engine.survey import Survey
 from dataworth.engine.table import Table, unit_file
 from dataworth.errors import DataworthError, InputError
 from dataworth.flow import targets as target_files
-from dataworth.flow.annotating import Annotate, Named, lines_before
+from dataworth.flow.annotating import Annotate, Named, join_quarantine
 from dataworth.flow.settings import ScoreSettings
 from dataworth.methods.base import Context, Targets
 from dataworth.methods.registry import load_fitted, with_filters
@@ -81,9 +83,8 @@ def run_scoring(
             sample_bytes=settings.sample_bytes,
             progress=progress,
         )
-        check_bad(found, corpus, settings.max_bad)
         surveys.save(found, fitted_folder)
-    check_bad(found, corpus, settings.max_bad)
+    check_pool(found.bad, found.documents, corpus, settings.max_bad, whole=found.whole)
     targets = target_files.read_targets(
         target_corpora, holdout=settings.holdout, max_bad=settings.max_bad, seed=settings.seed
     )
@@ -94,24 +95,31 @@ def run_scoring(
         tokens_per_byte=ratio, units=len(corpus.units), targets=targets.names, workers=engine.size
     )
     fitted = fit_steps(fitted_folder, corpus, targets, found, settings, engine, progress)
-    annotate_pool(run, corpus, fitted, found, ratio, engine, progress)
-    return Scored(
-        corpus, found, targets, fitted, Table(run.folder / "table", len(corpus.units)), ratio
-    )
+    table = annotate_pool(run, corpus, fitted, ratio, engine, progress)
+    tally = table.tally
+    check_pool(tally.bad, tally.documents, corpus, settings.max_bad, whole=True)
+    return Scored(corpus, found, targets, fitted, table, ratio)
 
 
-def check_bad(found: Survey, corpus: Corpus, max_bad: float) -> None:
-    """Fail for an empty pool, or for more bad lines than allowed."""
-    bad = sum(found.bad.values())
-    if not found.documents and not bad:
+def check_pool(
+    bad: Counter[str], documents: int, corpus: Corpus, max_bad: float, *, whole: bool
+) -> None:
+    """Fail for an empty pool, or for more bad lines than allowed.
+
+    Where only a part was read (not `whole`), fail for what is clearly too much.
+    """
+    wrong = bad.total()
+    total = wrong + documents
+    if whole and not total:
         paths = ", ".join(file.path for file in corpus.files[:3])
         raise InputError(f"the pool holds no document ({paths}): check the path")
-    if bad > max_bad * (bad + found.documents):
-        reasons = ", ".join(f"{count} {reason}" for reason, count in found.bad.most_common())
+    allowed = max_bad * total + (0 if whole else 5 * math.sqrt(max_bad * total + 1))
+    if wrong > allowed:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in bad.most_common())
         raise InputError(
-            f"{bad} of the pool's {bad + found.documents} lines are bad, more than the "
-            f"{max_bad:.2%} allowed: {reasons}. {first_bad(corpus)} Mend the files, name the field "
-            "that holds the text (--text-field), or allow more (--max-bad)"
+            f"{wrong} of {total} lines of the pool are bad, more than the {max_bad:.2%} allowed: "
+            f"{reasons}. {first_bad(corpus)} Mend the files, name the field that holds the text "
+            "(--text-field), or allow more (--max-bad)"
         )
 
 
@@ -200,32 +208,28 @@ def annotate_pool(
     run: RunFolder,
     corpus: Corpus,
     fitted: tuple[Named, ...],
-    found: Survey,
     ratio: float,
     engine: Engine,
     progress: Progress,
-) -> None:
-    """Write the table's missing files."""
-    table = run.folder / "table"
-    missing = [unit for unit in corpus.units if not unit_file(table, unit.index).is_file()]
-    if not missing:
-        return
-    work = Annotate(
-        corpus,
-        fitted,
-        table,
-        run.folder / "quarantine",
-        ratio,
-        lines_before(corpus.units, found.lines),
-    )
-    for _ in engine.map(work, missing, progress=progress, name="score"):
-        pass
-    rows = sum(Table(table, len(corpus.units)).sizes)
-    if rows != found.documents:
-        raise DataworthError(
-            f"the table has {rows} documents, but the first reading found {found.documents}: the "
-            "pool changed while it was read; start afresh with --overwrite"
-        )
+) -> Table:
+    """Write the table's missing files, then the bad lines of all of them."""
+    folder = run.folder / "table"
+    pieces = run.folder / "work" / "quarantine"
+    table = Table(folder, len(corpus.units))
+    missing = [unit for unit in corpus.units if not unit_file(folder, unit.index).is_file()]
+    if missing:
+        work = Annotate(corpus, fitted, folder, pieces, ratio)
+        for _ in engine.map(work, missing, progress=progress, name="score"):
+            pass
+    if pieces.is_dir():
+        joined = run.folder / "quarantine" / "bad-lines.jsonl"
+        join_quarantine(pieces, corpus.units, table.tally.lines, joined)
+        # Renamed first: what a kill leaves half removed must not be joined again.
+        done = pieces.with_name("joined")
+        shutil.rmtree(done, ignore_errors=True)
+        pieces.replace(done)
+        shutil.rmtree(done)
+    return table
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -220,9 +220,7 @@ def write_selection(
         units = np.searchsorted(table.firsts, rows, side="right") - 1
         work = _Extract(scores, writer, rows, positions, units, index, places)
         wanted = [corpus.units[int(unit)] for unit in np.unique(units)]
-        for _ in scores.engine.threads().map(
-            work, wanted, progress=scores.progress, name="write"
-        ):
+        for _ in scores.engine.threads().map(work, wanted, progress=scores.progress, name="write"):
             pass
         shards = writer.finish()
     shutil.rmtree(folder / "work", ignore_errors=True)
@@ -333,7 +331,7 @@ def card_body(selection: Selection, shards: list[ShardInfo]) -> str:
         "|---|---|---|",
     ]
     for target in metrics.get("targets", []):
-        reduction = target.get("kl_reduction") or {}
+        reduction: Any = target.get("kl_reduction") or {}
         value, bound = reduction.get("value"), reduction.get("bound")
         if value is not None and bound is not None:
             lines.append(f"| {target['name']} | {value:.3f} | {bound:.3f} |")

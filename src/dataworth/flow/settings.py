@@ -150,9 +150,7 @@ def fields_dict(fields: Fields) -> dict[str, Any]:
 
 def fields_from(values: Mapping[str, Any]) -> Fields:
     """`Fields` from JSON."""
-    return Fields(
-        **{**values, "text": tuple(values["text"]), "groups": tuple(values["groups"])}
-    )
+    return Fields(**{**values, "text": tuple(values["text"]), "groups": tuple(values["groups"])})
 
 
 def fingerprint(value: Any) -> str:

@@ -1,6 +1,6 @@
 """KL reduction: how much nearer a selection's n-grams are to the target's than the pool's are.
 
-    KL(target ‖ pool) − KL(target ‖ selection), in nats
+    KL(target ‖ pool) - KL(target ‖ selection), in nats
 
 over hashed 1- and 2-grams (DSIR, section 5; the exact notation is remembered, not checked). Every
 distribution gets 1e-8 added to each bucket after normalising, and is normalised again.
@@ -89,7 +89,7 @@ def random_counts(pool: Documents, grams: int, seed: int) -> list[NDArray[np.int
     each = FEATURE.count(pool.take(order[: min(len(order), 2000)]))
     per_byte = each.grams.sum() / max(int(pool.text_bytes[order[:2000]].sum()), 1)
     ends = np.cumsum(pool.text_bytes[order]) * per_byte
-    out = []
+    out: list[NDArray[np.int64]] = []
     start = 0
     while len(out) < DRAWS and start < len(order):
         begin = ends[start - 1] if start else 0.0

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 from dataworth.features.ngrams import HashedNgrams
 
-_TEXT_BYTES = 1_500_000
+_TEXT_BYTES = 3_000_000
 _LEAST_DOCUMENTS = 3
-_WORDS = HashedNgrams()
+# So many buckets that two n-grams of a few megabytes hardly ever share one.
+_WORDS = HashedNgrams(buckets=2**32 - 1)
 
 
 @dataclass(frozen=True)
@@ -31,40 +31,77 @@ def ngram_shifts(
 ) -> tuple[list[Shift], list[Shift]]:
     """(gained, lost): those that tell the two apart best, by log ratio times square root of count.
 
-    On at most 1.5 MB of text of each; an n-gram must be in three documents or more.
+    On at most 3 MB of text of each; an n-gram must be in three documents or more.
     """
-    before, before_total, before_in = _counts(pool)
-    after, after_total, after_in = _counts(selection)
-    if not before_total or not after_total:
+    pool, selection = _few(pool), _few(selection)
+    before, after = _Counts(pool), _Counts(selection)
+    if not before.total or not after.total:
         return [], []
-    scored = []
-    for gram in before.keys() | after.keys():
-        if before_in[gram] + after_in[gram] < _LEAST_DOCUMENTS:
-            continue
-        a, b = after[gram], before[gram]
-        ratio = math.log((a + 1) / (after_total + 1)) - math.log((b + 1) / (before_total + 1))
-        rate = (a + b) / (after_total + before_total)
-        scored.append((ratio * math.sqrt(rate), gram, ratio))
-    scored.sort(key=lambda item: (-item[0], item[1]))
+    grams = np.sort(np.concatenate([before.grams, after.grams]))
+    grams = grams[_starts_of_runs(grams)]
+    b, a = before.of(grams, before.counts), after.of(grams, after.counts)
+    holders = before.of(grams, before.holders) + after.of(grams, after.holders)
+    ratio = np.log((a + 1) / (after.total + 1)) - np.log((b + 1) / (before.total + 1))
+    score = ratio * np.sqrt((a + b) / (after.total + before.total))
+    score[holders < _LEAST_DOCUMENTS] = 0.0
+    order = np.lexsort((grams, -score))
+    gained = [i for i in order[:most] if score[i] > 0]
+    lost = [i for i in order[::-1][:most] if score[i] < 0]
 
-    def shift(gram: str, ratio: float) -> Shift:
-        return Shift(
-            gram, 1e6 * before[gram] / before_total, 1e6 * after[gram] / after_total, ratio
-        )
+    def shift(i: int) -> Shift:
+        source = after if a[i] else before
+        name = source.name(int(grams[i]))
+        pool_rate, rate = 1e6 * b[i] / before.total, 1e6 * a[i] / after.total
+        return Shift(name, float(pool_rate), float(rate), float(ratio[i]))
 
-    gained = [shift(gram, ratio) for score, gram, ratio in scored[:most] if score > 0]
-    lost = [shift(gram, ratio) for score, gram, ratio in scored[::-1][:most] if score < 0]
-    return gained, lost
+    return [shift(i) for i in gained], [shift(i) for i in lost]
 
 
-def _counts(documents: Documents) -> tuple[Counter[str], int, Counter[str]]:
-    """(occurrences, their total, documents that hold it) of the first documents' n-grams."""
+def _few(documents: Documents) -> Documents:
+    """The first documents, as many as are looked at."""
     enough = np.cumsum(documents.text_bytes) <= _TEXT_BYTES
-    few = max(int(np.count_nonzero(enough)), min(1, len(documents)))
-    counts: Counter[str] = Counter()
-    holders: Counter[str] = Counter()
-    for row in range(few):
-        grams = Counter(gram for gram, _ in _WORDS.grams(documents.text(row)))
-        counts.update(grams)
-        holders.update(grams.keys())
-    return counts, counts.total(), holders
+    return documents.take(np.arange(max(int(np.count_nonzero(enough)), min(1, len(documents)))))
+
+
+def _starts_of_runs(values: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    starts = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=starts[1:])
+    return starts
+
+
+def _first_of_runs(values: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return np.flatnonzero(_starts_of_runs(values))
+
+
+class _Counts:
+    """Distinct n-grams by hash: how often, in how many documents, and where one stands."""
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+        spans, ids = _WORDS.rows(documents)
+        owner = np.repeat(np.arange(len(documents)), np.diff(spans))
+        self.total = len(ids)
+        # Sorted by (n-gram, document), where runs are counted: faster than np.unique.
+        pairs = np.sort(ids.astype(np.uint64) << np.uint64(32) | owner.astype(np.uint64))
+        grams = pairs >> np.uint64(32)
+        first = _first_of_runs(grams)
+        self.grams = grams[first]
+        self.counts = np.diff(np.append(first, len(grams)))
+        holders = np.zeros(len(pairs) + 1, np.int64)
+        np.cumsum(_starts_of_runs(pairs), out=holders[1:])
+        self.holders = np.diff(holders[np.append(first, len(grams))])
+        self._where = (pairs[first] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+    def of(self, grams: NDArray[np.uint64], values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The values of some n-grams, 0 for those that are not here."""
+        if not len(self.grams):
+            return np.zeros(len(grams), np.int64)
+        place = np.minimum(np.searchsorted(self.grams, grams), len(self.grams) - 1)
+        return np.where(self.grams[place] == grams, values[place], 0)
+
+    def name(self, gram: int) -> str:
+        """The words of an n-gram that is here."""
+        row = int(self._where[np.searchsorted(self.grams, np.uint64(gram))])
+        return next(
+            name for name, bucket in _WORDS.grams(self._documents.text(row)) if bucket == gram
+        )

@@ -150,7 +150,8 @@ class DSIR:
 
 def _probabilities(counts: NDArray[np.int64], smoothing: float) -> NDArray[np.float64]:
     """(c_b + λ) / (Σ c + λ B)."""
-    return (counts + smoothing) / (counts.sum() + smoothing * len(counts))
+    shares: NDArray[np.float64] = (counts + smoothing) / (counts.sum() + smoothing * len(counts))
+    return shares
 
 
 @dataclass(frozen=True)

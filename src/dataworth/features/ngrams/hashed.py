@@ -116,7 +116,7 @@ class HashedNgrams:
             if longest > 1 << 24:  # a giant: its memory goes with it
                 return memory
             kept = _local.scratch = (self, size, memory)
-        return kept[2]  # type: ignore[no-any-return]
+        return kept[2]
 
     def count(self, documents: Documents) -> NgramCounts:
         """Sum of the documents' n-gram counts."""
@@ -149,11 +149,16 @@ class HashedNgrams:
         if self.tokens not in MODES:
             ids, spans, _ = self._tokenizer_buckets(documents)
             return spans, ids
-        grams = self.count(documents).grams
-        spans = np.concatenate([np.zeros(1, np.int64), np.cumsum(grams)])
+        spans = self._spans(self.lengths(documents))
         out = np.empty(int(spans[-1]), np.uint32)
         kernels.list_buckets(*self._arguments(documents), out)
         return spans, out
+
+    def _spans(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where each document's n-grams begin, from its number of tokens: int64 [n+1]."""
+        shorter = np.arange(self.ngrams)[None, :]
+        grams = np.maximum(tokens[:, None] - shorter, 0).sum(1)
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(grams)])
 
     def lengths(self, documents: Documents) -> NDArray[np.int64]:
         """Number of tokens of each document, int64 [n]."""
@@ -195,10 +200,7 @@ class HashedNgrams:
         )
         tokens = np.fromiter((len(item) for item in encoded), np.int64, len(encoded))
         ids = np.fromiter((id_ for item in encoded for id_ in item.ids), np.int64)
-        shorter = np.arange(self.ngrams)[None, :]
-        spans = np.concatenate(
-            [np.zeros(1, np.int64), np.cumsum(np.maximum(tokens[:, None] - shorter, 0).sum(1))]
-        )
+        spans = self._spans(tokens)
         out = np.empty(int(spans[-1]), np.uint32)
         kernels.id_buckets(ids, tokens, self.ngrams, np.uint64(self.buckets), out)
         return out, spans, tokens

@@ -95,13 +95,13 @@ def _fast_buckets(lowered, starts, ends, count, ngrams, buckets, hashes, have, i
             token += _1
         hashes[0] = previous
         return k
-    for token in range(count):
+    for number in range(count):
         hashed = _token_hash(
-            lowered, np.uint64(starts[np.uint64(token)]), np.uint64(ends[np.uint64(token)])
+            lowered, np.uint64(starts[np.uint64(number)]), np.uint64(ends[np.uint64(number)])
         )
         ids[k] = np.uint32(multiply_high(hashed, buckets))
         k += _1
-        longest = min(np.int64(have) + np.int64(token) + 1, ngrams)
+        longest = min(np.int64(have) + np.int64(number) + 1, ngrams)
         gram = hashed
         for size in range(1, longest):
             longer = multiply_fold(hashes[size - 1] ^ K3, hashed ^ K4)
@@ -209,8 +209,8 @@ def score(data, from_, to, table, mode, sha, ngrams, buckets, scratch, weights, 
                     even += weights[np.uint64(ids[i]), _0]
                 out[row, 0] += even + odd
             else:
-                for i in range(k):
-                    bucket = np.uint64(ids[np.uint64(i)])
+                for place in range(k):
+                    bucket = np.uint64(ids[np.uint64(place)])
                     for t in range(targets):
                         out[row, t] += weights[bucket, np.uint64(t)]
             count += new

@@ -1,0 +1,70 @@
+"""Errors as a person wants them: one clear message, an exit code, no traceback.
+
+1: the data or the run, 2: an option, 70: a defect of dataworth, 130: stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from dataworth.errors import DataworthError
+
+DEBUG = "DATAWORTH_DEBUG"
+DEFECT = 70
+STOPPED = 130
+_PIPE_CLOSED = 141  # what the shell reports of a program whose reader went away
+
+
+@contextmanager
+def guard() -> Iterator[None]:
+    """Turns what a command raises into a message on stderr and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _tell("stopped; run the same command again to go on")
+        raise typer.Exit(STOPPED) from None
+    except DataworthError as error:
+        raise _failed(f"error: {error}", error.exit_code) from None
+    except MemoryError as error:
+        detail = f" ({error})" if str(error) else ""
+        message = f"error: there is not enough memory{detail}; try fewer --workers"
+        raise _failed(message, 1) from None
+    except OSError as error:
+        raise _of_system(error) from None
+    except Exception as error:
+        if type(error).__module__.startswith(("typer", "click")):
+            raise  # wrong usage, and ordinary exits
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise _failed(
+            f"unexpected error: {said}; this is a defect of dataworth; run with {DEBUG}=1 for the "
+            "traceback",
+            DEFECT,
+        ) from None
+
+
+def _of_system(error: OSError) -> typer.Exit:
+    """The exit for what the system refuses: a full disk, a closed pipe, a missing right."""
+    if error.errno == errno.EPIPE:
+        # What is still to be flushed at the end has no reader either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return typer.Exit(_PIPE_CLOSED)
+    where = f"{error.filename}: " if error.filename else ""
+    return _failed(f"error: {where}{error.strerror or error}", 1)
+
+
+def _failed(message: str, code: int) -> typer.Exit:
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
+    _tell(message)
+    return typer.Exit(code)
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr)
