@@ -8,20 +8,40 @@ from typing import TYPE_CHECKING, Any
 from dataworth.version import __version__
 
 if TYPE_CHECKING:
-    from dataworth.api import load, score, select
+    from dataworth.api import (
+        explain,
+        inspect,
+        load,
+        plan,
+        read_recipe,
+        run_recipe,
+        score,
+        select,
+    )
     from dataworth.engine.local import Engine
     from dataworth.engine.progress import Progress
     from dataworth.errors import DataworthError
+    from dataworth.flow.inspect import Inspection
+    from dataworth.flow.plan import Plan
+    from dataworth.flow.recipe import Recipe
     from dataworth.flow.scores import Scores
     from dataworth.flow.selection import Selection
 
 _WHERE = {
     "DataworthError": "dataworth.errors",
     "Engine": "dataworth.engine.local",
+    "Inspection": "dataworth.flow.inspect",
+    "Plan": "dataworth.flow.plan",
     "Progress": "dataworth.engine.progress",
+    "Recipe": "dataworth.flow.recipe",
     "Scores": "dataworth.flow.scores",
     "Selection": "dataworth.flow.selection",
+    "explain": "dataworth.api",
+    "inspect": "dataworth.api",
     "load": "dataworth.api",
+    "plan": "dataworth.api",
+    "read_recipe": "dataworth.api",
+    "run_recipe": "dataworth.api",
     "score": "dataworth.api",
     "select": "dataworth.api",
 }
@@ -29,11 +49,19 @@ _WHERE = {
 __all__ = [
     "DataworthError",
     "Engine",
+    "Inspection",
+    "Plan",
     "Progress",
+    "Recipe",
     "Scores",
     "Selection",
     "__version__",
+    "explain",
+    "inspect",
     "load",
+    "plan",
+    "read_recipe",
+    "run_recipe",
     "score",
     "select",
 ]

@@ -1,4 +1,4 @@
-"""The public functions: `select`, `score`, `load`. The flow, readable from top to bottom.
+"""The public functions: `select`, `score`, `load` and those around them. The flow, top to bottom.
 
 pool ──▶ survey ──▶ fit steps ──▶ score every document ──▶ choose ──▶ write and report
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from dataworth.corpus.fields import Fields
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
+from dataworth.flow.inspect import Inspection, inspect_corpus
+from dataworth.flow.plan import Plan, make_plan
+from dataworth.flow.recipe import Recipe, recorded_choice
+from dataworth.flow.recipe import read_recipe as read_file
 from dataworth.flow.scores import Scores, as_tuple, load_scores, mechanism_text
 from dataworth.flow.scoring import run_scoring
 from dataworth.flow.selection import Selection, write_selection
@@ -23,6 +28,7 @@ from dataworth.flow.settings import ChoiceSettings, ScoreSettings, WriteSettings
 from dataworth.flow.targets import named, open_targets
 from dataworth.mechanism.budget import parse_budget, parse_quotas
 from dataworth.methods.registry import DEFAULT, parse_step
+from dataworth.report.model import Explanation
 
 # Options of `score` beside pool, target, steps: those of `ScoreSettings` and `Fields`.
 _FIELD_OPTIONS = ("join", "template", "split_words", "txt", "max_line_bytes")
@@ -125,22 +131,9 @@ def select(
     """
     engine = _engine(engine)
     progress = progress or Progress()
-    for quota in parse_quotas(quotas):
-        group_by = (*as_tuple(group_by), *([quota.field] if quota.field not in group_by else []))
+    group_by = _grouped(group_by, quotas)
     settings, keep, folder = _prepare(locals())
-    choice = ChoiceSettings(
-        budget=str(parse_budget(budget)),
-        utility=utility,
-        scale=scale,
-        mechanism=None if mechanism is None else mechanism_text(mechanism),
-        proportions=proportions,
-        quotas=tuple(str(quota) for quota in parse_quotas(quotas)),
-        max_repeat=max_repeat,
-        exclude=tuple(str(Path(path).absolute()) for path in as_tuple(exclude)),
-        duplicates=duplicates,
-        seed=seed,
-    )
-    write = WriteSettings(format, shard_bytes, order)
+    choice, write = _choice(locals())
     configuration = {
         "score": settings.as_dict(),
         "choose": choice.as_dict(),
@@ -182,6 +175,100 @@ def load(
     )
 
 
+def plan(
+    pool: Any,
+    target: Any = None,
+    budget: str | int | None = "10%",
+    **options: Any,
+) -> Plan:
+    """What `select` (or `score`, for the budget None) would read and need with these options.
+
+    Reads a small part of the pool and all of the targets; writes nothing into `out`. Raises what
+    `select` raises at its start.
+    """
+    given = signature(select).bind(pool, target, budget or "10%", **options)
+    given.apply_defaults()
+    resolved = given.arguments
+    resolved["group_by"] = _grouped(resolved["group_by"], resolved["quotas"])
+    settings, _, folder = _prepare({**resolved, "out": resolved["out"] or "."})
+    configuration = {"score": settings.as_dict()}
+    choice = None
+    if budget is not None:
+        choice, write = _choice(resolved)
+        configuration |= {"choose": choice.as_dict(), "write": write.as_dict()}
+    storage_options = resolved["storage_options"]
+    corpus = Corpus.open(pool, fields=settings.fields, storage_options=storage_options)
+    targets = open_targets(named(target), settings.target_fields, None, storage_options)
+    return make_plan(
+        corpus,
+        targets,
+        settings,
+        choice,
+        configuration,
+        folder=None if resolved["out"] is None else folder,
+        overwrite=resolved["overwrite"],
+        engine=_engine(resolved["engine"]),
+    )
+
+
+def inspect(
+    source: Any,
+    *,
+    text_field: Any = None,
+    template: str | None = None,
+    txt: str = "file",
+    sample: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    engine: Engine | int | None = None,
+    progress: Progress | None = None,
+    **field_options: Any,
+) -> Inspection:
+    """What is in a corpus: files, documents, fields with their types, lengths, bad lines.
+
+    `source`: as the pool of `select`. `text_field`: None takes "text", or the likeliest field
+    where there is none of that name. `sample`: look at about so many documents, spread over the
+    corpus, instead of all. Raises InputError for what cannot be read.
+    """
+    text = as_tuple(text_field) or ("text",)
+    fields = Fields(text=text, template=template, txt=txt, **field_options)
+    corpus = Corpus.open(source, fields=fields, storage_options=storage_options)
+    return inspect_corpus(
+        corpus,
+        text_given=text_field is not None,
+        sample=sample,
+        engine=_engine(engine),
+        progress=progress or Progress(),
+    )
+
+
+def read_recipe(file: str | Path) -> Recipe:
+    """The options in a recipe, a YAML file, or in the record (`run.json`) of an earlier run."""
+    known = {*signature(select).parameters, *_FIELD_OPTIONS, "workers"}
+    return read_file(file, known - {"field_options", "progress"})
+
+
+def run_recipe(file: str | Path, **changes: Any) -> Selection | Scores:
+    """Do what a recipe or the record of an earlier run says, but for the `changes`."""
+    recipe = read_recipe(file)
+    options = {**recipe.options, **changes}
+    return select(**options) if recipe.chooses else score(**options)
+
+
+def explain(
+    folder: str | Path,
+    document: str,
+    *,
+    choice: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Explanation:
+    """Why a run kept a document or did not. `document`: see `Selection.explain`.
+
+    `choice`: the name of a folder in `selections`, to explain another choice than the run's own.
+    """
+    scores = load(folder, storage_options=storage_options)
+    return scores.choose_settings(recorded_choice(Path(folder), choice)).explain(document)
+
+
 def _engine(engine: Engine | int | None) -> Engine:
     return engine if isinstance(engine, Engine) else Engine(workers=engine or 0)
 
@@ -218,6 +305,31 @@ def _prepare(
     return settings, keep, Path(keep.name) / "run"
 
 
+def _grouped(group_by: Any, quotas: Any) -> tuple[str, ...]:
+    """The fields to group by, those of the quotas too."""
+    fields = [*as_tuple(group_by), *(quota.field for quota in parse_quotas(quotas))]
+    return tuple(dict.fromkeys(fields))
+
+
+def _choice(options: Mapping[str, Any]) -> tuple[ChoiceSettings, WriteSettings]:
+    """How to choose and how to write, from a call's options."""
+    mechanism = options["mechanism"]
+    choice = ChoiceSettings(
+        budget=str(parse_budget(options["budget"])),
+        utility=options["utility"],
+        scale=options["scale"],
+        mechanism=None if mechanism is None else mechanism_text(mechanism),
+        proportions=options["proportions"],
+        quotas=tuple(str(quota) for quota in parse_quotas(options["quotas"])),
+        max_repeat=options["max_repeat"],
+        exclude=tuple(str(Path(path).absolute()) for path in as_tuple(options["exclude"])),
+        duplicates=options["duplicates"],
+        seed=options["seed"],
+    )
+    write = WriteSettings(options["format"], options["shard_bytes"], options["order"])
+    return choice, write
+
+
 def _open(
     pool: Any,
     target: Any,
@@ -247,4 +359,14 @@ def _command() -> str:
     return " ".join([name, *sys.argv[1:]]) if name == "dataworth" else ""
 
 
-__all__: Sequence[str] = ("finish", "load", "score", "select")
+__all__: Sequence[str] = (
+    "explain",
+    "finish",
+    "inspect",
+    "load",
+    "plan",
+    "read_recipe",
+    "run_recipe",
+    "score",
+    "select",
+)

@@ -264,6 +264,8 @@ def _fit(value: Any, hint: Any, registry: Mapping[str, type[Any]]) -> Any:
     if origin in (Union, UnionType):
         return _fit_union(value, inner, registry)
     if origin is Literal:
+        if value is None and "none" in inner:
+            return "none"  # the bare word, which elsewhere stands for no value
         if any(value == item and type(value) is type(item) for item in inner):
             return value
         raise _MisfitError

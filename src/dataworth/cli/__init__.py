@@ -6,13 +6,21 @@ Whatever takes time to import (numpy, numba, pyarrow) is imported by a command w
 
 from __future__ import annotations
 
+import sys
+
 __all__ = ("main",)
 
 
 def main() -> None:
     """The command `dataworth`."""
-    from dataworth.cli.app import app
+    import typer
+
     from dataworth.cli.errors import guard
 
-    with guard():  # what is raised outside of a command, such as Ctrl-C while starting
-        app(prog_name="dataworth")
+    try:
+        with guard():  # for what is raised outside of a command, such as Ctrl-C while starting
+            from dataworth.cli.app import app
+
+            app(prog_name="dataworth")
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)

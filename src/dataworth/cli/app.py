@@ -27,15 +27,16 @@ class Guarded(TyperGroup):
 app = typer.Typer(
     cls=Guarded,
     help="""
-Select training data for language models: which documents of a pool are worth training on?
+Select training data for language models: which documents of a pool are worth
+training on?
 
 \b
 dataworth select pool/ --target math=examples.jsonl --budget 100M --out out/
 dataworth choose out/ --budget 5% --write five-percent/
 dataworth inspect pool/
 
-A [bold]pool[/] is the raw documents to choose from, a [bold]target[/] examples of what the model
-should become good at, a [bold]budget[/] how much to choose.
+A [bold]pool[/] is the raw documents to choose from, a [bold]target[/] examples of
+what the model should become good at, a [bold]budget[/] how much to choose.
 """,
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -1,17 +1,12 @@
-"""What a command shows: the log on stderr, results on stdout."""
+"""The log and the progress of a command, both on stderr: stdout is for results."""
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from dataworth.engine.progress import Progress
 
 
@@ -35,25 +30,3 @@ def begin(quiet: bool) -> Progress:
     if not quiet and not is_compiled():
         log.info("compiling kernels for this machine, once (about 10 s) ...")
     return Progress.choose(quiet)
-
-
-def console() -> Console:
-    """Where results are shown."""
-    from rich.console import Console
-
-    return Console(highlight=False)
-
-
-def show_json(value: Any) -> None:
-    """One JSON value on stdout; what is not a finite number is null."""
-    print(json.dumps(_finite(value), indent=2, default=str))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value

@@ -73,7 +73,7 @@ class Scanner:
         self.paths = label_paths(fields)
         keys = [key for path in self.paths.values() for key in first_keys(path)]
         self.names = list(dict.fromkeys([*fields.text, *keys]))
-        encoded = [name.encode("utf-8") for name in self.names]
+        encoded = [name.encode("utf-8", "surrogatepass") for name in self.names]
         padded = b"".join(name.ljust(NAME_BYTES, b"\0") for name in encoded)
         self._names: NDArray[np.uint8] = np.frombuffer(padded, np.uint8)
         self._sizes = np.array([len(name) for name in encoded], np.int64)
@@ -86,7 +86,7 @@ class Scanner:
         paths = label_paths(fields).values()
         names = [*fields.text, *paths]
         return fields.text[0] not in {key for path in paths for key in first_keys(path)} and all(
-            len(name.encode("utf-8", "replace")) < NAME_BYTES for name in names
+            len(name.encode("utf-8", "surrogatepass")) < NAME_BYTES for name in names
         )
 
     def read(self, block: LineBlock, file: str, first_line: int) -> Rows:

@@ -47,18 +47,6 @@ def load_u64(typingctx: Any, data: Any, index: Any) -> Any:
 
 
 @intrinsic
-def store_u64(typingctx: Any, data: Any, index: Any, value: Any) -> Any:
-    """Write a uint64 to `data[index : index + 8]`, little-endian."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
-        builder.store(args[2], builder.bitcast(pointer, _I64.as_pointer()), align=1)
-        return context.get_dummy_value()
-
-    return types.void(data, types.uint64, types.uint64), codegen
-
-
-@intrinsic
 def copy64(typingctx: Any, source: Any, at: Any, target: Any, to: Any) -> Any:
     """Copy 64 bytes: `target[to : to + 64] = source[at : at + 64]`."""
 
@@ -82,21 +70,6 @@ def newlines64(typingctx: Any, data: Any, index: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         vector = _load64(context, builder, signature, args)
         return _mask(builder, builder.icmp_unsigned("==", vector, _splat(10)))
-
-    return types.uint64(data, types.uint64), codegen
-
-
-@intrinsic
-def string_stops64(typingctx: Any, data: Any, index: Any) -> Any:
-    """Bit i is set where a JSON string needs a look: `"`, a backslash, a control or non-ASCII."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector = _load64(context, builder, signature, args)
-        quote = builder.icmp_unsigned("==", vector, _splat(0x22))
-        escape = builder.icmp_unsigned("==", vector, _splat(0x5C))
-        # As signed numbers, bytes of 0x80 and more are negative: one test for both ends.
-        other = builder.icmp_signed("<", vector, _splat(0x20))
-        return _mask(builder, builder.or_(builder.or_(quote, escape), other))
 
     return types.uint64(data, types.uint64), codegen
 

@@ -6,6 +6,8 @@ import contextlib
 import errno
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 from dataworth.errors import DataworthError
 
 _PREFIX = ".partial-"
+_TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")  # as `corpus.files` names its own
 
 
 @contextlib.contextmanager
@@ -55,8 +58,29 @@ def _remove(path: Path) -> None:
 def sweep(folder: Path) -> None:
     """Remove what a killed run left under temporary names."""
     if folder.is_dir():
-        for path in folder.rglob(f"{_PREFIX}*"):
-            _remove(path)
+        for path in sorted(folder.rglob(".*")):
+            if not (path.name.startswith(_PREFIX) or _TEMPORARY.fullmatch(path.name)):
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                _remove(path)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """As `atomic`, for a folder: a new and empty one."""
+    temporary = path.with_name(f"{_PREFIX}{path.name}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.replace(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -34,7 +34,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
-        self._started = time.perf_counter()
+        self.born = self._started = time.perf_counter()
         self._told = self._started
         self._total = 0
         self._done = 0

@@ -7,6 +7,7 @@ stopped; another one is refused with what differs. A lock keeps two processes ap
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import platform
 import shutil
@@ -20,7 +21,8 @@ from dataworth.errors import DataworthError, RunError
 FILE = "run.json"
 # What a run makes. `--overwrite` removes these alone, so that nothing else in a folder is lost.
 OURS = ("fitted", "table", "quarantine", "selections", "data", "work", "spool")
-OUR_FILES = (FILE, "report.html", "README.md", ".lock")
+OUR_FILES = ("report.html", "README.md", FILE)
+LOCK = ".lock"
 
 
 def machine() -> dict[str, Any]:
@@ -46,16 +48,15 @@ class RunFolder:
         Raises RunError when the folder holds another configuration (with the differences), when it
         holds something that is no run, or when another process works in it.
         """
-        foreign = folder.exists() and not (folder / FILE).is_file() and not _is_empty(folder)
         if folder.exists() and not folder.is_dir():
             raise RunError(f"{folder}: is a file; choose another folder for the output")
-        if foreign and not _only_ours(folder):
-            raise RunError(
-                f"{folder}: is not empty and holds no run of dataworth; choose another folder"
-            )
         try:
+            if folder.exists() and not (_is_run(folder) or _is_free(folder)):
+                raise RunError(
+                    f"{folder}: is not empty and holds no run of dataworth; choose another folder"
+                )
             folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / ".lock").open("w")
+            lock = (folder / LOCK).open("w")
         except OSError as error:
             raise write_error(folder, error) from error
         try:
@@ -88,11 +89,15 @@ class RunFolder:
             )
 
     def _clear(self) -> None:
-        for name in OURS:
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-        for name in OUR_FILES:
-            if name != ".lock":
+        try:
+            for name in OURS:
+                if (self.folder / name).is_dir():
+                    shutil.rmtree(self.folder / name)
+            # The record last: without it, what is left would be taken for someone else's.
+            for name in OUR_FILES:
                 (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(self.folder, error) from error
 
     def close(self) -> None:
         """Give the folder free."""
@@ -136,15 +141,19 @@ class RunFolder:
             )
 
 
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
+def _is_run(folder: Path) -> bool:
+    """Whether the folder has the record of a run, and not just a file of that name."""
+    try:
+        record = json.loads((folder / FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and "configuration" in record
 
 
-def _only_ours(folder: Path) -> bool:
-    """A run that was killed before its record was written leaves no more than its lock."""
+def _is_free(folder: Path) -> bool:
+    """Whether the folder is empty, but for what a run leaves that was killed before its record."""
     return all(
-        path.name in (*OURS, *OUR_FILES) or path.name.startswith(".partial-")
-        for path in folder.iterdir()
+        path.name == LOCK or path.name.startswith(".partial-") for path in folder.iterdir()
     )
 
 

@@ -37,7 +37,7 @@ SAMPLE = 0x73616D706C65  # the stream of `hash_uid` for sampling
 SAMPLE_BYTES = 32 * 2**20
 # A document longer than this share of the sample stays out of it: one giant would fill it.
 _LONGEST = 16
-
+_NO_LIMIT = 2**62
 
 # A pool this many times larger than its sample is looked at through windows.
 _WHOLE = 8
@@ -80,13 +80,12 @@ class _Part:
         self.hashes.append(hashes)
         self.held += len(documents.data)
 
-    def cut(self, capacity: int, hint: _Hint, *, always: bool = False) -> None:
+    def cut(self, capacity: int, hint: _Hint) -> None:
         """Keep the documents of smallest hash; copying texts is put off until it is worth it."""
-        if not always and self.held <= 2 * capacity:
+        if self.held <= 2 * capacity:
             return
-        sample, hashes = _smallest(self.batches, self.hashes, capacity)
-        if len(sample.data) > capacity - capacity // _LONGEST:
-            hint.lower(int(hashes[-1]))
+        sample, hashes = _smallest(self.batches, self.hashes, capacity, spare=True)
+        hint.lower(int(hashes[-1]))
         self.batches, self.hashes, self.held = [sample], [hashes], len(sample.data)
 
 
@@ -117,6 +116,7 @@ class _Look:
     corpus: Corpus
     seed: int
     capacity: int
+    longest: int
     share: float
     hint: _Hint
 
@@ -135,7 +135,7 @@ class _Look:
     def _take(self, part: _Part, documents: Documents, *, thinned: bool) -> None:
         hashed = hash_uid(self.seed, documents.uid, SAMPLE)
         wanted = hashed <= np.uint64(self.hint.bound)
-        wanted &= documents.text_bytes <= self.capacity // _LONGEST
+        wanted &= documents.text_bytes <= self.longest
         if thinned and self.share < 1:
             # Another hash than the one that orders: windows let every hash through.
             draw = hash_uid(self.seed, documents.uid, SAMPLE + 1)
@@ -160,7 +160,9 @@ class _Look:
 def _windows(unit: Unit, share: float, seed: int) -> list[Unit] | None:
     """Pieces of a unit of plain JSON lines that hold `share` of it; None to read it whole.
 
-    The unit is cut into even stretches, with a window at a random place of each.
+    The unit is cut into even stretches, with a window at a random place of each. A window that
+    leaves its stretch at the end comes in again at the beginning: so every byte is seen with the
+    same chance, those at the edges too.
     """
     file = unit.file
     if share >= 1 or file.format != "jsonl" or file.compression is not None:
@@ -175,22 +177,30 @@ def _windows(unit: Unit, share: float, seed: int) -> list[Unit] | None:
     for number, draw in enumerate(draws):
         low = unit.start + size * number // count
         high = unit.start + size * (number + 1) // count
-        start = low + int(draw * max(high - low - width, 0))
-        pieces.append(replace(unit, start=start, end=min(start + width, high)))
+        start = low + int(draw * (high - low))
+        end = start + width
+        if end > high:
+            pieces.append(replace(unit, start=low, end=min(low + end - high, start)))
+        pieces.append(replace(unit, start=start, end=min(end, high)))
     return pieces
 
 
 def _smallest(
-    parts: list[Documents], hashes: list[NDArray[np.uint64]], capacity: int
+    parts: list[Documents], hashes: list[NDArray[np.uint64]], capacity: int, *, spare: bool
 ) -> tuple[Documents, NDArray[np.uint64]]:
-    """The documents of smallest hash whose texts fit `capacity` bytes, by growing hash."""
+    """The documents of smallest hash whose texts fit `capacity` bytes, by growing hash.
+
+    `spare`: with the first one that does not fit. As long as more documents may come it must stay:
+    without it, a later one of larger hash could take the room that it could not, and the sample
+    would depend on the order of the files.
+    """
     if not parts:
         return Documents.from_texts([]), np.empty(0, np.uint64)
     hashed = np.concatenate(hashes)
     sizes = np.concatenate([part.text_bytes for part in parts])
     order = np.argsort(hashed, kind="stable")
     fits = np.cumsum(sizes[order]) <= capacity
-    stop = len(fits) if fits.all() else int(np.argmin(fits))
+    stop = len(fits) if fits.all() else int(np.argmin(fits)) + spare
     kept = np.zeros(len(order), np.bool_)
     kept[order[:stop]] = True
     # Only what is kept is copied.
@@ -215,15 +225,31 @@ def survey(
     progress: Progress | None = None,
 ) -> Survey:
     """A random sample of about `sample_bytes` of the pool's text."""
+    found = Survey()
+    # If all documents are giants, they are the sample; the first by hash, if none would fit.
+    for longest in (sample_bytes // _LONGEST, sample_bytes, _NO_LIMIT):
+        found = _survey(corpus, engine, seed, sample_bytes, longest, progress)
+        if len(found.sample) or not found.documents:
+            break
+    return found
+
+
+def _survey(
+    corpus: Corpus,
+    engine: Engine,
+    seed: int,
+    sample_bytes: int,
+    longest: int,
+    progress: Progress | None,
+) -> Survey:
     share = _share(corpus, sample_bytes)
-    look = _Look(corpus, seed, sample_bytes, share, _Hint())
+    look = _Look(corpus, seed, sample_bytes, longest, share, _Hint())
     part = engine.fold(look, look.merge, corpus.units, progress=progress, name="sample")
     if part is None:
         return Survey()
-    part.cut(sample_bytes, look.hint, always=True)
-    if not part.batches:
-        return replace(part.counts, whole=share >= 1)
-    return replace(part.counts, sample=part.batches[0], hashes=part.hashes[0], whole=share >= 1)
+    spare = longest == _NO_LIMIT
+    sample, hashes = _smallest(part.batches, part.hashes, sample_bytes, spare=spare)
+    return replace(part.counts, sample=sample, hashes=hashes, whole=share >= 1)
 
 
 def _share(corpus: Corpus, sample_bytes: int) -> float:
@@ -235,6 +261,14 @@ def _share(corpus: Corpus, sample_bytes: int) -> float:
     if total <= _WHOLE * sample_bytes:
         return 1.0
     return 1.5 * sample_bytes / total
+
+
+
+def share_read(corpus: Corpus, sample_bytes: int) -> float:
+    """The share of the pool's bytes that a survey reads."""
+    share = _share(corpus, sample_bytes)
+    windows = [f.size for f in corpus.files if f.format == "jsonl" and f.compression is None]
+    return 1 - (1 - share) * sum(windows) / max(1, corpus.size)
 
 
 def save(found: Survey, folder: Path) -> None:

@@ -142,12 +142,18 @@ class Table:
 
     def column(self, name: str) -> NDArray[Any]:
         """A numeric column, [rows]; nulls of a utility are NaN."""
-        dtype = np.dtype(self.schema.field(name).type.to_pandas_dtype())
-        out = np.empty(len(self), dtype)
-        for unit, part in enumerate(self.read([name])):
-            # Zero-copy is not possible with nulls; those are utilities, and become NaN.
-            values = part[name].to_numpy()
-            out[self.firsts[unit] : self.firsts[unit + 1]] = values
+        return self.columns([name])[name]
+
+    def columns(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Several numeric columns, each [rows], in one pass over the files."""
+        out = {
+            name: np.empty(len(self), self.schema.field(name).type.to_pandas_dtype())
+            for name in names
+        }
+        for unit, part in enumerate(self.read(names)):
+            for name in names:
+                # Not zero-copy: nulls, which only utilities have, become NaN.
+                out[name][self.firsts[unit] : self.firsts[unit + 1]] = part[name].to_numpy()
         return out
 
     def codes(self, name: str) -> tuple[NDArray[np.int32], list[str | None]]:
@@ -155,6 +161,10 @@ class Table:
         out = np.empty(len(self), np.int32)
         known: dict[str | None, int] = {}
         for unit, part in enumerate(self.read([name])):
+            if part[name].null_count == len(part):
+                place = slice(self.firsts[unit], self.firsts[unit + 1])
+                out[place] = known.setdefault(None, len(known)) if len(part) else 0
+                continue
             encoded = part[name].combine_chunks().cast(pa.string()).dictionary_encode()
             values = encoded.dictionary.to_pylist()
             place = np.array([known.setdefault(value, len(known)) for value in values], np.int32)
@@ -173,7 +183,10 @@ class Table:
     def read(self, names: Sequence[str]) -> Iterator[pa.Table]:
         """Some columns, a unit at a time."""
         for unit in range(self.units):
-            yield pq.read_table(unit_file(self.folder, unit), columns=list(names))
+            yield self._open(unit).read(columns=list(names), use_threads=False)
+
+    def _open(self, unit: int) -> pq.ParquetFile:
+        return pq.ParquetFile(unit_file(self.folder, unit), metadata=self._metadata[unit])
 
     def rows(self, rows: NDArray[np.int64], names: Sequence[str] | None = None) -> pa.Table:
         """Some rows, in the order given."""
@@ -184,8 +197,8 @@ class Table:
         for unit in range(self.units):
             inside = ordered[bounds[unit] : bounds[unit + 1]]
             if len(inside):
-                path = unit_file(self.folder, unit)
-                part = pq.read_table(path, columns=None if names is None else list(names))
+                wanted = None if names is None else list(names)
+                part = self._open(unit).read(columns=wanted, use_threads=False)
                 parts.append(part.take(pa.array(inside - self.firsts[unit])))
         if not parts:
             schema = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from dataworth.corpus.units import Unit
 from dataworth.engine.files import atomic
 from dataworth.engine.local import Tick
 from dataworth.engine.table import Tally, rows_of, unit_file
-from dataworth.methods.base import Explains, Fitted, Step, apply_steps
+from dataworth.methods.base import DROP, Explains, Fitted, Step, apply_steps
 
 _ROW_GROUP = 1 << 16
 
@@ -61,9 +62,15 @@ class Named:
         self.inner.save(folder)
 
     def __call__(self, batch: dict[str, list[Any]], text: str = "text") -> dict[str, list[Any]]:
-        """The step's columns for a batch of rows: for `datasets.map(fitted, batched=True)`."""
-        documents = Documents.from_texts(batch[text])
-        return dict(self.annotate(documents).to_pydict())
+        """The step's columns for a batch of rows: for `datasets.map(fitted, batched=True)`.
+
+        Beside utilities, which are None for what is dropped, the reasons are left out: a batch
+        without any would give `datasets` a column of no type.
+        """
+        columns = dict(self.annotate(Documents.from_texts(batch[text])).to_pydict())
+        if len(columns) > 1:
+            columns.pop(DROP, None)
+        return columns
 
 
 @dataclass(frozen=True)
@@ -182,19 +189,40 @@ def unit_quarantine(folder: Path, unit: int) -> Path:
 def join_quarantine(pieces: Path, units: Sequence[Unit], lines: Sequence[int], path: Path) -> None:
     """All bad lines in one file, with their line numbers in the pool's files.
 
-    `lines`: lines of each unit, which tell the number of a later unit's first line.
+    `lines`: lines of each unit, which tell the number of a later unit's first line. What is there
+    already of other units stays: a unit is done again if its part of the table was deleted.
     """
-    found = [unit.index for unit in units if unit_quarantine(pieces, unit.index).is_file()]
+    found = {unit.index for unit in units if unit_quarantine(pieces, unit.index).is_file()}
     if not found:
         return
     before = lines_before(units, lines)
+    old = _by_unit(path, units)
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for index in found:
-            with unit_quarantine(pieces, index).open(encoding="utf-8") as piece:
+        for unit in units:
+            if unit.index not in found:
+                file.writelines(old.get(unit.index, []))
+                continue
+            with unit_quarantine(pieces, unit.index).open(encoding="utf-8") as piece:
                 for text in piece:
                     record = json.loads(text)
-                    record["line"] += before[index]
+                    record["line"] += before[unit.index]
                     file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _by_unit(path: Path, units: Sequence[Unit]) -> dict[int, list[str]]:
+    """The lines of a quarantine that was written before, by the unit they are of."""
+    if not path.is_file():
+        return {}
+    starts: dict[str, list[tuple[int, int]]] = {}
+    for unit in units:
+        starts.setdefault(unit.file.path, []).append((unit.start, unit.index))
+    out: dict[int, list[str]] = {}
+    with path.open(encoding="utf-8") as file:
+        for text in file:
+            record = json.loads(text)
+            place = bisect_right(starts[record["file"]], (record["offset"], len(units))) - 1
+            out.setdefault(starts[record["file"]][place][1], []).append(text)
+    return out
 
 
 def lines_before(units: Sequence[Unit], lines: Sequence[int]) -> list[int]:

@@ -96,19 +96,20 @@ class Choice:
         """Copies of each row of the table, uint16 [rows]."""
         return self.cut.counts
 
+    @cached_property
+    def order(self) -> NDArray[np.uint32]:
+        """Rows of the table, best first; uint32, so that looking back costs little memory."""
+        blocks = self.mechanism.order(self.view, self.settings.seed)
+        parts = [block.astype(np.uint32) for block in blocks]
+        return np.concatenate(parts) if parts else np.empty(0, np.uint32)
+
     def ranks(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The place of some rows in the order, 1 for the best; 0 for rows that are not in it."""
         wanted = np.zeros(len(self.candidates), np.bool_)
         wanted[rows] = True
-        found: dict[int, int] = {}
-        at = 0
-        for block in self.mechanism.order(self.view, self.settings.seed):
-            for place in np.flatnonzero(wanted[block]):
-                found[int(block[place])] = at + int(place) + 1
-            at += len(block)
-            if len(found) == len(rows):
-                break
-        return np.array([found.get(int(row), 0) for row in rows], np.int64)
+        places = np.flatnonzero(wanted[self.order])
+        rank = dict(zip(self.order[places].tolist(), (places + 1).tolist(), strict=True))
+        return np.array([rank.get(int(row), 0) for row in rows], np.int64)
 
 
 def choose_rows(
@@ -129,13 +130,15 @@ def choose_rows(
     budget = parse_budget(settings.budget)
     eligible, dropped = eligibility(table, excluded, keep_duplicates=settings.duplicates == "keep")
     tokens = table.column("tokens")
-    candidates = Candidates(table, eligible, _sizes(table, tokens, budget), default_utilities)
+    # An expression may name any step's utilities, not only those chosen by when none are named.
+    names = default_utilities if settings.utility is None else table.utilities
+    candidates = Candidates(table, eligible, _sizes(table, tokens, budget), names)
     view: Any = candidates
     if settings.utility is not None:
         view = combine(candidates, settings.utility, settings.scale)  # type: ignore[arg-type]
     elif settings.scale != "raw" and default_utilities:
-        names = sorted({split_name(column)[0] for column in default_utilities})
-        view = combine(candidates, " + ".join(names), settings.scale)  # type: ignore[arg-type]
+        steps = sorted({split_name(column)[0] for column in default_utilities})
+        view = combine(candidates, " + ".join(steps), settings.scale)  # type: ignore[arg-type]
     mechanism = _mechanism(settings, view, default_mechanism)
     total = int(tokens[eligible].sum())
     resolved = budget.resolve(max(total, 1))
@@ -183,6 +186,7 @@ def eligibility(
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Which rows may be chosen, bool [rows], and how many were dropped for which reason."""
     codes, reasons = table.codes("drop")
+    uid = table.column("uid") if len(excluded) or not keep_duplicates else None
     eligible = np.ones(len(table), np.bool_)
     dropped: dict[str, int] = {}
     for code, reason in enumerate(reasons):
@@ -191,12 +195,12 @@ def eligibility(
             eligible &= ~of_reason
             dropped[reason] = int(of_reason.sum())
     del codes
-    if len(excluded):
-        before = eligible & np.isin(table.column("uid"), excluded)
+    if uid is not None and len(excluded):
+        before = eligible & np.isin(uid, excluded)
         eligible &= ~before
         dropped[EXCLUDED] = int(before.sum())
-    if not keep_duplicates:
-        copies = _copies(table.column("uid"), eligible)
+    if uid is not None and not keep_duplicates:
+        copies = _copies(uid, eligible)
         if len(copies):
             eligible[copies] = False
             dropped[DUPLICATE] = len(copies)
@@ -205,6 +209,9 @@ def eligibility(
 
 def _copies(uid: NDArray[np.uint64], eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Eligible rows that hold the same text as an eligible row before them."""
+    ordered = np.sort(uid[eligible])
+    if not (ordered[1:] == ordered[:-1]).any():  # the usual case, without an index of the sort
+        return np.empty(0, np.int64)
     rows = np.flatnonzero(eligible)
     order = np.argsort(uid[rows], kind="stable")
     ordered = uid[rows[order]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,8 +69,8 @@ def measure(
         "utilities": [_utility(scored, choice, column) for column in columns],
         "targets": [_target(scored, choice, name, text, seed) for name in scored.targets.names],
         "composition": [_composition(table, choice, name) for name in scored.corpus.fields.groups],
-        "lengths": _lengths(table, taken),
-        "samples": _samples(scored, choice, columns[0] if columns else None),
+        "lengths": _lengths(choice.candidates.column("text_bytes"), taken),
+        "samples": _samples(scored, choice),
         "warnings": warnings(scored, choice),
         "notes": list(choice.notes),
     }
@@ -87,7 +87,7 @@ def measure(
 
 def _accounting(scored: Scored, choice: Choice) -> model.Accounting:
     tally, counts = scored.table.tally, choice.counts
-    text_bytes = np.asarray(scored.table.column("text_bytes"), np.int64)
+    text_bytes = choice.candidates.column("text_bytes")
     many = counts.astype(np.int64)
     made, tokens = choice.cut, int((choice.tokens * many).sum())
     asked = parse_budget(choice.settings.budget)
@@ -137,7 +137,7 @@ def _utility(scored: Scored, choice: Choice, column: str) -> model.Utility:
     effective = effective_sample_size(of_pool, 1.0 if temperature is None else temperature)
     pearson, spearman = length_correlation(
         np.where(eligible, values, np.nan),
-        np.asarray(scored.table.column("text_bytes"), np.int64),
+        choice.candidates.column("text_bytes"),
         choice.candidates.uid,
     )
     series = {"pool": of_pool, "selection": values[taken]}
@@ -256,8 +256,7 @@ def _total(amounts: Any) -> model.Amount:
     return {"documents": documents, "tokens": tokens}
 
 
-def _lengths(table: Table, taken: NDArray[np.bool_]) -> model.Lengths | None:
-    lengths = np.asarray(table.column("text_bytes"), np.int64)
+def _lengths(lengths: NDArray[np.int64], taken: NDArray[np.bool_]) -> model.Lengths | None:
     if not len(lengths):
         return None
     made: model.Lengths = {
@@ -301,57 +300,45 @@ def _shift(item: Shift) -> model.Shift:
     }
 
 
-def _samples(scored: Scored, choice: Choice, column: str | None) -> model.Samples:
+def _samples(scored: Scored, choice: Choice) -> model.Samples:
     """Documents at the top of the order, around the cut, at its end, and dropped ones."""
-    eligible = np.flatnonzero(choice.candidates.eligible)
-    taken = np.flatnonzero(choice.counts)
-    if not len(eligible):
+    order, counts = choice.order, choice.counts
+    if not len(order):
         return {}
-    top, kept, missed = _around_cut(choice, len(taken))
-    made: model.Samples = {"top": describe_rows(scored, choice, top, column)}
-    made["just_kept"] = describe_rows(scored, choice, kept, column)
-    made["just_missed"] = describe_rows(scored, choice, missed, column)
-    if column is not None:
-        values = choice.view.column(column)[eligible]
-        lowest = eligible[np.argsort(values, kind="stable")[:_EACH]]
-        lowest = lowest[choice.counts[lowest] == 0]
-        made["bottom"] = describe_rows(scored, choice, lowest, column)
+    taken = np.flatnonzero(counts[order] > 0)
+    last = int(taken[-1]) if len(taken) else -1
+    head = order[taken[:_EACH]].astype(np.int64)
+    groups = {
+        "top": head,
+        "just_kept": np.setdiff1d(order[taken[-_EACH:]].astype(np.int64), head),
+        "just_missed": order[last + 1 : last + 1 + _EACH].astype(np.int64),
+    }
+    columns = choice.view.utilities
+    if len(columns) == 1:
+        values = np.where(choice.candidates.eligible, choice.view.column(columns[0]), np.inf)
+        few = min(_EACH, len(values))
+        lowest = np.sort(np.argpartition(values, few - 1)[:few])
+        kept = choice.candidates.eligible[lowest] & (counts[lowest] == 0)
+        groups["bottom"] = lowest[kept]
     codes, reasons = scored.table.codes("drop")
-    out = [r for r in range(len(reasons)) if reasons[r] is not None]
-    dropped = np.flatnonzero(np.isin(codes, out))
+    wanted = [code for code, reason in enumerate(reasons) if reason is not None]
+    dropped = np.flatnonzero(np.isin(codes, wanted)) if wanted else np.empty(0, np.int64)
     if len(dropped):
         step = max(1, len(dropped) // _EACH)
-        made["dropped"] = describe_rows(scored, choice, dropped[::step][:_EACH], column)
-    return made
-
-
-def _around_cut(
-    choice: Choice, taken: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Rows at the top, the last ones kept and the first ones missed, in the order's order."""
-    head: list[int] = []
-    kept: list[int] = []
-    missed: list[int] = []
-    seen = 0
-    for block in choice.mechanism.order(choice.view, choice.settings.seed):
-        chosen = choice.counts[block] > 0
-        head.extend(block[chosen][: _EACH - len(head)].tolist())
-        seen += int(chosen.sum())
-        kept = [*kept, *block[chosen][-_EACH:].tolist()][-_EACH:]
-        if seen >= taken:
-            last = np.flatnonzero(chosen)
-            after = block[int(last[-1]) + 1 :] if len(last) else block
-            missed.extend(after[: _EACH - len(missed)].tolist())
-            if len(missed) >= _EACH:
-                break
-    kept = [row for row in kept if row not in head]
-    arrays = (np.array(rows, np.int64) for rows in (head, kept, missed))
-    first, second, third = arrays
-    return first, second, third
+        groups["dropped"] = dropped[::step][:_EACH]
+    everything = np.unique(np.concatenate(list(groups.values())))
+    shown = dict(
+        zip(everything.tolist(), describe_rows(scored, choice, everything), strict=True)
+    )
+    made: dict[str, list[model.Sample]] = {}
+    for name, rows in groups.items():
+        made[name] = [shown[int(row)] for row in rows]
+    made["just_kept"].sort(key=lambda sample: sample.get("rank") or 0)
+    return cast(model.Samples, made)
 
 
 def describe_rows(
-    scored: Scored, choice: Choice, rows: NDArray[np.int64], column: str | None
+    scored: Scored, choice: Choice, rows: NDArray[np.int64]
 ) -> list[model.Sample]:
     """Documents of the table as a person sees them: text, place, scores, reason, what drove it."""
     if not len(rows):
@@ -360,12 +347,14 @@ def describe_rows(
     facts = table.rows(rows).to_pylist()
     texts = texts_of(scored, rows)
     ranks = choice.ranks(rows)
+    best = best_columns(choice, rows)
     own = set(table.utilities)
     shown = {name: choice.view.column(name)[rows] for name in choice.view.utilities}
     out: list[model.Sample] = []
     for i, (fact, text) in enumerate(zip(facts, texts, strict=True)):
         utilities = {name: fact[name] for name in table.utilities}
         utilities |= {name: float(values[i]) for name, values in shown.items() if name not in own}
+        column = best[i]
         sample: model.Sample = {
             "uid": f"{fact['uid']:016x}",
             "text": text[:_EXCERPT],
@@ -387,6 +376,19 @@ def describe_rows(
             sample["why"], sample["rest"] = drivers, rest
         out.append(sample)
     return out
+
+
+def best_columns(choice: Choice, rows: NDArray[np.int64]) -> list[str | None]:
+    """For each row the utility by which it stands highest: the target that it was chosen for."""
+    columns = choice.view.utilities
+    if len(columns) < 2:
+        return [columns[0] if columns else None] * len(rows)
+    above = np.empty((len(columns), len(rows)), np.int64)
+    for i, column in enumerate(columns):
+        values = choice.view.column(column)
+        ordered = np.sort(values[choice.candidates.eligible])
+        above[i] = len(ordered) - np.searchsorted(ordered, values[rows], side="right")
+    return [columns[int(i)] for i in np.argmin(above, axis=0)]
 
 
 def _drop_reason(choice: Choice, fact: dict[str, Any], row: int) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -152,7 +153,8 @@ class Scores:
     def run_facts(self, selection: Selection) -> model.Run:
         """What the report says of the run."""
         phases = self.progress.phases
-        seconds = sum(phase.seconds for phase in phases)
+        # Wall time since the command began, so that what lies between the phases is in it.
+        seconds = time.perf_counter() - self.progress.born
         raw = self.table.tally.raw_bytes
         budget = selection.choice.settings.budget
         towards = ", ".join(self.scored.targets.names)
@@ -191,7 +193,7 @@ class Scores:
         }
         if self.command:
             facts["command"] = self.command
-        if seconds:
+        if any(phase.name == "score" for phase in phases):
             facts["seconds"] = seconds
             facts["megabytes_per_second"] = raw / 1e6 / seconds
         return facts

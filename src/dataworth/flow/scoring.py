@@ -15,7 +15,7 @@ import numpy as np
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.sources import fingerprint
 from dataworth.engine import survey as surveys
-from dataworth.engine.files import read_json
+from dataworth.engine.files import atomic_folder, read_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
@@ -89,7 +89,8 @@ def run_scoring(
         target_corpora, holdout=settings.holdout, max_bad=settings.max_bad, seed=settings.seed
     )
     if not (fitted_folder / "targets").is_dir():
-        target_files.save(targets, fitted_folder / "targets")
+        with atomic_folder(fitted_folder / "targets") as temporary:
+            target_files.save(targets, temporary)
     ratio = tokens_per_byte(found, settings.tokenizer)
     run.update(
         tokens_per_byte=ratio, units=len(corpus.units), targets=targets.names, workers=engine.size
@@ -181,17 +182,11 @@ def fit_steps(
         else:
             context = Context(engine, found, settings.seed, progress, before)
             learned = step.fit(corpus, targets, context)
-            _save_whole(learned, place)
+            with atomic_folder(place) as temporary:
+                learned.save(temporary)
         fitted.append(Named(learned, label))
         own_filters = own_filters + 1 if is_filter else 0
     return tuple(fitted)
-
-
-def _save_whole(learned: Any, place: Path) -> None:
-    temporary = place.with_name(f".partial-{place.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    learned.save(temporary)
-    temporary.replace(place)
 
 
 def load_steps(folder: Path, settings: ScoreSettings) -> tuple[Named, ...]:

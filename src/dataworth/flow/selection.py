@@ -136,8 +136,7 @@ class Selection:
         """
         row = find_document(self.scores, document)
         choice = self.choice
-        column = choice.view.utilities[0] if choice.view.utilities else None
-        sample = describe_rows(self.scores.scored, choice, np.array([row]), column)[0]
+        sample = describe_rows(self.scores.scored, choice, np.array([row]))[0]
         names = choice.view.utilities
         temperatures = {name: temperature_of(choice, name) for name in names}
         noisy = [t for t in temperatures.values() if t]

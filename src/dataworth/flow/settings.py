@@ -11,6 +11,7 @@ from typing import Any
 
 from dataworth.config import to_dict
 from dataworth.corpus.fields import Fields
+from dataworth.corpus.shards import check_format
 from dataworth.engine.survey import SAMPLE_BYTES
 from dataworth.errors import ConfigError
 from dataworth.methods.base import Step
@@ -124,6 +125,8 @@ class WriteSettings:
     order: str = "shuffled"
 
     def __post_init__(self) -> None:
+        if self.form is not None:
+            check_format(self.form)
         if self.order not in ("shuffled", "pool", "rank"):
             raise ConfigError(f"order must be shuffled, pool or rank, not {self.order!r}")
         if self.shard_bytes < 1:

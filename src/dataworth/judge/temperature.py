@@ -48,10 +48,13 @@ def find_temperature(
     """The best temperature for choosing `share` of the pool by size.
 
     `sample`: random documents of the pool; `utility` float64 [n] and `sizes` int64 [n] are theirs.
+    Where nothing tells temperatures apart (no document, one utility for all), it is 0.
     """
+    finite = np.flatnonzero(np.isfinite(utility))
+    sample, utility, sizes = sample.take(finite), utility[finite], sizes[finite]
     share = min(max(share, _LEAST / max(len(sample), 1)), 1.0)
     # The sample lies in random order, so that its beginning is a smaller sample.
-    enough = np.cumsum(sample.text_bytes) <= max(_TEXT_BYTES / share, _TEXT_BYTES)
+    enough = np.cumsum(sample.text_bytes) <= _TEXT_BYTES / share
     n = max(int(np.count_nonzero(enough)), min(len(sample), 1))
     rows = np.arange(n)
     sample, utility, sizes = sample.take(rows), utility[:n], sizes[:n]

@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from dataworth.corpus.uid import hash_uid
 
 _STREAM = 0x726B
-_MOST = 1_000_000
+_MOST = 200_000
 
 
 def effective_sample_size(utility: NDArray[np.float64], temperature: float) -> float:
     """(Σw)² / Σw² with w = exp(utility / temperature): how many documents carry the weight.
 
-    At temperature 0 the largest utilities alone count. NaN for no documents.
+    At temperature 0 the largest utilities alone count. NaN for no documents, or if one is NaN.
     """
-    if not len(utility):
+    if not len(utility) or np.isnan(utility).any():
         return float("nan")
     top = float(np.max(utility))
     if temperature == 0 or not np.isfinite(top):
@@ -30,7 +30,7 @@ def length_correlation(
 ) -> tuple[float, float]:
     """(Pearson, Spearman) correlation of the utility with the logarithm of the length.
 
-    On at most a million documents, those of smallest hash. NaN where one of both is constant.
+    On at most 200,000 documents, those of smallest hash. NaN where one of both is constant.
     """
     finite = np.flatnonzero(np.isfinite(utility))
     if len(finite) > _MOST:

@@ -20,6 +20,7 @@ from dataworth.corpus.documents import Column, Documents
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.survey import Survey
+from dataworth.errors import ConfigError
 
 DROP = "drop"
 JOINT = "joint"
@@ -112,6 +113,12 @@ class Needs(Protocol):
     def filters(self) -> tuple[Step, ...]:
         """The steps to run right before this one."""
         ...
+
+
+def check_choice(step: str, option: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise ConfigError unless an option is one of a few words."""
+    if value not in allowed:
+        raise ConfigError(f"{step}: {option} must be {' or '.join(allowed)}, not {value!r}")
 
 
 def kept_by(batch: pa.RecordBatch) -> np.ndarray[Any, np.dtype[np.bool_]]:

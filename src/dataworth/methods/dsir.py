@@ -14,9 +14,10 @@ targets have a weight each. `DSIR.reference()` has none of this.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,16 @@ from dataworth.corpus.units import Unit
 from dataworth.engine.local import Tick
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.ngrams import HashedNgrams
-from dataworth.methods.base import JOINT, Context, Fitted, Step, Targets, survivors
-from dataworth.methods.length import Length
+from dataworth.methods.base import (
+    JOINT,
+    Context,
+    Fitted,
+    Step,
+    Targets,
+    check_choice,
+    survivors,
+)
+from dataworth.methods.length import least_length
 from dataworth.methods.linear import LinearNgrams, load_linear
 
 # Added to every probability before the logarithm (reference package).
@@ -46,7 +55,7 @@ class DSIR:
     `normalise`: "length" gives the mean over the n-grams (nats per n-gram), "none" the sum, which
     is the paper's weight (nats) and grows with the document.
     `targets`: a weight for each target ("separate"), or one for the text of all ("joint").
-    `minimum`: documents of fewer words are dropped before, by the `length` filter.
+    `minimum`: documents of fewer tokens are dropped before, by the `length` filter.
     `mechanism`: how to choose when nothing else is asked for.
     """
 
@@ -63,8 +72,12 @@ class DSIR:
     mechanism: str = "gumbel_top_k(temperature=auto)"
 
     def __post_init__(self) -> None:
-        if self.smoothing < 0:
+        if not 0 <= self.smoothing < math.inf:
             raise ConfigError(f"dsir: smoothing must be 0 or more, not {self.smoothing}")
+        check_choice("dsir", "raw", self.raw, ("sample", "all"))
+        check_choice("dsir", "normalise", self.normalise, ("length", "none"))
+        check_choice("dsir", "targets", self.targets, ("separate", "joint"))
+        least_length(self.minimum, self.tokens)
         HashedNgrams(self.ngrams, self.buckets, self.tokens, self.hash)
 
     @classmethod
@@ -95,7 +108,7 @@ class DSIR:
         It decides what may be chosen; the pool's model is of the pool with its short documents, as
         in the package.
         """
-        return (Length(self.minimum),) if self.minimum > 0 else ()
+        return least_length(self.minimum, self.tokens)
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> LinearNgrams:
         """Fit both multinomials. DataworthError for a target without an n-gram."""
@@ -111,14 +124,21 @@ class DSIR:
                 name: int(count.sum()) for name, count in zip(names, counts, strict=True)
             },
         }
-        mean = self.normalise == "length"
         bias = np.zeros(len(names))
-        return LinearNgrams(self, self.feature, names, weights, bias, mean=mean, facts=facts)
+        return LinearNgrams(self, self.feature, names, weights, bias, **self._form, facts=facts)
+
+    @property
+    def _form(self) -> dict[str, Any]:
+        mean = self.normalise == "length"
+        return {"mean": mean, "unit": "nats per n-gram" if mean else "nats"}
 
     def _raw_counts(self, pool: Corpus, context: Context) -> NDArray[np.int64]:
-        if self.raw == "sample" or context.survey.complete:
-            counts: NDArray[np.int64] | None = self.feature.count(context.sample()).counts
-        else:
+        counts: NDArray[np.int64] | None = None
+        whole = context.survey.complete
+        if self.raw == "sample" or whole:
+            counts = self.feature.count(context.sample()).counts
+        # A sample without a word says nothing of the rest: giants, for one, are never in it.
+        if not whole and (counts is None or not counts.any()):
             work = _Count(pool, self.feature, tuple(context.before))
             counts = context.engine.fold(
                 work, np.add, pool.units, progress=context.progress, name=f"fit {self.name}"
@@ -145,7 +165,7 @@ class DSIR:
     @staticmethod
     def load(step: DSIR, folder: Path) -> LinearNgrams:
         """The fitted step from its folder."""
-        return load_linear(step, step.feature, folder, mean=step.normalise == "length")
+        return load_linear(step, step.feature, folder, **step._form)
 
 
 def _probabilities(counts: NDArray[np.int64], smoothing: float) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ n-grams, so that both forms of the weight see the same feature.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,8 +21,11 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError, DataworthError, MissingExtra
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.methods.base import Context, Step, Targets
-from dataworth.methods.length import Length
+from dataworth.methods.length import least_length
 from dataworth.methods.linear import LinearNgrams, load_linear
+
+# The regression is on shares of n-grams; its logit is of the whole document.
+_FORM: dict[str, Any] = {"mean": True, "unit": "nats"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class DiscriminativeDSIR:
     `strength`: inverse strength of the L2 penalty on the weights, on shares of n-grams scaled by
     the square root of the number of buckets.
     `documents`: at most so many documents of the pool's sample are used.
-    `minimum`: documents of fewer words are dropped before.
+    `minimum`: documents of fewer tokens are dropped before.
     """
 
     name: ClassVar[str] = "dsir_discriminative"
@@ -46,8 +50,9 @@ class DiscriminativeDSIR:
     mechanism: str = "gumbel_top_k(temperature=1.0)"
 
     def __post_init__(self) -> None:
-        if self.strength <= 0 or self.documents < 1:
+        if not 0 < self.strength < math.inf or self.documents < 1:
             raise ConfigError("dsir_discriminative: strength and documents must be above 0")
+        least_length(self.minimum, self.tokens)
         HashedNgrams(self.ngrams, self.buckets, self.tokens, self.hash)
 
     @property
@@ -58,7 +63,7 @@ class DiscriminativeDSIR:
     @property
     def filters(self) -> tuple[Step, ...]:
         """The least length, as a filter with a drop reason of its own."""
-        return (Length(self.minimum),) if self.minimum > 0 else ()
+        return least_length(self.minimum, self.tokens)
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> LinearNgrams:
         """Train one classifier a target; needs the extra `classify`."""
@@ -67,13 +72,16 @@ class DiscriminativeDSIR:
         sample = context.sample()
         sample = sample.take(np.arange(min(len(sample), self.documents)))
         if not len(sample):
-            raise DataworthError("dsir_discriminative: the pool has no document to learn from")
+            raise DataworthError(
+                "dsir_discriminative: the sample of the pool has no document to learn from; see "
+                "the drop reasons, or split giant documents (--split-words)"
+            )
         negatives = self._shares(sample)
         weights = np.empty((self.buckets, len(targets.names)))
         bias = np.empty(len(targets.names))
         for t, name in enumerate(targets.names):
             weights[:, t], bias[t] = self._train(self._shares(targets.fit[name]), negatives)
-        return LinearNgrams(self, self.feature, targets.names, weights, bias, mean=True)
+        return LinearNgrams(self, self.feature, targets.names, weights, bias, **_FORM)
 
     def _shares(self, documents: Documents) -> Any:
         """Each document's share of n-grams in each bucket: sparse [n, buckets]."""
@@ -104,4 +112,4 @@ class DiscriminativeDSIR:
     @staticmethod
     def load(step: DiscriminativeDSIR, folder: Path) -> LinearNgrams:
         """The fitted step from its folder."""
-        return load_linear(step, step.feature, folder, mean=True)
+        return load_linear(step, step.feature, folder, **_FORM)

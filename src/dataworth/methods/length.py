@@ -18,10 +18,11 @@ from dataworth.methods.base import DROP, Context, Targets, write_arrays
 
 @dataclass(frozen=True)
 class Length:
-    """Keep documents of `minimum` to `maximum` words (tokens of the word-punctuation rule).
+    """Keep documents of `minimum` to `maximum` words.
 
-    A least length of 100 is the filter of DSIR's reference package, which its authors call the
-    part of their quality filter that matters most.
+    `tokens`: what counts as a word, see `HashedNgrams`. A least length of 100 is the filter of
+    DSIR's reference package, which its authors call the part of their quality filter that matters
+    most.
     """
 
     name: ClassVar[str] = "length"
@@ -34,6 +35,7 @@ class Length:
             raise ConfigError(
                 f"length: minimum={self.minimum} and maximum={self.maximum} leave no document"
             )
+        HashedNgrams(tokens=self.tokens)
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedLength:
         """Nothing is learned."""
@@ -43,6 +45,11 @@ class Length:
     def load(step: Length, folder: Path) -> FittedLength:
         """The fitted step again: nothing was learned."""
         return FittedLength(step)
+
+
+def least_length(minimum: int, tokens: str) -> tuple[Length, ...]:
+    """The filter that a method with a least length of `minimum` tokens wants before it."""
+    return (Length(minimum, tokens=tokens),) if minimum else ()
 
 
 class FittedLength:

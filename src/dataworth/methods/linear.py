@@ -1,6 +1,8 @@
 """What DSIR and its discriminative form have in common: a weight for each hash bucket.
 
 The utility of a document is the sum of the weights over its n-grams, or their mean, plus a bias.
+A document without a word has none: it would get that of a document that is neither like the target
+nor like the pool, which is better than most.
 """
 
 from __future__ import annotations
@@ -14,17 +16,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataworth.corpus.documents import Documents
+from dataworth.corpus.documents import Column, Documents
 from dataworth.engine.files import read_json
 from dataworth.errors import DataworthError
 from dataworth.features.ngrams import HashedNgrams
-from dataworth.methods.base import Step, utility_column, write_arrays
+from dataworth.methods.base import DROP, Step, utility_column, write_arrays
+
+EMPTY = "without a word"
 
 
 class LinearNgrams:
     """A fitted step: `weights` float64 [buckets, T], `bias` float64 [T], one utility a target.
 
     `mean` divides a document's sum by its number of n-grams, so that its length does not count.
+    `unit` is the utility's. Documents without an n-gram are dropped.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class LinearNgrams:
         bias: NDArray[np.float64],
         *,
         mean: bool,
+        unit: str,
         facts: dict[str, Any] | None = None,
     ) -> None:
         self.step = step
@@ -45,20 +51,24 @@ class LinearNgrams:
         self.bias = bias
         self.mean = mean
         self.facts = facts or {}
-        unit = "nats per n-gram" if mean else "nats"
-        self.columns = tuple(utility_column(step.name, name, unit) for name in targets)
+        self.unit = unit
+        self.columns = (
+            *(utility_column(step.name, name, unit) for name in targets),
+            Column(DROP, pa.string(), "reason", step.name),
+        )
 
     def annotate(self, documents: Documents) -> pa.RecordBatch:
-        """A utility for each target; a document without n-grams has the bias alone."""
+        """A utility for each target, null for documents without an n-gram, and `drop` for these."""
         scores = self.feature.score(documents, self.weights)
         values = scores.sums
         if self.mean:
             values = values / np.maximum(scores.grams, 1)[:, None]
         values = values + self.bias
-        return pa.RecordBatch.from_arrays(
-            [pa.array(np.ascontiguousarray(values[:, t])) for t in range(len(self.targets))],
-            [column.name for column in self.columns],
-        )
+        empty = scores.grams == 0
+        utilities = [pa.array(np.ascontiguousarray(of), mask=empty) for of in values.T]
+        drop = pa.array([EMPTY]).take(pa.array(np.zeros(len(documents), np.int64), mask=~empty))
+        names = [column.name for column in self.columns]
+        return pa.RecordBatch.from_arrays([*utilities, drop], names)
 
     def explain(self, text: str, column: str) -> list[tuple[str, float]]:
         """Each n-gram's share of the utility, by falling size; with the bias they add up to it."""
@@ -80,7 +90,9 @@ class LinearNgrams:
         write_arrays(folder, facts, weights=self.weights, bias=self.bias)
 
 
-def load_linear(step: Step, feature: HashedNgrams, folder: Path, *, mean: bool) -> LinearNgrams:
+def load_linear(
+    step: Step, feature: HashedNgrams, folder: Path, *, mean: bool, unit: str
+) -> LinearNgrams:
     """A fitted step from its folder. DataworthError if it was fitted with another feature."""
     facts = read_json(folder / "step.json")
     if facts["feature"] != feature.identity:
@@ -91,4 +103,5 @@ def load_linear(step: Step, feature: HashedNgrams, folder: Path, *, mean: bool) 
     with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
         weights, bias = arrays["weights"], arrays["bias"]
     rest = {key: value for key, value in facts.items() if key not in ("targets", "feature")}
-    return LinearNgrams(step, feature, facts["targets"], weights, bias, mean=mean, facts=rest)
+    names = facts["targets"]
+    return LinearNgrams(step, feature, names, weights, bias, mean=mean, unit=unit, facts=rest)

@@ -18,8 +18,11 @@ from dataworth.features.ngrams.tokens import MODES
 from dataworth.features.ngrams.unicode import UNICODE, unicode_table
 from dataworth.features.tokenizers import load_tokenizer
 
-# Entries of the SHA-256 cache of each thread, 12 bytes each.
+# Entries of the SHA-256 cache of each thread and feature, 12 bytes each.
 _REMEMBERED = 1 << 20
+# Working memories that a thread keeps: a run alternates between a few features.
+_KEPT = 4
+_LEAST_BYTES, _MOST_BYTES = 1 << 16, 1 << 20
 _local = threading.local()
 
 
@@ -47,11 +50,12 @@ class NgramScores:
 
 @dataclass(frozen=True)
 class HashedNgrams:
-    """1- to n-grams of lower-cased tokens, hashed into buckets (DSIR, section 3: n=2, 10,000).
+    """1- to n-grams of tokens, hashed into buckets (DSIR, section 3: n=2, 10,000).
 
-    `tokens`: "wordpunct" (the regular expression of the reference package), "mixed" (the same, but
-    a character of a script written without spaces is a token), "characters" (every character but
-    spaces), or the path of a Hugging Face `tokenizer.json`.
+    `tokens`: of the lower-cased text "wordpunct" (the regular expression of the reference package),
+    "mixed" (the same, but a character of a script written without spaces is a token) or
+    "characters" (every character but spaces); or the path of a Hugging Face `tokenizer.json`, which
+    gets the text as it is, and whose truncation, padding and special tokens are left out.
     `hash`: "fast" (64-bit, see kernels.py) or "sha256" (the published buckets).
     """
 
@@ -107,16 +111,21 @@ class HashedNgrams:
 
     def _scratch(self, longest: int) -> tuple[Any, ...]:
         """This thread's working memory; kept between batches, since the SHA-256 cache is in it."""
-        kept = getattr(_local, "scratch", None)
-        if kept is None or kept[0] != self or kept[1] < longest:
-            size = max(longest, 1 << 16)
-            memory = kernels.scratch_for(
-                size, MODES[self.tokens], self.hash == "sha256", self.ngrams, _REMEMBERED
-            )
-            if longest > 1 << 24:  # a giant: its memory goes with it
-                return memory
-            kept = _local.scratch = (self, size, memory)
-        return kept[2]
+        kept: dict[HashedNgrams, tuple[int, tuple[Any, ...]]] = vars(_local).setdefault("kept", {})
+        size, memory = kept.pop(self, (0, ()))
+        if not memory:
+            size = _LEAST_BYTES
+            cache = kernels.cache_for(_REMEMBERED if self.hash == "sha256" else 1)
+            memory = kernels.scratch_for(size, self.ngrams, cache)
+        larger = memory
+        if size < longest:
+            larger = kernels.scratch_for(longest, self.ngrams, kernels.cache_of(memory))
+            if longest <= _MOST_BYTES:  # a giant's memory goes with it
+                size, memory = longest, larger
+        kept[self] = size, memory  # the last one used comes last
+        if len(kept) > _KEPT:
+            del kept[next(iter(kept))]
+        return larger
 
     def count(self, documents: Documents) -> NgramCounts:
         """Sum of the documents' n-gram counts."""
@@ -136,8 +145,12 @@ class HashedNgrams:
         n = len(documents)
         if self.tokens not in MODES:
             ids, spans, tokens = self._tokenizer_buckets(documents)
-            sums = np.concatenate([np.zeros((1, weights.shape[1])), np.cumsum(weights[ids], 0)])
-            return NgramScores(sums[spans[1:]] - sums[spans[:-1]], tokens, np.diff(spans))
+            # Each sum by itself: differences of a running sum would hang on the whole batch.
+            row = np.repeat(np.arange(n), np.diff(spans))
+            sums = np.empty((n, weights.shape[1]))
+            for target, column in enumerate(weights.T):
+                sums[:, target] = np.bincount(row, column[ids], n)
+            return NgramScores(sums, tokens, np.diff(spans))
         sums = np.empty((n, weights.shape[1]))
         tokens, grams = np.empty(n, np.int64), np.empty(n, np.int64)
         weights = np.ascontiguousarray(weights, np.float64)

@@ -16,7 +16,10 @@ big-endian number, modulo the number of buckets; see sha256.py.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from dataworth.corpus.simd import (
     BYTES,
@@ -28,7 +31,7 @@ from dataworth.corpus.simd import (
     multiply_high,
 )
 from dataworth.features.ngrams.sha256 import sha_bucket
-from dataworth.features.ngrams.tokens import SEGMENT, count_tokens, segment_end, tokenize
+from dataworth.features.ngrams.tokens import count_tokens, segment_end, tokenize
 
 K1 = np.uint64(0xA0761D6478BD642F)
 K2 = np.uint64(0xE7037ED1A0B428DB)
@@ -118,7 +121,8 @@ def _sha_buckets(lowered, starts, ends, count, ngrams, buckets, keys, values, me
     """The published buckets of all n-grams of a whole text; returns their number.
 
     `keys` uint64 [2^k] and `values` uint32 remember the buckets of n-grams seen, by their fast
-    hash: two n-grams share an entry wrongly only if their 64-bit hashes are equal.
+    hash: two n-grams share an entry wrongly only if these are equal but for the lowest bit, which
+    is set so that no entry is 0.
     """
     k = _0
     mask = np.uint64(len(keys) - 1)
@@ -167,7 +171,10 @@ _SCRATCH = (
     "Tuple((uint8[::1], uint32[::1], uint32[::1], uint8[::1], uint64[::1], uint64[::1],"
     " uint32[::1], uint64[::1], uint32[::1], uint8[::1], uint32[::1]))"
 )
-_COMMON = f"{BYTES}, {INTS}, {INTS}, Array(uint32, 1, 'C', readonly=True), int64, boolean, int64, uint64, {_SCRATCH}"
+_COMMON = (
+    f"{BYTES}, {INTS}, {INTS}, Array(uint32, 1, 'C', readonly=True), int64, boolean, int64,"
+    f" uint64, {_SCRATCH}"
+)
 _TABLE = "Array(float64, 2, 'C', readonly=True)"
 
 
@@ -245,7 +252,7 @@ def count(data, from_, to, table, mode, sha, ngrams, buckets, scratch, counts, t
 def list_buckets(data, from_, to, table, mode, sha, ngrams, buckets, scratch, out):  # type: ignore[no-untyped-def]
     """Write the buckets of one text after another to `out`; returns how many.
 
-    Every n-gram occurrence is one entry; the caller knows the numbers from `count`.
+    Every n-gram occurrence is one entry; the caller knows the numbers from `lengths`.
     """
     ids = scratch[6]
     place = 0
@@ -338,24 +345,33 @@ def id_buckets(ids, tokens, ngrams, buckets, out):  # type: ignore[no-untyped-de
             at += 1
 
 
-def scratch_for(longest: int, mode: int, sha: bool, ngrams: int, remembered: int) -> tuple:  # type: ignore[type-arg]
-    """Working memory for texts of up to `longest` bytes; not shared between threads.
+Cache = tuple[NDArray[np.uint64], NDArray[np.uint32]]
 
-    `remembered`: entries of the SHA-256 cache, a power of two.
-    """
+
+def cache_for(entries: int) -> Cache:
+    """An empty cache of SHA-256 buckets; `entries` is a power of two, 1 where there is no use."""
+    return np.zeros(entries, np.uint64), np.empty(entries, np.uint32)
+
+
+def cache_of(scratch: tuple[Any, ...]) -> Cache:
+    """The cache in a working memory."""
+    return scratch[7], scratch[8]
+
+
+def scratch_for(longest: int, ngrams: int, cache: Cache) -> tuple[Any, ...]:
+    """Working memory for texts of up to `longest` bytes; not shared between threads."""
     # A segment without white space is as long as its text; lower case can be half as long again.
-    room = max(longest if sha else min(longest, SEGMENT * 2), 1) * 3 // 2 + 160
-    room = max(room, longest * 3 // 2 + 160) if longest > SEGMENT else room
+    # Most texts touch little of it, and what is not touched takes no memory.
+    room = longest * 3 // 2 + 160
     return (
         np.empty(room, np.uint8),
         np.empty(room, np.uint32),
         np.empty(room, np.uint32),
         np.empty(64, np.uint8),
         np.zeros(8, np.uint64),
-        np.zeros(max(ngrams, 1), np.uint64),
+        np.zeros(ngrams, np.uint64),
         np.empty(room * ngrams, np.uint32),
-        np.zeros(remembered if sha else 1, np.uint64),
-        np.empty(remembered if sha else 1, np.uint32),
-        np.empty((room + ngrams) * ngrams if sha else 1, np.uint8),
+        *cache,
+        np.empty(room + ngrams if len(cache[0]) > 1 else 1, np.uint8),
         np.empty(64, np.uint32),
     )

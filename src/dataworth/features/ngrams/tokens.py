@@ -33,8 +33,8 @@ from dataworth.features.ngrams.unicode import (
     WORD,
 )
 
-# What a token is. WORDPUNCT: the regular expression. MIXED: the same, but each character of a script
-# written without spaces is a token of its own. CHARACTERS: each character that is not a space.
+# What a token is. WORDPUNCT: the regular expression. MIXED: the same, but each character of a
+# script written without spaces is a token of its own. CHARACTERS: each character but spaces.
 WORDPUNCT, MIXED, CHARACTERS = 0, 1, 2
 MODES = {"wordpunct": WORDPUNCT, "mixed": MIXED, "characters": CHARACTERS}
 

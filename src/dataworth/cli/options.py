@@ -1,0 +1,519 @@
+"""The options that commands share, and how their text is read.
+
+An option that is not given is None here, and the default of the Python function holds; the default
+shown in the help is checked against that one in the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dataworth.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dataworth.engine.local import Engine
+
+READING = "Reading"
+SCORING = "Scoring"
+CHOOSING = "Choosing"
+WRITING = "Writing"
+RUNNING = "Running"
+OUT = "dataworth-out"
+
+_NAMED = re.compile(r"([^/\\=:]+)=(.+)", re.S)
+
+
+class Scale(StrEnum):
+    """How utilities are made comparable before they are added."""
+
+    raw = "raw"
+    rank = "rank"
+    z = "z"
+
+
+class Duplicates(StrEnum):
+    """What happens to exact copies."""
+
+    drop = "drop"
+    keep = "keep"
+
+
+class Format(StrEnum):
+    """How a selection is written."""
+
+    jsonl = "jsonl"
+    jsonl_gz = "jsonl.gz"
+    jsonl_zst = "jsonl.zst"
+    parquet = "parquet"
+
+
+class Order(StrEnum):
+    """The order of the written rows."""
+
+    shuffled = "shuffled"
+    pool = "pool"
+    rank = "rank"
+
+
+class Txt(StrEnum):
+    """What a document of a .txt file is."""
+
+    file = "file"
+    line = "line"
+
+
+class EngineKind(StrEnum):
+    """Where the work is done."""
+
+    threads = "threads"
+    processes = "processes"
+
+
+def share(text: str | float) -> float:
+    """0.01 or 1%."""
+    from dataworth.flow.amounts import parse_share
+
+    try:
+        return parse_share(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def size(text: str | int) -> int:
+    """256MB, 1GiB or a number of bytes."""
+    from dataworth.flow.amounts import parse_size
+
+    try:
+        return parse_size(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _option(*flags: str, help: str, panel: str, default: str = "", **more: Any) -> Any:
+    if default:
+        help += f" [dim]\\[default: {default}][/]"
+    return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
+
+
+def _option(*flags: str, help: str, panel: str, default: Any = False, **more: Any) -> Any:
+    return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=default, **more)
+
+
+Pool = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="POOL",
+        show_default=False,
+        help="The raw documents: files (.jsonl, .jsonl.gz, .jsonl.zst, .parquet, .txt), folders, "
+        "quoted globs or URLs (s3://...).",
+    ),
+]
+Target = Annotated[
+    list[str] | None,
+    _option(
+        *("--target", "-t"),
+        metavar="[NAME=]PATH",
+        panel=SCORING,
+        help="Examples of what the model should become good at. Several make several targets; "
+        "one name given twice makes one target of both paths.",
+    ),
+]
+Steps = Annotated[
+    list[str] | None,
+    _option(
+        *("--step", "-s"),
+        metavar="STEP",
+        panel=SCORING,
+        default="dsir",
+        help="A filter or method, in order: dsir, dsir:reference, 'dsir(ngrams=3)'. See "
+        "`dataworth methods`.",
+    ),
+]
+Seed = Annotated[
+    int | None,
+    _option(
+        "--seed",
+        metavar="N",
+        panel=SCORING,
+        default="0",
+        help="Of everything random; the same seed gives the same selection.",
+    ),
+]
+ChoiceSeed = Annotated[
+    int | None,
+    _option(
+        "--seed",
+        metavar="N",
+        panel=CHOOSING,
+        default="the run's",
+        help="Of the noise of mechanisms that draw.",
+    ),
+]
+Holdout = Annotated[
+    float | None,
+    _option(
+        "--holdout",
+        metavar="SHARE",
+        parser=share,
+        panel=SCORING,
+        default="0.5",
+        help="Share of each target that nothing is fitted on, kept to judge the selection.",
+    ),
+]
+SampleBytes = Annotated[
+    int | None,
+    _option(
+        "--sample-bytes",
+        metavar="SIZE",
+        parser=size,
+        panel=SCORING,
+        help="Text of the pool's random sample, on which models of the pool are fitted.",
+    ),
+]
+Tokenizer = Annotated[
+    str | None,
+    _option(
+        "--tokenizer",
+        metavar="FILE",
+        panel=SCORING,
+        help="A tokenizer.json to count tokens by; without one, tokens are bytes / 4.",
+    ),
+]
+
+TextField = Annotated[
+    list[str] | None,
+    _option(
+        *("--text-field", "-f"),
+        metavar="FIELD",
+        panel=READING,
+        default="text",
+        help="The field that holds the text; dots lead inwards (meta.body). Several are joined.",
+    ),
+]
+TargetTextField = Annotated[
+    list[str] | None,
+    _option(
+        "--target-text-field",
+        metavar="FIELD",
+        panel=READING,
+        default="as --text-field",
+        help="The same for the targets.",
+    ),
+]
+Join = Annotated[
+    str | None,
+    _option(
+        "--join",
+        metavar="TEXT",
+        panel=READING,
+        default="an empty line",
+        help="What stands between the texts of several fields.",
+    ),
+]
+IdField = Annotated[
+    str | None,
+    _option("--id-field", metavar="FIELD", panel=READING, help="The field that names documents."),
+]
+GroupBy = Annotated[
+    list[str] | None,
+    _option(
+        *("--group-by", "-g"),
+        metavar="FIELD",
+        panel=READING,
+        help="A field to show the composition by, such as domain; for quotas too.",
+    ),
+]
+Template = Annotated[
+    str | None,
+    _option(
+        "--template",
+        metavar="NAME",
+        panel=READING,
+        help="For chats (messages) and pairs of prompt and completion: how they become text: "
+        "plain, chatml, tulu or alpaca.",
+    ),
+]
+SplitWords = Annotated[
+    int | None,
+    _option(
+        "--split-words",
+        metavar="N",
+        panel=READING,
+        help="Make pieces of N words the documents; the output then holds pieces, not rows.",
+    ),
+]
+TxtMode = Annotated[
+    Txt | None,
+    _option(
+        "--txt",
+        panel=READING,
+        default="file",
+        help="Whether a .txt file is one document, or each of its lines.",
+    ),
+]
+MaxLineBytes = Annotated[
+    int | None,
+    _option(
+        "--max-line-bytes",
+        metavar="SIZE",
+        parser=size,
+        panel=READING,
+        default="128MiB",
+        help="Longer lines are bad lines.",
+    ),
+]
+MaxBad = Annotated[
+    float | None,
+    _option(
+        "--max-bad",
+        metavar="SHARE",
+        parser=share,
+        panel=READING,
+        default="1%",
+        help="Share of bad lines past which the run fails; up to it they are left out, counted "
+        "and kept in quarantine/.",
+    ),
+]
+StorageOption = Annotated[
+    list[str] | None,
+    _option(
+        "--storage-option",
+        metavar="KEY=VALUE",
+        panel=READING,
+        help="For URLs, given to fsspec: anon=true, client_kwargs.endpoint_url=http://...",
+    ),
+]
+
+Budget = Annotated[
+    str | None,
+    _option(
+        *("--budget", "-b"),
+        metavar="BUDGET",
+        panel=CHOOSING,
+        default="10%",
+        help="How much: 10B or 250M tokens, 100k-docs, 10% of the eligible tokens, 5GB.",
+    ),
+]
+Mechanism = Annotated[
+    str | None,
+    _option(
+        *("--mechanism", "-m"),
+        metavar="MECHANISM",
+        panel=CHOOSING,
+        default="the method's own",
+        help="How the utility becomes an order: top_k, 'gumbel_top_k(temperature=0.1)', random. "
+        "See `dataworth methods`.",
+    ),
+]
+Utility = Annotated[
+    str | None,
+    _option(
+        *("--utility", "-u"),
+        metavar="EXPRESSION",
+        panel=CHOOSING,
+        default="the last step's",
+        help="What to choose by, such as '0.7*dsir + 0.3*dsir_2' or dsir:math.",
+    ),
+]
+ScaleOf = Annotated[
+    Scale | None,
+    _option(
+        "--scale",
+        panel=CHOOSING,
+        default="raw",
+        help="How utilities are made comparable before they are added.",
+    ),
+]
+Proportion = Annotated[
+    list[str] | None,
+    _option(
+        "--proportion",
+        metavar="NAME=SHARE",
+        panel=CHOOSING,
+        default="equal",
+        help="A target's share of the selection.",
+    ),
+]
+QuotaOf = Annotated[
+    list[str] | None,
+    _option(
+        *("--quota", "-q"),
+        metavar="FIELD[=VALUE]:AMOUNT",
+        panel=CHOOSING,
+        help="A cap for one value of a field (domain=web:30%) or for each (source:1000-docs).",
+    ),
+]
+MaxRepeat = Annotated[
+    int | None,
+    _option(
+        "--max-repeat",
+        metavar="N",
+        panel=CHOOSING,
+        default="1",
+        help="Take documents up to N times if the budget is larger than the pool.",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    _option(
+        "--exclude",
+        metavar="PATH",
+        panel=CHOOSING,
+        help="A run's folder or data that was trained on before: its documents are not chosen.",
+    ),
+]
+DuplicatesOf = Annotated[
+    Duplicates | None,
+    _option(
+        "--duplicates",
+        panel=CHOOSING,
+        default="drop",
+        help="What happens to exact copies of a document.",
+    ),
+]
+
+FormatOf = Annotated[
+    Format | None,
+    _option(
+        "--format",
+        panel=WRITING,
+        default="parquet if all of the pool is, else jsonl.zst",
+        help="Of the selection's files.",
+    ),
+]
+ShardBytes = Annotated[
+    int | None,
+    _option(
+        "--shard-bytes",
+        metavar="SIZE",
+        parser=size,
+        panel=WRITING,
+        default="256MB",
+        help="Size of the selection's files before compression.",
+    ),
+]
+OrderOf = Annotated[
+    Order | None,
+    _option(
+        "--order",
+        panel=WRITING,
+        default="shuffled",
+        help="Order of the rows; shuffled is ready to train on.",
+    ),
+]
+
+Out = Annotated[
+    Path | None,
+    _option(
+        *("--out", "-o"),
+        metavar="FOLDER",
+        panel=RUNNING,
+        default=OUT,
+        help="The run's folder. The same command again goes on where it stopped.",
+    ),
+]
+Overwrite = Annotated[
+    bool, _option("--overwrite", panel=RUNNING, help="Start afresh in a folder that has a run.")
+]
+Workers = Annotated[
+    int | None,
+    _option(
+        *("--workers", "-w"),
+        metavar="N",
+        panel=RUNNING,
+        default="one for each core",
+        help="How many units are worked on at a time; never changes the result.",
+    ),
+]
+EngineOf = Annotated[
+    EngineKind | None,
+    _option(
+        "--engine",
+        panel=RUNNING,
+        default="threads",
+        help="Where the work is done; processes suit steps in plain Python.",
+    ),
+]
+Quiet = Annotated[bool, _option("--quiet", panel=RUNNING, help="Show nothing but errors.")]
+Json = Annotated[
+    bool, _option("--json", panel=RUNNING, help="Print JSON on stdout instead of the table.")
+]
+DryRun = Annotated[
+    bool,
+    _option(
+        "--dry-run",
+        panel=RUNNING,
+        help="Show what would be read and an estimate of time, memory and disk; write nothing.",
+    ),
+]
+
+
+def engine(workers: int | None, kind: EngineKind | None) -> Engine:
+    """The engine that the options ask for."""
+    from dataworth.engine.local import Engine
+
+    return Engine(workers or 0, kind.value if kind else "threads")  # type: ignore[arg-type]
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, by the names of the Python function's."""
+    return {
+        name: value.value if isinstance(value, StrEnum) else value
+        for name, value in options.items()
+        if value is not None and value != [] and value is not False
+    }
+
+
+def targets(texts: Iterable[str]) -> dict[str, list[str]] | None:
+    """Targets by name; one without a name is named by its file, as in Python."""
+    from dataworth.flow.targets import named
+
+    found: dict[str, list[str]] = {}
+    own: set[str] = set()
+    for text in texts:
+        match = None if Path(text).exists() else _NAMED.fullmatch(text)
+        name, path = match.groups() if match else (next(iter(named(text))), text)
+        if match is None and name in found or name in own:
+            raise typer.BadParameter(
+                f"two targets are called {name!r}: name them, as in --target {name}=PATH",
+                param_hint="--target",
+            )
+        if match is None:
+            own.add(name)
+        found.setdefault(name, []).append(path)
+    return found or None
+
+
+def proportions(texts: Iterable[str]) -> dict[str, float] | None:
+    """Shares by target: math=0.3 or math=30%."""
+    return {name: share(value) for name, value in _pairs(texts, "--proportion")} or None
+
+
+def storage_options(texts: Iterable[str]) -> dict[str, Any] | None:
+    """Options of fsspec: values are JSON where they can be read as such, dots lead inwards."""
+    found: dict[str, Any] = {}
+    for key, text in _pairs(texts, "--storage-option"):
+        place = found
+        *outer, last = key.split(".")
+        for part in outer:
+            place = place.setdefault(part, {})
+        try:
+            place[last] = json.loads(text)
+        except ValueError:
+            place[last] = text
+    return found or None
+
+
+def _pairs(texts: Iterable[str], flag: str) -> Iterable[tuple[str, str]]:
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{text!r} lacks its '=': write KEY=VALUE", param_hint=flag)
+        yield key, value

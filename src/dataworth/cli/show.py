@@ -1,0 +1,240 @@
+"""Results on the terminal."""
+
+from __future__ import annotations
+
+import json as text_json
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dataworth import Inspection, Plan, Scores, Selection
+    from dataworth.flow.catalogue import Described
+    from dataworth.flow.inspect import FieldFacts
+
+
+def console() -> Console:
+    """Where results are shown."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def show_json(value: Any) -> None:
+    """One JSON value on stdout; what is not a finite number is null."""
+    print(text_json.dumps(_finite(value), indent=2, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def show_selection(selection: Selection) -> None:
+    """The summary of a selection, and where everything lies."""
+    from dataworth.report import summary
+
+    folder = selection.scores.folder
+    summary.show(selection.metrics, console())
+    show_places({"data": folder / "data", "report": folder / "report.html", "run": folder / "run.json"})
+
+
+def show_places(places: Mapping[str, Any]) -> None:
+    """Where things were written, a line each: easy to copy, so never folded."""
+    out = console()
+    width = max(map(len, places))
+    out.print()
+    for name, place in places.items():
+        out.print(f"{name:<{width}}  {place}", soft_wrap=True, markup=False)
+
+
+def show_scores(scores: Scores, *, json: bool = False, quiet: bool = False) -> None:
+    """What a scored pool holds, and what to do with it."""
+    tally = scores.table.tally
+    facts = {
+        "folder": str(scores.folder),
+        "documents": tally.documents,
+        "blank": tally.blank,
+        "bad": dict(tally.bad),
+        "dropped": scores.drops,
+        "utilities": scores.utility_names(),
+    }
+    if json:
+        show_json(facts)
+    elif not quiet:
+        rows = [("read", f"{tally.documents:,} documents")]
+        rows += [(f"bad: {reason}", f"{n:,} lines") for reason, n in tally.bad.most_common()]
+        rows += [(f"dropped: {reason}", f"{n:,}") for reason, n in scores.drops.items()]
+        rows += [("utility", name) for name in scores.utility_names()]
+        _table(rows)
+        show_places({"table": scores.folder / "table", "choose": _command("choose", scores.folder)})
+
+
+def _command(name: str, folder: Path) -> str:
+    return shlex.join(["dataworth", name, str(folder), "--budget", "10%"])
+
+
+def show_plan(plan: Plan, *, json: bool) -> None:
+    """What a run would read and need."""
+    if json:
+        show_json(plan.as_dict())
+        return
+    from dataworth.report import format as f
+
+    rows = []
+    for item in plan.reads:
+        kind = ".".join(filter(None, [item["format"], item["compression"]]))
+        files = f.counted(item["files"], "file")
+        rows.append((item["role"], f"{files} of {kind}, {f.size(item['bytes'])}"))
+    rows += [
+        ("documents", f"about {f.short(plan.documents)}"),
+        ("text", f"about {f.size(plan.text_bytes)}"),
+        ("units", f"{plan.units:,}, {plan.workers} at a time"),
+        ("time", f"about {f.duration(plan.seconds)}"),
+        ("memory", f"about {f.size(plan.memory_bytes)}"),
+        ("disk", _disk(plan)),
+    ]
+    _heading("Would read and need")
+    _table(rows)
+    _heading("Settings")
+    _table(list(_settings(plan.settings)))
+    states = {
+        "new": "a new run",
+        "resumes": "goes on with the run that is there",
+        "overwrites": "starts afresh: the run that is there is removed",
+        "refused": "refused: holds a run with another configuration (--overwrite starts afresh)",
+    }
+    _heading("Folder")
+    _table([(str(plan.out or "in memory"), states[plan.state])])
+    for change in plan.changes:
+        print(f"  {change}")
+
+
+def _disk(plan: Plan) -> str:
+    from dataworth.report import format as f
+
+    said = f"about {f.size(plan.disk_bytes)}"
+    if plan.free_bytes is not None:
+        short = " - NOT ENOUGH" if plan.free_bytes < plan.disk_bytes else ""
+        said += f" of {f.size(plan.free_bytes)} free{short}"
+    return said
+
+
+def _settings(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """The settings that say something, one a row."""
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            yield from _settings(item, f"{before}{key}.")
+        elif item not in (None, [], {}):
+            yield f"{before}{key}", item if isinstance(item, str) else text_json.dumps(item)
+
+
+def show_inspection(found: Inspection) -> None:
+    """What is in a corpus."""
+    from dataworth.report import format as f
+    from dataworth.report.inert import visible
+
+    rows = []
+    for item in found.files:
+        kind = ".".join(filter(None, [item["format"], item["compression"]]))
+        rows.append(("files", f"{item['files']:,} of {kind}, {f.size(item['bytes'])}"))
+    part = "" if found.complete else " (of the part that was read)"
+    rows += [
+        ("documents", f"{found.documents:,}{part}"),
+        ("text", f"{f.size(found.text_bytes)}, about {f.short(found.text_bytes / 4)} tokens{part}"),
+        ("text field", found.template or ", ".join(found.text_field)),
+    ]
+    if found.blank:
+        rows.append(("blank lines", f"{found.blank:,}"))
+    rows.append(("bad lines", f"{sum(found.bad.values()):,}{part}"))
+    _table(rows)
+    if found.lengths:
+        _heading("Length of text in bytes")
+        names = {0.0: "shortest", 0.5: "median", 1.0: "longest"}
+        _table([(names.get(q, f"{q:.0%}"), f"{n:,}") for q, n in found.lengths.items()])
+    if found.fields:
+        _heading(f"Fields of {found.rows_looked_at:,} rows")
+        _table(
+            [(visible(x.name, 60), f"{x.rows:,}", _types(x), _values(x)) for x in found.fields]
+        )
+    for reason, count in found.bad.items():
+        _heading(f"Bad: {reason.replace('_', ' ')} ({count:,})")
+        for example in found.examples.get(reason, []):
+            place = example.line if example.line is not None else f"byte {example.offset}"
+            print(f"  {example.file}:{place}  {visible(example.detail, 200)}")
+    if found.suggestion:
+        _heading("There is no field 'text'")
+        print(f"  read with {visible(found.suggestion, 200)}")
+
+
+def _types(fact: FieldFacts) -> str:
+    if len(fact.types) == 1:
+        return next(iter(fact.types))
+    return ", ".join(f"{name} {count:,}" for name, count in fact.types.items())
+
+
+def _values(fact: FieldFacts) -> str:
+    said = []
+    if fact.mean_length is not None:
+        said.append(f"about {fact.mean_length:,.0f} characters")
+    if fact.distinct is not None and 2 * fact.distinct <= fact.rows:
+        said.append(f"{fact.distinct:,} values")
+    return ", ".join(said)
+
+
+def show_methods(found: Sequence[Described]) -> None:
+    """The steps and mechanisms in two tables."""
+    for kind, title in (("step", "Steps (--step)"), ("mechanism", "Mechanisms (--mechanism)")):
+        _heading(title)
+        rows = []
+        for item in (item for item in found if item.kind == kind):
+            rows.append((item.name, item.summary))
+            rows += [(f"{item.name}:{name}", said) for name, said in item.variants.items()]
+        _table(rows)
+
+
+def show_method(item: Described) -> None:
+    """One step or mechanism with its variants and options."""
+    _heading(f"{item.name}, a {item.kind}")
+    print(f"{item.source}\n\n{item.description}")
+    if item.variants:
+        _heading("Variants")
+        _table([(f"{item.name}:{name}", said) for name, said in item.variants.items()])
+    _heading("Options")
+    _table(
+        [
+            (
+                str(option["name"]),
+                "needed" if option["required"] else text_json.dumps(option["default"]),
+                str(option["type"]),
+            )
+            for option in item.options
+        ]
+    )
+
+
+def _heading(text: str) -> None:
+    from rich.text import Text
+
+    out = console()
+    out.print()
+    out.print(Text(text, style="bold"), soft_wrap=True)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console().print(table)

@@ -1,0 +1,29 @@
+"""Sizes and shares as people write them; budgets are in `mechanism/budget.py`."""
+
+from __future__ import annotations
+
+from dataworth.errors import ConfigError
+from dataworth.mechanism.budget import parse_budget
+
+
+def parse_size(value: str | int) -> int:
+    """A number of bytes from 256MB, 1GiB or the number. Raises ConfigError."""
+    said = str(value).strip()
+    if said.isdigit() and int(said):
+        return int(said)
+    try:
+        read = parse_budget(said)
+    except ConfigError:
+        read = None
+    if read is None or read.unit != "bytes":
+        raise ConfigError(f"{said!r} is no size: write 256MB, 1GiB or a number of bytes")
+    return int(read.amount)
+
+
+def parse_share(value: str | float) -> float:
+    """A share from 0.01 or 1%. Raises ConfigError."""
+    said = str(value).strip()
+    try:
+        return float(said.removesuffix("%")) / (100 if said.endswith("%") else 1)
+    except ValueError:
+        raise ConfigError(f"{said!r} is no share: write 0.01 or 1%") from None

@@ -1,0 +1,183 @@
+"""Recipes: the options of a selection as a file; the record of a run is one too.
+
+    pool: pool/*.jsonl.zst
+    target: {math: targets/math.jsonl}
+    steps: [{dsir: {ngrams: 3}}]
+    budget: 100M
+    out: runs/math
+
+The names are those of `dataworth.select`, and `workers`. Relative paths start at the recipe's folder, so that a
+recipe means the same wherever it is run from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dataworth.corpus.find import URL
+from dataworth.engine.files import read_json
+from dataworth.engine.local import Engine
+from dataworth.engine.run import FILE
+from dataworth.errors import ConfigError, DataworthError
+from dataworth.flow.amounts import parse_share, parse_size
+from dataworth.flow.settings import ChoiceSettings
+
+_PATHS = ("pool", "target", "exclude", "tokenizer", "out")
+_SIZES = ("shard_bytes", "sample_bytes", "max_line_bytes")
+_SHARES = ("holdout", "max_bad")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`options`: keyword arguments of `dataworth.select`, or of `score` if it does not choose."""
+
+    options: dict[str, Any]
+    chooses: bool = True
+
+
+def read_recipe(file: str | Path, known: Collection[str]) -> Recipe:
+    """A recipe from YAML or JSON, or from the record (`run.json`) of an earlier run.
+
+    `known` are the options that there are. Raises ConfigError for what is none, or cannot be read.
+    """
+    path = Path(file)
+    if path.is_dir() and (path / FILE).is_file():
+        path = path / FILE
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a recipe") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is neither YAML nor JSON ({_place(error)})") from None
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{path}: a recipe has a line for each option, such as 'pool: FOLDER'")
+    if "configuration" in content:
+        return _from_record(content, path)
+    return Recipe(_options(content, path, known))
+
+
+def recorded_choice(folder: Path, name: str | None = None) -> ChoiceSettings:
+    """The settings of a choice that a run's folder holds: its own one, or the one that is named.
+
+    A name is that of a folder in `selections`, or the beginning of one. A run that was scored only
+    has no own choice: then it is the last one that was made.
+    """
+    made = sorted(
+        (file.parent for file in (folder / "selections").glob("*/choice.json")),
+        key=lambda place: place.stat().st_mtime,
+    )
+    own = read_json(folder / FILE).get("configuration", {}).get("choose")
+    if name is None and own is not None:
+        return _choice(own)
+    found = [place for place in made if place.name.startswith(name or "")]
+    if not found:
+        said = f"no choice {name!r}" if name else "chosen nothing yet"
+        raise DataworthError(
+            f"{folder}: has {said}; choose first: dataworth choose {folder} --budget 10%"
+        )
+    return _choice(read_json(found[-1] / "choice.json"))
+
+
+def _choice(values: Mapping[str, Any]) -> ChoiceSettings:
+    values = {name: value for name, value in values.items() if name != "resolved"}
+    lists = {name: tuple(values[name]) for name in ("quotas", "exclude")}
+    return ChoiceSettings(**{**values, **lists})
+
+
+def _options(content: Mapping[Any, Any], path: Path, known: Collection[str]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise ConfigError(f"{path}: there is no option {str(key)!r}{hint}")
+        if value is None:
+            continue
+        try:
+            options[name] = _value(name, value, path.absolute().parent)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {name}: {error}") from None
+    if "workers" in options or "engine" in options:
+        options["engine"] = Engine(options.pop("workers", 0), options.get("engine", "threads"))
+    if "pool" not in options:
+        raise ConfigError(f"{path}: the recipe names no pool: add a line 'pool: FOLDER'")
+    return options
+
+
+def _value(name: str, value: Any, folder: Path) -> Any:
+    if name in _PATHS:
+        return _anchored(value, folder)
+    if name in _SIZES:
+        return parse_size(value)
+    if name in _SHARES:
+        return parse_share(value)
+    if name == "proportions" and isinstance(value, Mapping):
+        return {str(target): parse_share(share) for target, share in value.items()}
+    if name == "steps" and isinstance(value, Mapping):
+        return [{step: options} for step, options in value.items()]
+    return value
+
+
+def _anchored(value: Any, folder: Path) -> Any:
+    """Relative paths, wherever they are within the value, as paths from the recipe's folder."""
+    if isinstance(value, Mapping):
+        return {str(key): _anchored(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_anchored(item, folder) for item in value]
+    text = str(value)
+    if URL.match(text) or text.startswith("~"):
+        return text
+    return os.path.normpath(folder / text)
+
+
+def _from_record(record: Mapping[str, Any], path: Path) -> Recipe:
+    """The options that lead to a run's configuration, on the files that it read."""
+    configuration = record["configuration"]
+    inputs = record.get("inputs")
+    if not inputs or "score" not in configuration:
+        raise ConfigError(
+            f"{path}: the run stopped before it had looked at its pool; run its command again"
+        )
+    files = {
+        role: [_source(item["path"]) for item in items] for role, items in inputs.items()
+    }
+    targets = {
+        role.removeprefix("target "): paths for role, paths in files.items() if role != "pool"
+    }
+    score = dict(configuration["score"])
+    fields, target_fields = dict(score.pop("fields")), score.pop("target_fields")
+    options = {
+        **score,
+        "pool": files["pool"],
+        "target": targets or None,
+        "text_field": fields.pop("text"),
+        "target_text_field": target_fields["text"],
+        "id_field": fields.pop("id"),
+        "group_by": fields.pop("groups"),
+        **fields,
+        "out": str(path.absolute().parent),
+    }
+    if "choose" not in configuration:
+        return Recipe(options, chooses=False)
+    write = dict(configuration["write"])
+    options |= {"format": write.pop("form"), **write}
+    return Recipe({**options, **configuration["choose"], "seed": score["seed"]})
+
+
+def _source(path: str) -> str | Path:
+    """A file of a record: as a path, it cannot be taken for a document's text."""
+    return path if URL.match(path) else Path(path)
+
+
+def _place(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    said = str(getattr(error, "problem", None) or error).splitlines()[0]
+    return f"line {mark.line + 1}: {said}" if mark is not None else said
