@@ -119,15 +119,16 @@ class Yardstick:
     """A pool in memory, with its domains and each target's budget and validation documents.
 
     `scores` may be of any run on the pool that kept the fields `domain` and `source`, and `id`.
+    `distance`: of another form of the pool, to be compared with.
     """
 
-    def __init__(self, scores: Scores) -> None:
+    def __init__(self, scores: Scores, distance: Distance | None = None) -> None:
         self.documents = scores.scored.corpus.read_all()[0]
         table = scores.table
         if not np.array_equal(self.documents.uid, table.column("uid")):
             raise SystemExit("the pool's rows are not in the order of the table")
         codes, domains = table.codes("domain")
-        self._domain = np.array([str(name) for name in domains])[codes]
+        domain = np.array([str(name) for name in domains])[codes]
         self._source = table.codes("source")[0]
         ids, names = table.codes("id")
         self._copy = np.array([str(name).startswith(COPY) for name in names])[ids]
@@ -136,10 +137,10 @@ class Yardstick:
         first = np.zeros(len(table), np.bool_)
         first[np.unique(self.documents.uid, return_index=True)[1]] = True
         self._first = first
-        self.right = {name: np.isin(self._domain, RIGHT[name]) for name in RIGHT}
+        self.right = {name: np.isin(domain, RIGHT[name]) for name in RIGHT}
         self.held = {name: int(self._tokens[self.right[name] & first].sum()) for name in RIGHT}
         self.budget = {name: min(MOST_TOKENS, self.held[name] // 2) for name in RIGHT}
-        self.distance = Distance(self.documents.take(first))
+        self.distance = distance or Distance(self.documents.take(first))
 
     def oracle(self, target: str, seed: int) -> Rows:
         """Random documents of the right domains alone, for the budget."""

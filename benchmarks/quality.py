@@ -26,7 +26,7 @@ import dataworth
 import pools
 from common import cores, table, write_results
 from dataworth.flow.scores import Scores
-from judging import NAMES, RIGHT, Outcome, Yardstick, label_of, target_files
+from judging import RIGHT, Outcome, Yardstick, label_of, target_files
 
 AUTO = "gumbel_top_k(temperature=auto)"
 PAPER = "gumbel_top_k(temperature=1.0)"
@@ -137,7 +137,9 @@ def compare(pool: str, seeds: Sequence[int], targets: Sequence[str]) -> Found:
                     scored = score_run(pool, batch, seed)
                 scores, labels = scored
                 if kind not in rulers:
-                    rulers[kind] = Yardstick(scores)
+                    # The same random selections for pieces as for documents, to be comparable.
+                    base = rulers["documents"].distance if rulers else None
+                    rulers[kind] = Yardstick(scores, base)
 
                 def one(
                     job: tuple[Method, str],
@@ -264,7 +266,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--no-results", action="store_true", help="print only")
     arguments = parser.parse_args()
-    assert "kl" in NAMES
     parts = [EXPLAINED]
     for pool in arguments.pool:
         start = time.perf_counter()

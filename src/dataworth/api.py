@@ -10,18 +10,25 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
+from dataworth.errors import RunError
 from dataworth.flow.inspect import Inspection, inspect_corpus
 from dataworth.flow.plan import Plan, make_plan
 from dataworth.flow.recipe import Recipe, recorded_choice
 from dataworth.flow.recipe import read_recipe as read_file
-from dataworth.flow.scores import Scores, as_tuple, load_scores, mechanism_text
+from dataworth.flow.scores import (
+    Scores,
+    as_tuple,
+    excluded_paths,
+    load_scores,
+    mechanism_text,
+)
 from dataworth.flow.scoring import run_scoring
 from dataworth.flow.selection import Selection, write_selection
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings, WriteSettings
@@ -154,8 +161,14 @@ def select(
 
 def finish(run: RunFolder, selection: Selection, settings: WriteSettings) -> None:
     """Write the run's own selection, its metrics and its report, unless they are there."""
-    if run.record.get("selection") == selection.folder.name:
+    written = run.record.get("selection")
+    if written == selection.folder.name:
         return
+    if written is not None:
+        raise RunError(
+            f"{run.folder}: what is to be excluded changed since this run chose; choose another "
+            "folder, or start afresh with --overwrite (overwrite=True)"
+        )
     write_selection(selection, run.folder, settings, overwrite=True)
     selection.save_metrics()
     selection.report(run.folder / "report.html")
@@ -216,7 +229,7 @@ def inspect(
     *,
     text_field: Any = None,
     template: str | None = None,
-    txt: str = "file",
+    txt: Literal["file", "line"] = "file",
     sample: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     engine: Engine | int | None = None,
@@ -322,7 +335,7 @@ def _choice(options: Mapping[str, Any]) -> tuple[ChoiceSettings, WriteSettings]:
         proportions=options["proportions"],
         quotas=tuple(str(quota) for quota in parse_quotas(options["quotas"])),
         max_repeat=options["max_repeat"],
-        exclude=tuple(str(Path(path).absolute()) for path in as_tuple(options["exclude"])),
+        exclude=excluded_paths(options["exclude"]),
         duplicates=options["duplicates"],
         seed=options["seed"],
     )

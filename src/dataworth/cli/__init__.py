@@ -13,12 +13,15 @@ __all__ = ("main",)
 
 def main() -> None:
     """The command `dataworth`."""
-    import typer
-
-    from dataworth.cli.errors import guard
-
     try:
-        with guard():  # for what is raised outside of a command, such as Ctrl-C while starting
+        import typer
+
+        from dataworth.cli.errors import guard
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    try:
+        with guard():  # for what is raised outside of a command
             from dataworth.cli.app import app
 
             app(prog_name="dataworth")

@@ -136,7 +136,7 @@ def explain(
     dataworth explain out/ 9f3a6c01d2e4b785
     dataworth explain out/ pool/web.jsonl:1048576
     """
-    begin(True)
+    begin(False)
     import dataworth
 
     explanation = dataworth.explain(run, document, choice=choice)

@@ -44,7 +44,7 @@ def inspect(
 
     given = {"text_field": text_field, "template": template, "txt": txt, "sample": sample}
     found = dataworth.inspect(
-        path,
+        o.places(path),
         storage_options=o.storage_options(storage_option or []),
         engine=o.engine(workers, None),
         progress=progress,

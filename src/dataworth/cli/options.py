@@ -102,10 +102,6 @@ def _option(*flags: str, help: str, panel: str, default: str = "", **more: Any) 
     return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
 
 
-def _option(*flags: str, help: str, panel: str, default: Any = False, **more: Any) -> Any:
-    return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=default, **more)
-
-
 Pool = Annotated[
     list[str],
     typer.Argument(
@@ -131,9 +127,8 @@ Steps = Annotated[
         *("--step", "-s"),
         metavar="STEP",
         panel=SCORING,
-        default="dsir",
-        help="A filter or method, in order: dsir, dsir:reference, 'dsir(ngrams=3)'. See "
-        "`dataworth methods`.",
+        help="A filter or method, in order: dsir (the default), dsir:reference, "
+        "'dsir(ngrams=3)'. See `dataworth methods`.",
     ),
 ]
 Seed = Annotated[
@@ -459,7 +454,7 @@ def engine(workers: int | None, kind: EngineKind | None) -> Engine:
     """The engine that the options ask for."""
     from dataworth.engine.local import Engine
 
-    return Engine(workers or 0, kind.value if kind else "threads")  # type: ignore[arg-type]
+    return Engine(workers or 0, kind.value if kind else "threads")
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -471,23 +466,28 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def targets(texts: Iterable[str]) -> dict[str, list[str]] | None:
+def places(texts: Iterable[str]) -> list[str | Path]:
+    """What stands on a command line is always a path, a glob or a URL, never a document."""
+    return [text if "://" in text else Path(text) for text in texts]
+
+
+def targets(texts: Iterable[str]) -> dict[str, list[str | Path]] | None:
     """Targets by name; one without a name is named by its file, as in Python."""
     from dataworth.flow.targets import named
 
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[str | Path]] = {}
     own: set[str] = set()
     for text in texts:
         match = None if Path(text).exists() else _NAMED.fullmatch(text)
         name, path = match.groups() if match else (next(iter(named(text))), text)
-        if match is None and name in found or name in own:
+        if (match is None and name in found) or name in own:
             raise typer.BadParameter(
-                f"two targets are called {name!r}: name them, as in --target {name}=PATH",
+                f"two targets are called {name!r}, one by its file; name it: --target NAME={path}",
                 param_hint="--target",
             )
         if match is None:
             own.add(name)
-        found.setdefault(name, []).append(path)
+        found.setdefault(name, []).extend(places([path]))
     return found or None
 
 

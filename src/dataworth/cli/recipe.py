@@ -68,7 +68,9 @@ def run(
     read = dataworth.read_recipe(recipe)
     options = {"out": Path(o.OUT), **read.options, **o.given(changes), "progress": progress}
     if dry_run:
-        show_plan(dataworth.plan(**({} if read.chooses else {"budget": None}), **options), json=json)
+        show_plan(
+            dataworth.plan(**({} if read.chooses else {"budget": None}), **options), json=json
+        )
     elif not read.chooses:
         show_scores(dataworth.score(**options), json=json, quiet=quiet)
     else:

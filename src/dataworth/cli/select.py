@@ -135,15 +135,14 @@ def _resolve(options: dict[str, Any]) -> dict[str, Any]:
     for name in ("dry_run", "json", "quiet"):
         options.pop(name)
     engine = o.engine(options.pop("workers"), options.pop("engine"))
-    given = o.given(
-        {
-            **options,
-            "target": o.targets(options["target"] or []),
-            "steps": options.pop("step"),
-            "proportions": o.proportions(options.pop("proportion", None) or []),
-            "quotas": options.pop("quota", None),
-            "storage_options": o.storage_options(options.pop("storage_option") or []),
-            "out": options["out"] or Path(o.OUT),
-        }
-    )
-    return {**given, "engine": engine}
+    options |= {
+        "pool": o.places(options["pool"]),
+        "target": o.targets(options["target"] or []),
+        "steps": options.pop("step"),
+        "storage_options": o.storage_options(options.pop("storage_option") or []),
+        "out": options["out"] or Path(o.OUT),
+    }
+    if "proportion" in options:
+        options["proportions"] = o.proportions(options.pop("proportion") or [])
+        options["quotas"] = options.pop("quota")
+    return {**o.given(options), "engine": engine}

@@ -6,7 +6,6 @@ import json as text_json
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,7 +44,9 @@ def show_selection(selection: Selection) -> None:
 
     folder = selection.scores.folder
     summary.show(selection.metrics, console())
-    show_places({"data": folder / "data", "report": folder / "report.html", "run": folder / "run.json"})
+    show_places(
+        {"data": folder / "data", "report": folder / "report.html", "run": folder / "run.json"}
+    )
 
 
 def show_places(places: Mapping[str, Any]) -> None:
@@ -59,28 +60,18 @@ def show_places(places: Mapping[str, Any]) -> None:
 
 def show_scores(scores: Scores, *, json: bool = False, quiet: bool = False) -> None:
     """What a scored pool holds, and what to do with it."""
-    tally = scores.table.tally
-    facts = {
-        "folder": str(scores.folder),
-        "documents": tally.documents,
-        "blank": tally.blank,
-        "bad": dict(tally.bad),
-        "dropped": scores.drops,
-        "utilities": scores.utility_names(),
-    }
+    facts = scores.facts()
     if json:
         show_json(facts)
     elif not quiet:
-        rows = [("read", f"{tally.documents:,} documents")]
-        rows += [(f"bad: {reason}", f"{n:,} lines") for reason, n in tally.bad.most_common()]
-        rows += [(f"dropped: {reason}", f"{n:,}") for reason, n in scores.drops.items()]
-        rows += [("utility", name) for name in scores.utility_names()]
-        _table(rows)
-        show_places({"table": scores.folder / "table", "choose": _command("choose", scores.folder)})
-
-
-def _command(name: str, folder: Path) -> str:
-    return shlex.join(["dataworth", name, str(folder), "--budget", "10%"])
+        rows = [("read", f"{facts['documents']:,}", "documents")]
+        rows += [(f"bad: {reason}", f"{n:,}", "lines") for reason, n in facts["bad"].items()]
+        rows += [(f"  dropped: {reason}", f"{n:,}", "") for reason, n in facts["dropped"].items()]
+        rows.append(("may be chosen", f"{facts['eligible']:,}", ""))
+        _table([*rows, ("by", ", ".join(facts["utilities"]), "")])
+        folder = scores.folder
+        command = shlex.join(["dataworth", "choose", str(folder), "--budget", "10%"])
+        show_places({"table": folder / "table", "run": folder / "run.json", "next": command})
 
 
 def show_plan(plan: Plan, *, json: bool) -> None:
@@ -132,10 +123,22 @@ def _disk(plan: Plan) -> str:
 def _settings(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
     """The settings that say something, one a row."""
     for key, item in value.items():
-        if isinstance(item, Mapping) and item:
+        if key == "target_fields" and item == value.get("fields"):
+            continue
+        if key == "steps":
+            yield from ((f"{before}step", _call(step)) for step in item)
+        elif isinstance(item, Mapping) and item:
             yield from _settings(item, f"{before}{key}.")
         elif item not in (None, [], {}):
-            yield f"{before}{key}", item if isinstance(item, str) else text_json.dumps(item)
+            plain = isinstance(item, str) and item.split() == [item]
+            yield f"{before}{key}", item if plain else text_json.dumps(item)
+
+
+def _call(step: Mapping[str, Mapping[str, Any]]) -> str:
+    """A step of a configuration as it is written on the command line."""
+    name, options = next(iter(step.items()))
+    said = [f"{key}={text_json.dumps(value)}" for key, value in options.items()]
+    return f"{name}({', '.join(said)})"
 
 
 def show_inspection(found: Inspection) -> None:
@@ -151,7 +154,10 @@ def show_inspection(found: Inspection) -> None:
     rows += [
         ("documents", f"{found.documents:,}{part}"),
         ("text", f"{f.size(found.text_bytes)}, about {f.short(found.text_bytes / 4)} tokens{part}"),
-        ("text field", found.template or ", ".join(found.text_field)),
+        (
+            "read by",
+            f"template {found.template}" if found.template else ", ".join(found.text_field),
+        ),
     ]
     if found.blank:
         rows.append(("blank lines", f"{found.blank:,}"))
@@ -163,9 +169,7 @@ def show_inspection(found: Inspection) -> None:
         _table([(names.get(q, f"{q:.0%}"), f"{n:,}") for q, n in found.lengths.items()])
     if found.fields:
         _heading(f"Fields of {found.rows_looked_at:,} rows")
-        _table(
-            [(visible(x.name, 60), f"{x.rows:,}", _types(x), _values(x)) for x in found.fields]
-        )
+        _table([(visible(x.name, 60), f"{x.rows:,}", _types(x), _values(x)) for x in found.fields])
     for reason, count in found.bad.items():
         _heading(f"Bad: {reason.replace('_', ' ')} ({count:,})")
         for example in found.examples.get(reason, []):

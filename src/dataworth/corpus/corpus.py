@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
+from dataworth.corpus.find import reading_from
 from dataworth.corpus.reader import Block, read
 from dataworth.corpus.sources import SourceFile, resolve
 from dataworth.corpus.units import Unit, split
+from dataworth.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,22 @@ class Corpus:
     def blocks(self, unit: Unit) -> Iterator[Block]:
         """The blocks of one unit."""
         return read(unit, self.fields, storage_options=self.storage_options)
+
+    def check_unchanged(self, files: Iterable[int]) -> None:
+        """Fail if some local files, by index, are no longer of the size and time they were of.
+
+        Raises InputError for a file that is gone, RunError for one that changed.
+        """
+        for file in (self.files[index] for index in files):
+            if file.is_url:
+                continue
+            with reading_from(file.path):
+                state = Path(file.path).stat()
+            if (state.st_size, state.st_mtime) != (file.size, file.modified):
+                raise RunError(
+                    f"{file.path}: changed since it was scored, and places in it are no longer "
+                    "known; put it back as it was, or score again"
+                )
 
     def read_all(self) -> tuple[Documents, list[Block]]:
         """All documents in memory, and the blocks' accounts: for targets, which are small."""

@@ -13,14 +13,21 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from dataworth.corpus.units import Unit
 from dataworth.engine.progress import Progress
-from dataworth.errors import ConfigError
+from dataworth.errors import ConfigError, DataworthError
 
 T = TypeVar("T")
 
@@ -105,6 +112,11 @@ class Engine:
         executor = self._executor(len(units))
         try:
             yield from self._ordered(executor, work, units, progress, stop)
+        except BrokenExecutor as error:
+            raise DataworthError(
+                f"a worker process was killed during {name!r}, perhaps for want of memory; run "
+                "the same command again with fewer workers, which goes on where it stopped"
+            ) from error
         finally:
             # Also when the caller leaves early: nothing goes on in the background.
             stop.set()

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from dataworth.engine.files import read_json, sweep, write_error, write_json
 from dataworth.errors import DataworthError, RunError
+from dataworth.version import __version__
 
 FILE = "run.json"
 # What a run makes. `--overwrite` removes these alone, so that nothing else in a folder is lost.
@@ -77,7 +78,8 @@ class RunFolder:
             self._clear()
         sweep(self.folder)
         if not (self.folder / FILE).is_file():
-            write_json(self.folder / FILE, {"configuration": configuration})
+            made_by = {"dataworth": __version__, **machine()}
+            write_json(self.folder / FILE, {"configuration": configuration, "made_by": made_by})
             return
         before = self.record.get("configuration", {})
         changes = list(differences(before, configuration))
@@ -152,9 +154,7 @@ def _is_run(folder: Path) -> bool:
 
 def _is_free(folder: Path) -> bool:
     """Whether the folder is empty, but for what a run leaves that was killed before its record."""
-    return all(
-        path.name == LOCK or path.name.startswith(".partial-") for path in folder.iterdir()
-    )
+    return all(path.name == LOCK or path.name.startswith(".partial-") for path in folder.iterdir())
 
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:

@@ -263,7 +263,6 @@ def _share(corpus: Corpus, sample_bytes: int) -> float:
     return 1.5 * sample_bytes / total
 
 
-
 def share_read(corpus: Corpus, sample_bytes: int) -> float:
     """The share of the pool's bytes that a survey reads."""
     share = _share(corpus, sample_bytes)

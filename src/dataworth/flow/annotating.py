@@ -84,6 +84,7 @@ class Annotate:
     tokens_per_byte: float
 
     def __call__(self, unit: Unit, tick: Tick) -> None:
+        """Write the unit's part of the table; its file is there if and only if it is done."""
         path = unit_file(self.table, unit.index)
         bad: list[BadLine] = []
         tally = Tally(lines=[0])
@@ -124,19 +125,19 @@ class Annotate:
     def _quarantine(self, unit: Unit, bad: list[BadLine]) -> None:
         if not bad:
             return
-        with atomic(unit_quarantine(self.quarantine, unit.index)) as temporary:
-            with temporary.open("w", encoding="utf-8") as file:
-                for line in bad:
-                    record = {
-                        "file": line.file,
-                        "line": line.line,
-                        "offset": line.offset,
-                        "bytes": line.bytes,
-                        "reason": line.reason,
-                        "detail": line.detail,
-                        "sample": line.sample.decode("utf-8", "backslashreplace"),
-                    }
-                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        path = unit_quarantine(self.quarantine, unit.index)
+        with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for line in bad:
+                record = {
+                    "file": line.file,
+                    "line": line.line,
+                    "offset": line.offset,
+                    "bytes": line.bytes,
+                    "reason": line.reason,
+                    "detail": line.detail,
+                    "sample": line.sample.decode("utf-8", "backslashreplace"),
+                }
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 class _Writer:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dataworth.config import describe
 from dataworth.corpus.documents import Documents
 from dataworth.engine.table import Table
-from dataworth.config import describe
 from dataworth.errors import ConfigError
 from dataworth.flow.settings import ChoiceSettings
 from dataworth.judge.temperature import Found, find_temperature

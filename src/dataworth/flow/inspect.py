@@ -16,7 +16,7 @@ from dataworth.corpus.blocks import LineBlock, line_blocks
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import CHATS, PAIRS, RowError
 from dataworth.corpus.lines import decode, is_blank
-from dataworth.corpus.rows import BadLine
+from dataworth.corpus.reader import BLOCK_BYTES, BadLine, read
 from dataworth.corpus.streams import open_raw, open_stream
 from dataworth.corpus.units import Unit
 from dataworth.engine.local import Engine, Tick
@@ -27,8 +27,10 @@ EXAMPLES = 3
 _ROWS = 1000  # whose fields are looked at, of all files together at least one each
 _FILES = 200
 _DEPTH = 4
-_VALUES = 200  # distinct short values that are kept of a field
+_VALUES = 200  # distinct values that are kept of a field
+_VALUE_LENGTH = 200
 _BLOCK = 2**20
+_SAMPLED_BLOCK = 2**17
 _LENGTH_BITS = 10
 
 
@@ -122,27 +124,35 @@ def look_at_fields(corpus: Corpus) -> tuple[int, list[FieldFacts]]:
         chosen = [chosen[place] for place in np.linspace(0, len(chosen) - 1, _FILES).astype(int)]
     each = max(20, _ROWS // max(1, len(chosen)))
     rows = 0
-    types: dict[str, Counter[str]] = {}
-    sizes: dict[str, list[int]] = {}
-    values: dict[str, set[str]] = {}
+    seen: dict[str, _FieldSeen] = {}
     for unit in chosen:
         for row in islice(_rows(unit, corpus), each):
             rows += 1
             for name, value in _flat(row):
-                types.setdefault(name, Counter())[_type(value)] += 1
-                if isinstance(value, str):
-                    sizes.setdefault(name, []).append(len(value))
-                    kept = values.setdefault(name, set())
-                    if len(kept) < _VALUES:
-                        kept.add(value[:200])
-    facts = []
-    for name, counts in types.items():
-        length = float(np.mean(sizes[name])) if name in sizes else None
-        distinct = len(values[name]) if len(values.get(name, ())) < _VALUES else None
-        facts.append(
-            FieldFacts(name, counts.total(), dict(counts), length, distinct if length else None)
-        )
-    return rows, facts
+                seen.setdefault(name, _FieldSeen()).add(value)
+    return rows, [field.facts(name) for name, field in seen.items()]
+
+
+@dataclass
+class _FieldSeen:
+    """The values of a field, as far as they were looked at."""
+
+    types: Counter[str] = field(default_factory=Counter)
+    characters: int = 0
+    values: set[str] = field(default_factory=set)
+
+    def add(self, value: Any) -> None:
+        self.types[_type(value)] += 1
+        if isinstance(value, str):
+            self.characters += len(value)
+            if len(self.values) < _VALUES:
+                self.values.add(value[:_VALUE_LENGTH])
+
+    def facts(self, name: str) -> FieldFacts:
+        texts = self.types["text"]
+        length = self.characters / texts if texts else None
+        distinct = len(self.values) if texts and len(self.values) < _VALUES else None
+        return FieldFacts(name, self.types.total(), dict(+self.types), length, distinct)
 
 
 def _rows(unit: Unit, corpus: Corpus) -> Iterator[Mapping[str, Any]]:
@@ -269,7 +279,11 @@ class _Look:
     def __call__(self, unit: Unit, tick: Tick) -> _Seen:
         seen = _Seen()
         lines = 0
-        for block in self.corpus.blocks(unit):
+        corpus = self.corpus
+        size = BLOCK_BYTES if self.most is None else _SAMPLED_BLOCK
+        for block in read(
+            unit, corpus.fields, storage_options=corpus.storage_options, block_bytes=size
+        ):
             documents = block.documents
             seen.documents += len(documents)
             seen.text_bytes += int(documents.text_bytes.sum())
@@ -308,13 +322,15 @@ def _add(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]
 def _bins(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """A bin for each length: its own below 2,048, then 1,024 for each doubling."""
     exponent = np.maximum(np.frexp(lengths.astype(np.float64))[1] - 1 - _LENGTH_BITS, 0)
-    return (exponent << _LENGTH_BITS) + (lengths >> exponent)
+    bins: NDArray[np.int64] = (exponent << _LENGTH_BITS) + (lengths >> exponent)
+    return bins
 
 
 def _length_of(bins: NDArray[np.int64]) -> NDArray[np.int64]:
     """The least length of each bin."""
     exponent = np.maximum((bins >> _LENGTH_BITS) - 1, 0)
-    return (bins - (exponent << _LENGTH_BITS)) << exponent
+    lengths: NDArray[np.int64] = (bins - (exponent << _LENGTH_BITS)) << exponent
+    return lengths
 
 
 def _fill(found: Inspection, seen: _Seen, corpus: Corpus) -> None:

@@ -416,7 +416,8 @@ def texts_of(scored: Scored, rows: NDArray[np.int64]) -> list[str]:
     """The texts of some rows of the table, read from the pool."""
     table, corpus = scored.table, scored.corpus
     pieces = ["piece"] if corpus.fields.split_words is not None else []
-    places = table.rows(rows, ["offset", "bytes", *pieces])
+    places = table.rows(rows, ["file", "offset", "bytes", *pieces])
+    corpus.check_unchanged(places["file"].unique().to_pylist())
     units = np.searchsorted(table.firsts, rows, side="right") - 1
     texts: list[str] = [""] * len(rows)
     for unit in np.unique(units):

@@ -10,7 +10,6 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -45,7 +44,7 @@ TABLE_BYTES = 60  # a document
 STARTING = 1.0  # seconds
 CHOOSING = 2e-6  # seconds a document
 WRITING = 5e-9  # seconds a byte of a selection, packed
-_FILES = 3  # of each kind that are read from
+_FILES = 8  # of each kind that are read from
 _BLOCKS = 2
 _PACKED = 2**20
 _TOKENIZED = 2**18
@@ -88,7 +87,6 @@ class _Probe:
     raw: float = 0.0
     text: float = 0.0
     read: float = 0.0
-    bad: Counter[str] = field(default_factory=Counter)
     sample: list[Documents] = field(default_factory=list)
 
 
@@ -173,25 +171,23 @@ def _probe(corpus: Corpus) -> _Probe:
 
 def _add_kind(total: _Probe, files: list[SourceFile], corpus: Corpus) -> None:
     seen = [0.0, 0.0, 0.0, 0.0]  # documents, raw bytes, text bytes, seconds
-    largest = sorted(files, key=lambda file: file.size)[-_FILES:]
-    for file in largest:
-        unit = next((unit for unit in corpus.units if unit.file == file), None)
-        if unit is None:
-            continue
-        for block, seconds in islice(_timed(corpus, unit), _BLOCKS):
+    firsts = {unit.file: unit for unit in reversed(corpus.units)}
+    by_size = sorted((file for file in files if file in firsts), key=lambda file: file.size)
+    places = {round(place) for place in np.linspace(0, len(by_size) - 1, _FILES)}
+    chosen = [by_size[place] for place in sorted(places)] if by_size else []
+    for file in chosen:
+        for block, seconds in islice(_timed(corpus, firsts[file]), _BLOCKS):
             seen[0] += len(block.documents)
             seen[1] += block.raw_bytes
             seen[2] += float(block.documents.text_bytes.sum())
             seen[3] += seconds
-            total.bad.update(bad.reason for bad in block.bad)
             total.sample.append(block.documents)
-    stored = sum(file.size for file in files)
     if files[0].format == "parquet":
-        mine = {number for number, file in enumerate(corpus.files) if file in files}
-        rows = sum(unit.end - unit.start for unit in corpus.units if unit.file_index in mine)
+        rows = sum(u.end - u.start for u in corpus.units if u.file.format == "parquet")
         scale = rows / seen[0] if seen[0] else 0.0
     else:
-        scale = stored * _expansion(largest[-1], corpus) / max(seen[1], 1)
+        stored = sum(file.size for file in files)
+        scale = stored * _expansion(chosen, corpus) / max(seen[1], 1)
     single = files[0].format == "txt" and corpus.fields.txt == "file"
     total.documents += len(files) if single else seen[0] * scale
     total.raw += seen[1] * scale
@@ -206,18 +202,21 @@ def _timed(corpus: Corpus, unit: Unit) -> Iterator[tuple[Block, float]]:
         started = time.perf_counter()
 
 
-def _expansion(file: SourceFile, corpus: Corpus) -> float:
-    """Uncompressed bytes for a stored one, by the beginning of the file."""
-    if file.compression is None:
-        return 1.0
-    with open_raw(file, corpus.storage_options) as raw:
-        packed = raw.read(_PACKED)
-    if file.compression == "gz":
-        content = zlib.decompressobj(31).decompress(packed)
-    else:
-        decoder = zstandard.ZstdDecompressor(max_window_size=2**31)
-        content = decoder.decompressobj(read_across_frames=True).decompress(packed)
-    return max(1.0, len(content) / max(1, len(packed)))
+def _expansion(files: list[SourceFile], corpus: Corpus) -> float:
+    """Uncompressed bytes for a stored one, by the beginnings of files of one kind."""
+    packed = content = 0
+    for file in files:
+        if file.compression is None:
+            return 1.0
+        with open_raw(file, corpus.storage_options) as raw:
+            head = raw.read(_PACKED)
+        packed += len(head)
+        if file.compression == "gz":
+            content += len(zlib.decompressobj(31).decompress(head))
+        else:
+            decoder = zstandard.ZstdDecompressor(max_window_size=2**31)
+            content += len(decoder.decompressobj(read_across_frames=True).decompress(head))
+    return max(1.0, content / max(1, packed))
 
 
 def _estimate(

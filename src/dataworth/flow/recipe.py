@@ -6,8 +6,8 @@
     budget: 100M
     out: runs/math
 
-The names are those of `dataworth.select`, and `workers`. Relative paths start at the recipe's folder, so that a
-recipe means the same wherever it is run from.
+The names are those of `dataworth.select`, and `workers`. Relative paths start at the recipe's
+folder, so that a recipe means the same wherever it is run from.
 """
 
 from __future__ import annotations
@@ -133,9 +133,10 @@ def _anchored(value: Any, folder: Path) -> Any:
     if isinstance(value, list):
         return [_anchored(item, folder) for item in value]
     text = str(value)
-    if URL.match(text) or text.startswith("~"):
+    if URL.match(text):
         return text
-    return os.path.normpath(folder / text)
+    # A path and not text, so that a file that is missing cannot be taken for a document.
+    return Path(os.path.normpath(folder / Path(text).expanduser()))
 
 
 def _from_record(record: Mapping[str, Any], path: Path) -> Recipe:
@@ -146,9 +147,7 @@ def _from_record(record: Mapping[str, Any], path: Path) -> Recipe:
         raise ConfigError(
             f"{path}: the run stopped before it had looked at its pool; run its command again"
         )
-    files = {
-        role: [_source(item["path"]) for item in items] for role, items in inputs.items()
-    }
+    files = {role: [_source(item["path"]) for item in items] for role, items in inputs.items()}
     targets = {
         role.removeprefix("target "): paths for role, paths in files.items() if role != "pool"
     }

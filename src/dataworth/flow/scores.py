@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.find import URL
 from dataworth.corpus.sources import SourceFile
 from dataworth.corpus.units import split
 from dataworth.engine import survey as surveys
@@ -28,7 +30,7 @@ from dataworth.flow.choosing import choose_rows
 from dataworth.flow.metrics import texts_of
 from dataworth.flow.scoring import Scored, count_tokens, load_steps, read_record
 from dataworth.flow.selection import Selection, excluded_uids
-from dataworth.flow.settings import ChoiceSettings, ScoreSettings, fields_from
+from dataworth.flow.settings import ChoiceSettings, ScoreSettings, fields_from, fingerprint
 from dataworth.mechanism.base import split_name
 from dataworth.mechanism.budget import parse_budget, parse_quotas
 from dataworth.mechanism.registry import parse as parse_mechanism
@@ -107,8 +109,6 @@ class Scores:
         seed: int | None = None,
     ) -> Selection:
         """Choose documents for a budget; the pool's text is not read. See `dataworth.select`."""
-        if isinstance(exclude, str | Path):
-            exclude = (exclude,)
         settings = ChoiceSettings(
             budget=str(parse_budget(budget)),
             utility=utility,
@@ -117,7 +117,7 @@ class Scores:
             proportions=proportions,
             quotas=tuple(str(quota) for quota in parse_quotas(quotas)),
             max_repeat=max_repeat,
-            exclude=tuple(str(Path(path).absolute()) for path in exclude),
+            exclude=excluded_paths(exclude),
             duplicates=duplicates,
             seed=self.settings.seed if seed is None else seed,
         )
@@ -125,6 +125,7 @@ class Scores:
 
     def choose_settings(self, settings: ChoiceSettings) -> Selection:
         """Choose as settings say; the chosen rows are kept in the folder."""
+        excluded = excluded_uids(settings.exclude, self.scored.corpus, self.settings.max_bad)
         choice = choose_rows(
             self.table,
             settings,
@@ -132,10 +133,13 @@ class Scores:
             default_utilities=self.default_utilities,
             sample=self.scored.survey.sample,
             targets=self.scored.targets,
-            excluded=excluded_uids(settings.exclude),
+            excluded=excluded,
             exact_tokens=self._exact_tokens if self.settings.tokenizer else None,
         )
-        selection = Selection(self, choice, self.folder / "selections" / settings.fingerprint)
+        name = settings.fingerprint
+        if len(excluded):  # which is not in the settings, only where it comes from
+            name = fingerprint([name, hashlib.blake2b(excluded.tobytes()).hexdigest()])
+        selection = Selection(self, choice, self.folder / "selections" / name)
         selection.save()
         return selection
 
@@ -197,6 +201,22 @@ class Scores:
             facts["seconds"] = seconds
             facts["megabytes_per_second"] = raw / 1e6 / seconds
         return facts
+
+    def facts(self) -> dict[str, Any]:
+        """What was read and what may be chosen from, as JSON."""
+        tally = self.table.tally
+        codes, reasons = self.table.codes("drop")
+        counts = np.bincount(codes, minlength=len(reasons)).tolist()
+        dropped = {r: n for r, n in zip(reasons, counts, strict=False) if r is not None}
+        return {
+            "folder": str(self.folder),
+            "documents": tally.documents,
+            "blank": tally.blank,
+            "bad": dict(tally.bad.most_common()),
+            "dropped": dropped,
+            "eligible": tally.documents - sum(dropped.values()),
+            "utilities": self.utility_names(),
+        }
 
     def utility_names(self) -> list[str]:
         """(step, target) pairs as `step:target`: what `--utility` may name."""
@@ -271,10 +291,16 @@ def load_scores(
     return Scores(folder, scored, settings, engine=engine, progress=progress)
 
 
+def excluded_paths(exclude: Any) -> tuple[str, ...]:
+    """One path or URL or several, absolute."""
+    paths = [str(path) for path in as_tuple(exclude)]
+    return tuple(path if URL.match(path) else str(Path(path).absolute()) for path in paths)
+
+
 def as_tuple(values: Any) -> tuple[Any, ...]:
     """One value or several as a tuple."""
     if values is None:
         return ()
-    if isinstance(values, str | Path) or not isinstance(values, Iterable | Sequence):
+    if isinstance(values, str | Path | Mapping) or not isinstance(values, Iterable | Sequence):
         return (values,)
     return tuple(values)

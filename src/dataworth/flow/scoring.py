@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import math
 import shutil
 from collections import Counter
@@ -21,7 +23,7 @@ from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
 from dataworth.engine.survey import Survey
 from dataworth.engine.table import Table, unit_file
-from dataworth.errors import DataworthError, InputError
+from dataworth.errors import ConfigError, DataworthError, InputError, RunError
 from dataworth.flow import targets as target_files
 from dataworth.flow.annotating import Annotate, Named, join_quarantine
 from dataworth.flow.settings import ScoreSettings
@@ -73,6 +75,12 @@ def run_scoring(
             **{f"target {name}": input_record(c) for name, c in target_corpora.items()},
         }
     )
+    check_tokenizer(run, settings.tokenizer)
+    if run.record.get("units", len(corpus.units)) != len(corpus.units):
+        raise RunError(
+            f"{run.folder}: was begun by a version of dataworth that divides the pool in another "
+            "way; choose another folder, or start afresh with --overwrite (overwrite=True)"
+        )
     fitted_folder = run.folder / "fitted"
     found = surveys.load(fitted_folder)
     if found is None:
@@ -100,6 +108,22 @@ def run_scoring(
     tally = table.tally
     check_pool(tally.bad, tally.documents, corpus, settings.max_bad, whole=True)
     return Scored(corpus, found, targets, fitted, table, ratio)
+
+
+def check_tokenizer(run: RunFolder, path: str | None) -> None:
+    """Record what the tokenizer's file holds, or compare it with what it held at the start."""
+    if path is None:
+        return
+    try:
+        mark = hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"{path}: the tokenizer cannot be read ({error.strerror})") from error
+    if run.record.get("tokenizer_hash", mark) != mark:
+        raise RunError(
+            f"{path}: the tokenizer changed since this run began; choose another folder, or start "
+            "afresh with --overwrite (overwrite=True)"
+        )
+    run.update(tokenizer_hash=mark)
 
 
 def check_pool(
@@ -224,6 +248,8 @@ def annotate_pool(
         shutil.rmtree(done, ignore_errors=True)
         pieces.replace(done)
         shutil.rmtree(done)
+        with contextlib.suppress(OSError):  # not empty: there is other work under way
+            done.parent.rmdir()
     return table
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.card import write_card
 from dataworth.corpus.convert import parquet_schema
+from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.extract import extract
 from dataworth.corpus.uid import hash_uid, uid_of
 from dataworth.corpus.units import Unit
@@ -23,9 +26,9 @@ from dataworth.corpus.writing import (
     check_format,
     default_format,
 )
-from dataworth.engine.files import read_json, write_json, write_parquet
+from dataworth.engine.files import read_json, write_error, write_json, write_parquet
 from dataworth.engine.local import Tick
-from dataworth.errors import ConfigError, DataworthError
+from dataworth.errors import ConfigError, DataworthError, InputError
 from dataworth.flow.choosing import Choice
 from dataworth.flow.metrics import (
     SelectionText,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from dataworth.flow.scores import Scores
 
 _SHUFFLE = 0x6F75747075740000  # of `hash_uid`, for the order of the output
+_MEMORY_BYTES = 32 * 2**20  # of chosen rows, before they go to a temporary file
 _TEXT_BYTES = 16 * 2**20  # of written rows that metrics look at
 
 
@@ -154,7 +158,10 @@ class Selection:
     def report(self, file: str | Path) -> Path:
         """Write the HTML report: one file that needs nothing else."""
         path = Path(file)
-        page.write(self.metrics, path)
+        try:
+            page.write(self.metrics, path)
+        except OSError as error:
+            raise write_error(path, error) from error
         return path
 
 
@@ -199,7 +206,8 @@ def write_selection(
     rows, positions = output_positions(choice, settings.order, scores.settings.seed)
     table = scores.table
     names = ["offset", "bytes", *(["piece"] if pieces else [])]
-    places = table.rows(np.unique(rows), names)
+    places = table.rows(np.unique(rows), ["file", *names])
+    corpus.check_unchanged(places["file"].unique().to_pylist())
     index = np.searchsorted(np.unique(rows), rows)
     schema = None
     if form == "parquet" and any(file.format == "parquet" for file in corpus.files):
@@ -212,7 +220,11 @@ def write_selection(
         expected_bytes=int(sizes[index].sum()),
         work=folder / "work",
         schema=schema,
-        limits=Limits(shard_bytes=settings.shard_bytes, threads=scores.engine.size),
+        limits=Limits(
+            shard_bytes=settings.shard_bytes,
+            memory_bytes=_MEMORY_BYTES,
+            threads=scores.engine.size,
+        ),
         overwrite=overwrite,
     )
     with writer:
@@ -347,20 +359,52 @@ def load_rows(folder: Path) -> pa.Table:
     return pq.read_table(folder / "rows.parquet")
 
 
-def excluded_uids(paths: Any) -> NDArray[np.uint64]:
-    """uids of the documents that runs or data sets hold, sorted, each once."""
-    from dataworth.corpus.corpus import Corpus
+def excluded_uids(paths: Sequence[str], pool: Corpus, max_bad: float) -> NDArray[np.uint64]:
+    """uids of the documents that runs or data sets hold, sorted, each once.
 
+    `paths`: folders of runs (their own selection), folders of one selection, or data, which is
+    read as the `pool` is. Raises InputError for data without a document, or with too many bad
+    lines: nothing would be excluded, unnoticed.
+    """
     found = [np.empty(0, np.uint64)]
     for path in paths:
-        folder = Path(str(path))
-        rows = sorted(folder.glob("selections/*/rows.parquet"))
-        if (folder / "run.json").is_file() and rows:
-            record = read_json(folder / "run.json")
-            own = folder / "selections" / str(record.get("selection", "")) / "rows.parquet"
-            found.append(np.asarray(load_rows((own if own.is_file() else rows[0]).parent)["uid"]))
+        rows = _rows_of_run(Path(path))
+        if rows is not None:
+            found.append(np.asarray(load_rows(rows)["uid"]))
             continue
-        corpus = Corpus.open(path)
-        for unit in corpus.units:
-            found.extend(block.documents.uid for block in corpus.blocks(unit))
+        fields = replace(pool.fields, groups=(), id=None)
+        corpus = Corpus.open(path, fields=fields, storage_options=pool.storage_options)
+        documents, bad = 0, 0
+        first = ""
+        for block in (block for unit in corpus.units for block in corpus.blocks(unit)):
+            found.append(block.documents.uid)
+            documents += len(block.documents)
+            bad += len(block.bad)
+            if block.bad and not first:
+                line = block.bad[0]
+                first = f" (the first: {line.file}, byte {line.offset}: {line.reason})"
+        if not documents or bad > max_bad * (documents + bad):
+            raise InputError(
+                f"{path}, which is to be excluded, has {documents} documents and {bad} bad "
+                f"lines{first}: it is read like the pool; name data with the same fields"
+            )
     return np.unique(np.concatenate(found))
+
+
+def _rows_of_run(folder: Path) -> Path | None:
+    """The folder of the chosen rows, if this is a run's or a selection's folder."""
+    if (folder / "rows.parquet").is_file() and (folder / "choice.json").is_file():
+        return folder
+    if not (folder / "run.json").is_file():
+        return None
+    own = read_json(folder / "run.json").get("selection")
+    made = sorted(path.parent for path in folder.glob("selections/*/rows.parquet"))
+    if own is not None:
+        made = [path for path in made if path.name == own]
+    if len(made) > 1:
+        names = ", ".join(path.name for path in made[:5])
+        raise ConfigError(
+            f"{folder}: has {len(made)} selections; name the one to exclude: "
+            f"{folder / 'selections'}/NAME with NAME one of {names}"
+        )
+    return made[0] if made else None

@@ -1,0 +1,98 @@
+"""Help texts: quick, complete, and right about the defaults."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.main import get_command
+
+import dataworth
+from commands import run
+from dataworth.cli.app import app
+
+COMMANDS = ("select", "score", "choose", "run", "explain", "inspect", "methods")
+HEAVY = ("numpy", "numba", "pyarrow", "orjson", "fsspec", "tokenizers", "vl_convert", "yaml")
+# What a flag is called for the Python function's option.
+FLAGS = {"steps": "step", "quotas": "quota", "proportions": "proportion"}
+FLAGS |= {"storage_options": "storage_option"}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; sys.argv = ['dataworth', 'select', '--help']\n"
+    code += "from dataworth.cli import main\n"
+    code += "try: main()\nexcept SystemExit: pass\n"
+    code += f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_help_answers_at_once() -> None:
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        assert run("--help").returncode == 0
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.5
+
+
+def test_help_names_the_commands() -> None:
+    said = run("--help").stdout
+    assert all(f" {name} " in said for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_examples(name: str) -> None:
+    done = run(name, "--help")
+    assert done.returncode == 0
+    assert "Examples" in done.stdout
+    assert f"dataworth {name} " in done.stdout
+    assert "[bold]" not in done.stdout and "[dim]" not in done.stdout
+
+
+def test_no_command_is_shown_the_help() -> None:
+    done = run()
+    assert "Usage" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_version() -> None:
+    done = run("--version")
+    assert done.returncode == 0
+    assert done.stdout == f"dataworth {dataworth.__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["select", "score"])
+def test_every_option_of_the_function_has_a_flag(name: str) -> None:
+    command = get_command(app).commands[name]  # type: ignore[attr-defined]
+    flags = {parameter.name for parameter in command.params}
+    parameters = set(inspect.signature(getattr(dataworth, name)).parameters)
+    wanted = {FLAGS.get(option, option) for option in parameters}
+    wanted |= {"join", "template", "split_words", "txt", "max_line_bytes"}
+    assert wanted - flags == {"progress", "field_options"}
+
+
+def test_the_help_tells_the_true_defaults() -> None:
+    command = get_command(app).commands["select"]  # type: ignore[attr-defined]
+    told = {}
+    for parameter in command.params:
+        match = re.search(r"\[default: (.*)\]\[/\]", getattr(parameter, "help", None) or "")
+        if match:
+            told[parameter.name] = match.group(1)
+    signature = inspect.signature(dataworth.select)
+    sizes = {"256MB": 256_000_000, "1%": 0.01}
+    for name, text in told.items():
+        option = {flag: name for name, flag in FLAGS.items()}.get(name, name)
+        if option not in signature.parameters:
+            continue  # read by `Fields`, see below
+        default = signature.parameters[option].default
+        if default is None or option == "out":
+            continue  # described in words
+        assert default == sizes.get(text, type(default)(text)), name
+    fields = dataworth.corpus.fields.Fields()  # type: ignore[attr-defined]
+    assert (told["txt"], told["max_line_bytes"]) == (fields.txt, "128MiB")
+    assert fields.max_line_bytes == 128 * 2**20

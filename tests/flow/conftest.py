@@ -1,0 +1,52 @@
+"""Small pools of real documents, and units so small that a pool has several."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from dataworth.corpus import corpus as corpus_module
+from dataworth.corpus.units import split
+from dataworth.flow import scores as scores_module
+from flow.pools import texts
+
+UNIT_BYTES = 150_000
+
+
+@pytest.fixture
+def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pools of a megabyte have several units."""
+    small = functools.partial(split, target_bytes=UNIT_BYTES)
+    monkeypatch.setattr(corpus_module, "split", small)
+    monkeypatch.setattr(scores_module, "split", small)
+
+
+@pytest.fixture(scope="session")
+def lines(small_pool: Path) -> list[bytes]:
+    """The first 700 documents of the small pool, which are of all domains."""
+    return small_pool.read_bytes().split(b"\n")[:700]
+
+
+@pytest.fixture(scope="session")
+def math(target_file: Callable[..., Path]) -> Path:
+    return target_file("math")
+
+
+@pytest.fixture(scope="session")
+def code(target_file: Callable[..., Path]) -> Path:
+    return target_file("code")
+
+
+@pytest.fixture(scope="session")
+def tokenizer(lines: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small byte-pair tokenizer, trained on some of the pool."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.train_from_iterator(texts(lines[:100]), trainers.BpeTrainer(vocab_size=600))
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    made.save(str(path))
+    return path

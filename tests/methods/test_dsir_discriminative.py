@@ -1,0 +1,116 @@
+"""The discriminative weight: it tells domains apart, adds up, and comes back from disk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataworth.errors import ConfigError, DataworthError
+from dataworth.features.ngrams import HashedNgrams
+from dataworth.methods.dsir import DSIR
+from dataworth.methods.dsir_discriminative import DiscriminativeDSIR
+from methods.fitting import docs, fit, utility
+from testdata import read_rows
+
+
+@pytest.fixture(scope="module")
+def rows(small_pool: Path) -> list[dict]:
+    return list(read_rows(small_pool))[:1_500]
+
+
+@pytest.fixture(scope="module")
+def targets(target_file: Callable[..., Path]) -> dict[str, list[str]]:
+    names = ("math", "legal", "code")
+    return {name: [row["text"] for row in read_rows(target_file(name))][:150] for name in names}
+
+
+def separation(values: np.ndarray, right: np.ndarray) -> float:
+    """The chance that a document of the right domain scores above another one (AUC)."""
+    ranks = np.argsort(np.argsort(values))
+    n, m = int(right.sum()), int((~right).sum())
+    return float((ranks[right].sum() - n * (n - 1) / 2) / (n * m))
+
+
+def test_it_finds_the_right_domain(rows: list[dict], targets: dict[str, list[str]]) -> None:
+    texts = [row["text"] for row in rows]
+    fitted = fit(DiscriminativeDSIR(), texts, targets)
+    assert [c.unit for c in fitted.columns[:3]] == ["nats"] * 3
+    for column, name in enumerate(sorted(targets)):
+        right = np.array([row["domain"] == name for row in rows])
+        values = np.array(utility(fitted, texts, column))
+        assert separation(values, right) > 0.95
+        # The target's own documents look like the target: a logit above 0.
+        assert np.mean(np.array(utility(fitted, targets[name], column)) > 0) > 0.8
+        assert np.mean(values[~right] < 0) > 0.8
+
+
+def test_it_is_as_good_as_the_generative_form(
+    rows: list[dict], targets: dict[str, list[str]]
+) -> None:
+    texts = [row["text"] for row in rows]
+    right = np.array([row["domain"] == "math" for row in rows])
+    one = {"math": targets["math"]}
+    found = [
+        separation(np.array(utility(fit(step, texts, one), texts)), right)
+        for step in (DiscriminativeDSIR(), DSIR())
+    ]
+    assert min(found) > 0.95 and abs(found[0] - found[1]) < 0.05
+
+
+def test_contributions_add_up_and_it_comes_back(
+    rows: list[dict], targets: dict[str, list[str]], tmp_path: Path
+) -> None:
+    texts = [row["text"] for row in rows[:200]]
+    step = DiscriminativeDSIR(documents=100)
+    fitted = fit(step, texts, targets)
+    for text in texts[:5]:
+        for column, name in enumerate(sorted(targets)):
+            shares = fitted.explain(text, f"utility:dsir_discriminative:{name}")
+            assert "(bias)" in dict(shares)
+            value = utility(fitted, [text], column)[0]
+            assert sum(share for _, share in shares) == pytest.approx(value, rel=1e-9)
+    fitted.save(tmp_path / "step")
+    again = DiscriminativeDSIR.load(step, tmp_path / "step")
+    assert again.annotate(docs(texts)).equals(fitted.annotate(docs(texts)))
+    assert again.columns == fitted.columns
+
+
+def test_fitting_again_gives_the_same(rows: list[dict], targets: dict[str, list[str]]) -> None:
+    texts = [row["text"] for row in rows[:200]]
+    first, second = (fit(DiscriminativeDSIR(), texts, targets) for _ in range(2))
+    assert np.array_equal(first.weights, second.weights)
+
+
+def test_shares_of_n_grams() -> None:
+    step = DiscriminativeDSIR(buckets=7)
+    texts = ["a a a b", "", "c"]
+    shares = step._shares(docs(texts)).toarray()
+    feature = HashedNgrams(buckets=7)
+    for row, text in enumerate(texts):
+        counted = feature.count(docs([text]))
+        np.testing.assert_allclose(shares[row], counted.counts / max(counted.grams[0], 1))
+
+
+def test_documents_without_a_word_are_dropped() -> None:
+    fitted = fit(DiscriminativeDSIR(), ["a b", " ", "c d"], {"t": ["a b c", ""]})
+    assert utility(fitted, [" ", "a"])[0] is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"strength": 0}, {"strength": math.nan}, {"documents": 0}, {"minimum": -1}, {"tokens": "?"}],
+)
+def test_wrong_settings(options: dict) -> None:
+    with pytest.raises(ConfigError):
+        DiscriminativeDSIR(**options)
+
+
+def test_nothing_to_fit() -> None:
+    with pytest.raises(DataworthError, match="no document to learn from"):
+        fit(DiscriminativeDSIR(), [], {"t": ["a"]})
+    with pytest.raises(ConfigError, match="needs a target"):
+        fit(DiscriminativeDSIR(), ["a"], {})
