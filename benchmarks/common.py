@@ -9,11 +9,13 @@ sampled less often because the kernel takes longer to compute it.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -25,7 +27,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+FINDINGS, END = "## Findings", "<!-- end of findings -->"
 MB = 1_000_000
+TIME_LIMIT = 7_200.0
 POLL_SECONDS = 0.05
 PSS_EVERY = 10
 
@@ -111,6 +115,54 @@ def measure(
     )
 
 
+def measure_repeatedly(
+    command: Sequence[str | Path],
+    folder: Path,
+    *,
+    repeats: int,
+    warm: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> list[Measurement]:
+    """Run a command several times, each with `folder` emptied; one more before if `warm`.
+
+    Raises SystemExit with the command's output if it fails.
+    """
+    measured = []
+    for number in range(repeats + warm):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        one = measure(command, timeout=TIME_LIMIT, environment=environment)
+        if one.failed:
+            raise SystemExit(f"{one.output}\nexit code {one.exit_code}: {command}")
+        if number >= warm:
+            measured.append(one)
+    return measured
+
+
+def program() -> Path:
+    """The command `dataworth` beside this Python."""
+    path = Path(sys.executable).parent / "dataworth"
+    if not path.exists():
+        raise SystemExit(f"{path} is missing: install dataworth beside this Python")
+    return path
+
+
+def select_command(
+    pool: Path,
+    target: Path,
+    out: Path,
+    *,
+    workers: int,
+    step: str = "dsir",
+    budget: str = "10%",
+    extra: Sequence[str] = ("--quiet",),
+) -> list[str | Path]:
+    """A whole run: `dataworth select`."""
+    command: list[str | Path] = [program(), "select", pool, "--target", f"target={target}"]
+    command += ["--step", step, "--budget", budget, "--workers", str(workers)]
+    return [*command, "--out", out, "--overwrite", *extra]
+
+
 def session_processes(session: int) -> dict[int, float]:
     """The processes of a session and their CPU seconds, also those whose parent has ended."""
     found = {}
@@ -190,7 +242,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def cell(value: object) -> str:
-    """A value as text: floats with three significant digits, large numbers with commas."""
+    """A value as text: floats with three significant digits, large numbers with commas, no NaN."""
+    if isinstance(value, float) and math.isnan(value):
+        return ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value).replace("|", "\\|")
     if isinstance(value, int) or abs(value) >= 1000:
@@ -203,17 +257,25 @@ def write_results(
 ) -> Path:
     """Write benchmarks/results/NAME.md: what was measured, on which commit and machine, and how.
 
-    `settings` are the arguments that reproduce it; `body` is Markdown, mostly from `table`.
+    `settings` are the arguments that reproduce it; `body` is Markdown, mostly from `table`. A
+    section `## Findings`, which a person writes, is kept where the file has one.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.md"
     listed = "".join(f"- {key}: {value}\n" for key, value in settings.items())
     text = (
-        f"# {title}\n\n{body.strip()}\n\n## Settings\n\n{listed}- commit: {commit()}\n"
-        f"- date: {date.today().isoformat()}\n- machine: {machine()}\n"
+        f"# {title}\n\n{kept_findings(path)}{body.strip()}\n\n## Settings\n\n{listed}"
+        f"- commit: {commit()}\n- date: {date.today().isoformat()}\n- machine: {machine()}\n"
     )
-    path = folder / f"{name}.md"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def kept_findings(path: Path) -> str:
+    """The section of findings in a file of results, up to the mark at its end; or nothing."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    start, end = text.find(FINDINGS), text.find(END)
+    return text[start : end + len(END)] + "\n\n" if 0 <= start < end else ""
 
 
 def scratch(name: str = "") -> Path:

@@ -159,8 +159,9 @@ def temperature(seeds: Sequence[int]) -> str:
         everything = [item for run in found for item in run]
         rows.append([size or "all", "**all**", *summary(everything)])
     header = ["documents of the target", "target", "automatic", "cross-validated", "best of grid"]
-    header += ["top-k", "τ/σ automatic", "τ/σ cross-validated", "τ/σ best"]
-    return table(header, rows)
+    header += ["top-k", "automatic τ", "cross-validated τ", "best τ"]
+    unit = "τ is in units of half the span of the middle 68 % of the utilities; its range is shown."
+    return table(header, rows) + "\n" + unit
 
 
 def summary(found: Sequence[tuple[list[float], int, int]]) -> list[str]:
@@ -175,7 +176,7 @@ def summary(found: Sequence[tuple[list[float], int, int]]) -> list[str]:
         [GRID[int(np.argmax(values))] for values, _, _ in found],
     ]
     means = [f"{statistics.fmean(values):.3f}" for values in (auto, crossed, best, top)]
-    return [*means, *(f"{min(each):g}–{max(each):g}" for each in taken)]
+    return [*means, *(f"{min(each):g} to {max(each):g}" for each in taken)]
 
 
 def cross_scores(scores: Scores, seed: int) -> Scores:
@@ -187,9 +188,7 @@ def cross_scores(scores: Scores, seed: int) -> Scores:
     return score([STEP], targets, seed, holdout=0.0)
 
 
-def tried(
-    scores: Scores, quarters: Scores, target: str, seed: int
-) -> tuple[list[float], int, int]:
+def tried(scores: Scores, quarters: Scores, target: str, seed: int) -> tuple[list[float], int, int]:
     """(reduction at each temperature of the grid, place of the automatic one, cross-validated)."""
     selection = choose(scores, target, seed=seed)
     (rule,) = selection.choice.temperatures.values()
@@ -285,7 +284,7 @@ def holdout(seeds: Sequence[int]) -> str:
 
 EXPERIMENTS: dict[str, tuple[str, Callable[[Sequence[int]], str]]] = {
     "smoothing": ("Smoothing of the target's model, by the target's size", smoothing),
-    "temperature": ("The automatic temperature (σ: half the span of the middle 68 %)", temperature),
+    "temperature": ("The automatic temperature", temperature),
     "sample": ("Size of the pool's random sample", sample),
     "features": ("Buckets and n-grams", features),
     "holdout": ("The share of the target that is held out", holdout),

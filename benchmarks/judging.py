@@ -4,7 +4,7 @@ For each target of the real data: which domains of the pool are the right ones, 
 tokens, or half of what the right domains hold if that is less), and a validation file that nothing
 was fitted or tuned on. A choice is judged by
 
-- KL reduction: KL(validation ‖ random) − KL(validation ‖ selection) in nats over hashed 1- and
+- KL reduction: KL(validation ‖ random) - KL(validation ‖ selection) in nats over hashed 1- and
   2-grams, as the report of a run has it (`dataworth.judge.kl`), but on the whole selection, and
   against the mean of many random selections of equal size from the whole pool;
 - share and recall of the right domains, by tokens;
@@ -27,10 +27,10 @@ from common import data_folder
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
+from dataworth.features.ngrams import HashedNgrams
 from dataworth.flow.metrics import temperature_of
 from dataworth.flow.scores import Scores
 from dataworth.flow.selection import Selection
-from dataworth.features.ngrams import HashedNgrams
 from dataworth.judge.kl import FEATURE, divergence, smoothed
 from dataworth.judge.weights import effective_sample_size, length_correlation
 
@@ -87,7 +87,7 @@ def read(path: Path) -> Documents:
 
 
 class Distance:
-    """KL divergence of each target's validation documents from some counts, and from random ones."""
+    """KL divergence of each target's validation documents from chosen and from random ones."""
 
     def __init__(self, pool: Documents, feature: HashedNgrams = FEATURE) -> None:
         self._feature = feature
@@ -108,7 +108,7 @@ class Distance:
         self._random = dict(zip(RIGHT, far.mean(0).T, strict=True))
 
     def reduction(self, target: str, documents: Documents) -> float:
-        """KL(validation ‖ random) − KL(validation ‖ documents), in nats."""
+        """KL(validation ‖ random) - KL(validation ‖ documents), in nats."""
         found = self._feature.count(documents)
         size = np.log(float(found.grams.sum()))
         random = float(np.interp(size, self._sizes, self._random[target]))

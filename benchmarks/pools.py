@@ -8,6 +8,7 @@
 | plain             | the pool as it is, shuffled, in 8 plain JSONL files                          |
 | zst, gz, parquet  | the same documents in the same order, in 8 files of that format              |
 | repeat:SIZE       | SIZE (such as 100MB, 5GB) of plain JSONL in 8 files, the pool over and over  |
+| zst:SIZE, ...     | the documents of repeat:SIZE in 8 files of that format                       |
 | part:SIZE         | the first SIZE of `plain` in 2 files, for what is slow                       |
 | ascii, mixed      | 200 MB of ASCII-only documents, and of the others (most of them not English) |
 | joined            | pieces of one source joined into documents of 50 to 50,000 words             |
@@ -86,6 +87,20 @@ def parse_size(text: str) -> int:
     if match is None:
         raise SystemExit(f"{text} is not a size such as 100MB or 5GB")
     return int(match[1]) * UNITS[match[2]]
+
+
+def plain_name(name: str) -> str:
+    """The pool of plain JSONL that holds the same documents as pool `name`."""
+    kind, _, size = name.partition(":")
+    if kind not in ("zst", "gz", "parquet"):
+        return name
+    return f"repeat:{size}" if size else "plain"
+
+
+def plain_of(size: int) -> list[Path]:
+    """The files that a pool in another format is made of."""
+    unit, one = next(item for item in reversed(UNITS.items()) if size % item[1] == 0)
+    return files(build(f"repeat:{size // one}{unit}" if size else "plain"))
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -182,21 +197,21 @@ def build_plain(folder: Path, size: int) -> None:
 
 def build_zst(folder: Path, size: int) -> None:
     """`zst`: level 3, as most corpora are."""
-    for path in files(build("plain")):
+    for path in plain_of(size):
         packed = zstandard.ZstdCompressor(level=3).compress(path.read_bytes())
         (folder / "pool" / f"{path.name}.zst").write_bytes(packed)
 
 
 def build_gz(folder: Path, size: int) -> None:
     """`gz`: level 6, no time stamp."""
-    for path in files(build("plain")):
+    for path in plain_of(size):
         packed = gzip.compress(path.read_bytes(), compresslevel=6, mtime=0)
         (folder / "pool" / f"{path.name}.gz").write_bytes(packed)
 
 
 def build_parquet(folder: Path, size: int) -> None:
     """`parquet`: Snappy, row groups of 5,000 documents."""
-    for path in files(build("plain")):
+    for path in plain_of(size):
         columns = pa.Table.from_pylist(list(read_rows(path)), schema=schema())
         name = f"{path.stem}.parquet"
         pq.write_table(columns, folder / "pool" / name, row_group_size=5_000)

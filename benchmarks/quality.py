@@ -111,7 +111,7 @@ def score_run(pool: str, methods: Sequence[Method], seed: int) -> tuple[Scores, 
         seed=seed,
         holdout=0.0 if run == "whole" else 0.5,
         engine=cores(),
-        **({"split_words": 300} if run == "pieces" else {}),
+        split_words=300 if run == "pieces" else None,
     )
     return scores, {step: label_of(scores, place) for place, step in enumerate(steps)}
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -38,12 +38,13 @@ def start(*words: object) -> subprocess.Popen[str]:
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
-    """The hashes of a run's data files by name, and of what was chosen."""
+    """The hashes of a folder's data files by name and, of a run, of what it chose."""
     files = sorted((folder / "data").iterdir())
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    for path in (folder / "selections").glob("*/rows.parquet"):
-        rows: dict[str, Any] = pq.read_table(path, columns=["uid", "count"]).to_pydict()
-        found[path.parent.name] = hashlib.sha256(repr(rows).encode()).hexdigest()
+    if (folder / "run.json").is_file():
+        own = json.loads((folder / "run.json").read_text())["selection"]
+        rows = pq.read_table(folder / "selections" / own / "rows.parquet", columns=["uid", "count"])
+        found["rows"] = hashlib.sha256(repr(rows.to_pydict()).encode()).hexdigest()
     return found
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from typer.testing import CliRunner, Result
 from dataworth.cli.app import app
 
 Invoke = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """A command takes the log over, which other tests listen to."""
+    yield
+    log = logging.getLogger("dataworth")
+    log.handlers, log.propagate, log.level = [], True, logging.NOTSET
 
 
 @pytest.fixture

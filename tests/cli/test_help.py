@@ -92,7 +92,7 @@ def test_the_help_tells_the_true_defaults() -> None:
         default = signature.parameters[option].default
         if default is None or option == "out":
             continue  # described in words
-        assert default == sizes.get(text, type(default)(text)), name
+        assert default == (sizes[text] if text in sizes else type(default)(text)), name
     fields = dataworth.corpus.fields.Fields()  # type: ignore[attr-defined]
     assert (told["txt"], told["max_line_bytes"]) == (fields.txt, "128MiB")
     assert fields.max_line_bytes == 128 * 2**20

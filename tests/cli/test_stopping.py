@@ -12,15 +12,15 @@ import pytest
 
 from commands import fingerprint, run, start
 
-MOMENTS = 5
+MOMENTS = 3
 
 
 @pytest.fixture(scope="module")
 def words(data: Path, math: str) -> list[object]:
-    """A command that takes a few seconds, on files of every kind."""
-    names = ["biomed.jsonl.gz", "code.jsonl.zst", "math.jsonl.zst", "sci_abstracts.parquet"]
-    pool = [data / "pool" / name for name in [*names, "speeches.jsonl", "web.jsonl.zst"]]
-    return ["select", *pool, "-t", math, "-w", 1, "--format", "jsonl", "--shard-bytes", "1MB"]
+    """A command on files of every kind, so that there are several units."""
+    names = ["biomed.jsonl.gz", "math.jsonl.zst", "sci_abstracts.parquet", "speeches.jsonl"]
+    pool = [data / "pool" / name for name in names]
+    return ["select", *pool, "-t", math, "-w", 1, "--format", "jsonl", "--shard-bytes", "300kB"]
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +57,13 @@ def test_ctrl_c(
 ) -> None:
     out = tmp_path / "out"
     process = start(*words, "-o", out)
-    time.sleep(0.1 + whole[1] * (moment + random.Random(moment).random()) / (MOMENTS + 1))
+    time.sleep(0.3 + whole[1] * (moment + random.Random(moment).random()) / (MOMENTS + 1))
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert "Traceback" not in stderr
     if process.returncode != 0:  # else it was quicker
-        assert process.returncode == 130
+        # Python may end itself by the signal after it was handled: to a shell, 130 too.
+        assert process.returncode in (130, -signal.SIGINT)
         assert stderr.splitlines()[-1].startswith("stopped")
         assert stdout == ""
     goes_on(words, out, whole)
@@ -89,16 +90,14 @@ def some(folder: str, pattern: str = "*") -> Callable[[Path], bool]:
     "reached",
     [
         some(".", "run.json"),
-        some("fitted", "sample.parquet"),
         some("fitted", "sample.json"),
         some("table", "*.parquet"),
-        some("table", "00003.parquet"),
+        some("table", "00002.parquet"),
         some("selections", "*/rows.parquet"),
         some("work"),
         some("data"),
-        some(".", "README.md"),
     ],
-    ids=["begun", "sample", "sampled", "scored", "half", "chosen", "writing", "written", "card"],
+    ids=["begun", "sampled", "scored", "half", "chosen", "writing", "written"],
 )
 def test_kill_when_something_has_just_been_written(
     reached: Callable[[Path], bool],

@@ -11,7 +11,7 @@ from numba import njit
 from dataworth.corpus import simd
 
 DATA = np.frombuffer(
-    bytes(range(256)) + random.Random(0).randbytes(1000) + b"aZ09_ \t\n\r\x1c\x1f\"\\{}[],:" * 20,
+    bytes(range(256)) + random.Random(0).randbytes(1000) + b'aZ09_ \t\n\r\x1c\x1f"\\{}[],:' * 20,
     np.uint8,
 )
 PLACES = [*range(0, 260), *range(900, len(DATA) - 63, 37), len(DATA) - 64]

@@ -86,7 +86,10 @@ def test_the_noise_stays_what_it_is() -> None:
 
 
 def test_a_million_documents_have_a_million_numbers() -> None:
-    for uid in (np.arange(10**6, dtype=np.uint64), np.arange(10**6, dtype=np.uint64) << np.uint64(40)):
+    for uid in (
+        np.arange(10**6, dtype=np.uint64),
+        np.arange(10**6, dtype=np.uint64) << np.uint64(40),
+    ):
         assert len(np.unique(hash_uid(3, uid, 5))) == 10**6
 
 

@@ -66,7 +66,11 @@ def test_buckets_are_those_of_the_ids(
     feature = HashedNgrams(ngrams, 10_000, str(tokenizer))
     documents = Documents.from_texts([*texts[:40], "", "a"])
     spans, found = feature.rows(documents)
-    whole = [*ids[:40], [], load_tokenizer(str(tokenizer)).encode("a", add_special_tokens=False).ids]
+    whole = [
+        *ids[:40],
+        [],
+        load_tokenizer(str(tokenizer)).encode("a", add_special_tokens=False).ids,
+    ]
     for row, own in enumerate(whole):
         hashes = [token_hash(number.to_bytes(8, "little")) for number in own]
         twin = [bucket_of(gram, 10_000) for gram in ngrams_of(hashes, ngrams)]

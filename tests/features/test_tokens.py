@@ -1,5 +1,7 @@
 """Tokens of the kernel against the regular expression, on any text and at any place of a buffer."""
 
+# ruff: noqa: RUF001 (characters that look like others are what this is about)
+
 from __future__ import annotations
 
 import random

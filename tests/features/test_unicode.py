@@ -56,7 +56,9 @@ def test_lower_case_is_that_of_str() -> None:
     codes = np.array([ord(low[0]) for low in lowered])
     assert np.array_equal(table[single] & np.uint32(LOWER), codes[single])
     assert [CHARS[i] for i in np.flatnonzero(~single)] == ["\u0130"]
-    longer = {c for c, low in zip(CHARS, lowered, strict=True) if len(c.encode()) != len(low.encode())}
+    longer = {
+        c for c, low in zip(CHARS, lowered, strict=True) if len(c.encode()) != len(low.encode())
+    }
     assert flagged(IRREGULAR) == longer | {"\u03a3"}
     # Working memory is made for texts that grow by half.
     assert all(len(char.lower().encode()) * 2 <= len(char.encode()) * 3 for char in longer)
@@ -78,8 +80,8 @@ def test_final_sigma_flags_are_those_of_str() -> None:
 def test_every_character_in_a_text(mode: str) -> None:
     feature = HashedNgrams(ngrams=1, tokens=mode)
     for start in range(0, len(CHARS), 1 << 14):
-        text = " ".join(f"a{char}b-{char}Z" for char in CHARS[start : start + (1 << 14)])
-        if mode != "wordpunct":  # half of the planes are empty
-            if not any(char.isalnum() for char in CHARS[start : start + (1 << 14)]):
-                continue
+        chars = CHARS[start : start + (1 << 14)]
+        if mode != "wordpunct" and not any(map(str.isalnum, chars)):
+            continue  # half of the planes are empty
+        text = " ".join(f"a{char}b-{char}Z" for char in chars)
         assert [token for token, _ in feature.grams(text)] == tokens_of(text, mode)

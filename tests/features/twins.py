@@ -1,4 +1,4 @@
-"""Plain-Python twins of the n-gram kernels: tokens, hashes and buckets, said as simply as can be."""
+"""Plain-Python twins of the n-gram kernels: tokens, hashes, buckets, as simple as can be."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def fold(a: int, b: int) -> int:
 @cache
 def token_hash(token: bytes) -> int:
     """The fast hash of a token, after the docstring of kernels.py."""
-    words = [
-        int.from_bytes(token[at : at + 8], "little") for at in range(0, max(len(token), 1), 8)
-    ]
+    words = [int.from_bytes(token[at : at + 8], "little") for at in range(0, max(len(token), 1), 8)]
     words += [0] * (len(words) % 2)
     hashed = fold(words[0] ^ K1 ^ len(token), words[1] ^ K2)
     for first, second in zip(words[2::2], words[3::2], strict=True):

@@ -25,7 +25,7 @@ def write(path: Path, lines: Sequence[Line]) -> Path:
         rows = [json.loads(line) for line in lines]
         names = list(dict.fromkeys(name for row in rows for name in row))
         columns = {name: pa.array([row.get(name) for row in rows]) for name in names}
-        pq.write_table(pa.table(columns), path, row_group_size=100)
+        pq.write_table(pa.table(columns), path, row_group_size=100, write_page_checksum=True)
         return path
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)

@@ -122,6 +122,7 @@ class TestUnits:
             {"shard_bytes": 0},
             {"engine": -1},
             {"max_repeat": 0},
+            {"utility": "dsir +"},
         ):
             with pytest.raises(ConfigError):
                 dataworth.select(pool, math, out=tmp_path / "out", **options)

@@ -287,7 +287,10 @@ def test_saved_and_loaded(step: DSIR, texts: list[str], tmp_path: Path) -> None:
     again = DSIR.load(step, tmp_path / "step")
     assert again.annotate(docs(texts)).equals(fitted.annotate(docs(texts)))
     assert again.columns == fitted.columns and again.facts == fitted.facts
-    assert sorted(path.name for path in (tmp_path / "step").iterdir()) == ["arrays.npz", "step.json"]
+    assert sorted(path.name for path in (tmp_path / "step").iterdir()) == [
+        "arrays.npz",
+        "step.json",
+    ]
     other = dataclasses.replace(step, buckets=99)
     with pytest.raises(DataworthError, match="was fitted with the n-grams"):
         load_linear(other, other.feature, tmp_path / "step", mean=True, unit="nats")

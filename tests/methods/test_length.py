@@ -35,8 +35,14 @@ def test_ends_are_included(minimum: int, maximum: int | None) -> None:
 
 
 def test_other_words() -> None:
-    assert reasons(Length(2, tokens="mixed"), ["漢字漢字", "word"]) == [None, "shorter than 2 words"]
-    assert reasons(Length(4, tokens="characters"), ["漢 字", "word"]) == ["shorter than 4 words", None]
+    assert reasons(Length(2, tokens="mixed"), ["漢字漢字", "word"]) == [
+        None,
+        "shorter than 2 words",
+    ]
+    assert reasons(Length(4, tokens="characters"), ["漢 字", "word"]) == [
+        "shorter than 4 words",
+        None,
+    ]
 
 
 def test_no_documents_and_nothing_dropped() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dataworth.cli import options as o
+from dataworth.cli import parsing as p
 from dataworth.cli.console import begin
 from dataworth.cli.show import console, show_json, show_places
 
@@ -77,7 +78,7 @@ def choose(
         "mechanism": mechanism,
         "utility": utility,
         "scale": scale,
-        "proportions": o.proportions(proportion or []),
+        "proportions": p.proportions(proportion or []),
         "quotas": quota,
         "max_repeat": max_repeat,
         "exclude": exclude,
@@ -87,14 +88,14 @@ def choose(
     written = {"format": format, "shard_bytes": shard_bytes, "order": order}
     scores = dataworth.load(
         run,
-        storage_options=o.storage_options(storage_option or []),
-        engine=o.engine(workers, None),
+        storage_options=p.storage_options(storage_option or []),
+        engine=p.engine(workers, None),
         progress=progress,
     )
-    selection = scores.choose(**o.given(chosen))
+    selection = scores.choose(**p.given(chosen))
     places = {"rows": selection.folder / "rows.parquet"}
     if write is not None:
-        selection.write(write, overwrite=overwrite, **o.given(written))
+        selection.write(write, overwrite=overwrite, **p.given(written))
         places["data"] = write / "data"
     if report is not None:
         places["report"] = selection.report(report)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from typing import TYPE_CHECKING
+
+from dataworth.cli import leave
 
 if TYPE_CHECKING:
     from dataworth.engine.progress import Progress
@@ -19,7 +22,10 @@ class _Lines(logging.Handler):
 
 
 def begin(quiet: bool) -> Progress:
-    """Set up the log, say so if the first run has to compile, and choose how progress is shown."""
+    """Set up the log, import what works, and choose how progress is shown.
+
+    Says so if the first run has to compile: that happens while importing.
+    """
     from dataworth.engine.compiled import is_compiled
     from dataworth.engine.progress import Progress
 
@@ -29,4 +35,8 @@ def begin(quiet: bool) -> Progress:
     log.setLevel(logging.ERROR if quiet else logging.INFO)
     if not quiet and not is_compiled():
         log.info("compiling kernels for this machine, once (about 10 s) ...")
+    import dataworth.api  # noqa: F401
+
+    if signal.getsignal(signal.SIGINT) is leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return Progress.choose(quiet)

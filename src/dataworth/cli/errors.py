@@ -14,11 +14,11 @@ from contextlib import contextmanager
 
 import typer
 
+from dataworth.cli import STOPPED
 from dataworth.errors import DataworthError
 
 DEBUG = "DATAWORTH_DEBUG"
 DEFECT = 70
-STOPPED = 130
 _PIPE_CLOSED = 141  # what the shell reports of a program whose reader went away
 
 

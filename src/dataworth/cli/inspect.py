@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dataworth.cli import options as o
+from dataworth.cli import parsing as p
 from dataworth.cli.console import begin
 from dataworth.cli.show import show_inspection, show_json
 
@@ -44,11 +45,11 @@ def inspect(
 
     given = {"text_field": text_field, "template": template, "txt": txt, "sample": sample}
     found = dataworth.inspect(
-        o.places(path),
-        storage_options=o.storage_options(storage_option or []),
-        engine=o.engine(workers, None),
+        p.places(path),
+        storage_options=p.storage_options(storage_option or []),
+        engine=p.engine(workers, None),
         progress=progress,
-        **o.given({**given, "max_line_bytes": max_line_bytes}),
+        **p.given({**given, "max_line_bytes": max_line_bytes}),
     )
     if json:
         show_json(found.as_dict())

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dataworth.cli import options as o
+from dataworth.cli import parsing as p
 from dataworth.cli.console import begin
 from dataworth.cli.show import show_json, show_plan, show_scores, show_selection
 
@@ -62,11 +63,11 @@ def run(
     changes: dict[str, Any] = {
         "out": out,
         "overwrite": overwrite or None,
-        "storage_options": o.storage_options(storage_option or []),
-        "engine": o.engine(workers, engine) if workers or engine else None,
+        "storage_options": p.storage_options(storage_option or []),
+        "engine": p.engine(workers, engine) if workers or engine else None,
     }
     read = dataworth.read_recipe(recipe)
-    options = {"out": Path(o.OUT), **read.options, **o.given(changes), "progress": progress}
+    options = {"out": Path(o.OUT), **read.options, **p.given(changes), "progress": progress}
     if dry_run:
         show_plan(
             dataworth.plan(**({} if read.chooses else {"budget": None}), **options), json=json

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dataworth.cli import options as o
+from dataworth.cli import parsing as p
 from dataworth.cli.console import begin
 from dataworth.cli.show import show_json, show_plan, show_scores, show_selection
 
@@ -134,15 +135,15 @@ def _resolve(options: dict[str, Any]) -> dict[str, Any]:
     options = dict(options)
     for name in ("dry_run", "json", "quiet"):
         options.pop(name)
-    engine = o.engine(options.pop("workers"), options.pop("engine"))
+    engine = p.engine(options.pop("workers"), options.pop("engine"))
     options |= {
-        "pool": o.places(options["pool"]),
-        "target": o.targets(options["target"] or []),
+        "pool": p.places(options["pool"]),
+        "target": p.targets(options["target"] or []),
         "steps": options.pop("step"),
-        "storage_options": o.storage_options(options.pop("storage_option") or []),
+        "storage_options": p.storage_options(options.pop("storage_option") or []),
         "out": options["out"] or Path(o.OUT),
     }
     if "proportion" in options:
-        options["proportions"] = o.proportions(options.pop("proportion") or [])
+        options["proportions"] = p.proportions(options.pop("proportion") or [])
         options["quotas"] = options.pop("quota")
-    return {**o.given(options), "engine": engine}
+    return {**p.given(options), "engine": engine}

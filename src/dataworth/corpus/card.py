@@ -19,19 +19,22 @@ def card(
     body: str,
     rows: int | None = None,
     folder: str = "data",
+    identity: str = "",
 ) -> str:
     """The text of a card: a YAML header that pins the shards in `folder`, then `body` (Markdown).
 
-    `rows`: how many the data set has, for its size category.
+    `rows`: how many the data set has, for its size category. `identity`: what tells its content
+    from that of others. `load_dataset` keeps what it read by the folder's last name and the header
+    alone: with equal headers, it would hand out the rows that another folder, or this one, had
+    before.
     """
     pattern = f"{SPLIT}-*.{form}"
     path = pattern if folder in ("", ".") else f"{folder}/{pattern}"
-    header: dict[str, object] = {
-        "configs": [
-            {"config_name": "default", "data_files": [{"split": SPLIT, "path": path}]},
-        ],
-        "tags": ["dataworth"],
-    }
+    config: dict[str, object] = {"config_name": "default"}
+    if identity:
+        config["description"] = f"dataworth {identity}"
+    config["data_files"] = [{"split": SPLIT, "path": path}]
+    header: dict[str, object] = {"configs": [config], "tags": ["dataworth"]}
     if rows is not None:
         header["size_categories"] = [size_category(rows)]
     text = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
@@ -45,10 +48,11 @@ def write_card(
     body: str,
     rows: int | None = None,
     folder: str = "data",
+    identity: str = "",
 ) -> Path:
     """Writes the card of the data set in `out`; returns its path. Raises DataworthError."""
     path = out / "README.md"
-    text = card(form, body=body, rows=rows, folder=folder)
+    text = card(form, body=body, rows=rows, folder=folder, identity=identity)
     write_whole(path, text.encode("utf-8"))
     return path
 

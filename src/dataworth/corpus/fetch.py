@@ -27,7 +27,8 @@ def fetch_texts(
 ) -> list[str]:
     """The texts of a unit's rows, places as in `Documents`, in the order given.
 
-    Raises RunError if a row is no longer the document that it was.
+    Raises RunError if what is there now cannot be read as a document, InputError if the file has
+    become shorter.
     """
     order = np.lexsort((np.zeros(len(offsets)) if pieces is None else pieces, offsets))
     texts: list[str] = []

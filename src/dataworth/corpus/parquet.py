@@ -45,7 +45,8 @@ def _opened(unit: Unit, options: Mapping[str, Any] | None) -> Iterator[pq.Parque
     with open_raw(unit.file, options) as raw, _reading(unit, "in its footer"):
         # The stream of a local file would go through Python for every read.
         source = raw if unit.file.is_url else unit.file.path
-        file = pq.ParquetFile(source, pre_buffer=unit.file.is_url)
+        # Damage within a page is found where the file has checksums.
+        file = pq.ParquetFile(source, pre_buffer=unit.file.is_url, page_checksum_verification=True)
     with file:
         yield file
 

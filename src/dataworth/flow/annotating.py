@@ -145,6 +145,7 @@ class _Writer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file: pa.NativeFile | None = None
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.Table] = []
         self._rows = 0
@@ -166,8 +167,10 @@ class _Writer:
     def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
         if self._writer is None:
             strings = [field.name for field in schema if pa.types.is_string(field.type)]
+            # Opened here, since a writer that failed does not close its file, which takes room.
+            self._file = pa.OSFile(str(self._path), "wb")
             self._writer = pq.ParquetWriter(
-                self._path,
+                self._file,
                 schema,
                 compression="lz4",
                 use_dictionary=strings,
@@ -176,10 +179,14 @@ class _Writer:
         return self._writer
 
     def close(self, empty: pa.Schema, tally: Tally) -> None:
-        self._flush()
-        writer = self._open(empty)
-        writer.add_key_value_metadata(tally.as_metadata())
-        writer.close()
+        try:
+            self._flush()
+            writer = self._open(empty)
+            writer.add_key_value_metadata(tally.as_metadata())
+            writer.close()
+        finally:
+            if self._file is not None:
+                self._file.close()
 
 
 def unit_quarantine(folder: Path, unit: int) -> Path:

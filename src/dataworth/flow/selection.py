@@ -39,14 +39,17 @@ from dataworth.flow.metrics import (
     text_of_selection,
     unit_of,
 )
-from dataworth.flow.settings import WriteSettings
+from dataworth.flow.settings import WriteSettings, fingerprint
 from dataworth.report import model, page
 
 if TYPE_CHECKING:
     from dataworth.flow.scores import Scores
 
 _SHUFFLE = 0x6F75747075740000  # of `hash_uid`, for the order of the output
-_MEMORY_BYTES = 32 * 2**20  # of chosen rows, before they go to a temporary file
+# Chosen rows go to temporary files when they are more than this, and are then written out whenever
+# so many bytes have come together.
+_IN_MEMORY = 128 * 2**20
+_MEMORY_BYTES = 32 * 2**20
 _TEXT_BYTES = 16 * 2**20  # of written rows that metrics look at
 
 
@@ -213,16 +216,17 @@ def write_selection(
     if form == "parquet" and any(file.format == "parquet" for file in corpus.files):
         schema = parquet_schema(corpus.files, corpus.storage_options)
     sizes = np.asarray(places["bytes"], np.int64)
+    expected = int(sizes[index].sum())
     writer = ShardWriter(
         folder / "data",
         form,
         total_rows=len(rows),
-        expected_bytes=int(sizes[index].sum()),
+        expected_bytes=expected,
         work=folder / "work",
         schema=schema,
         limits=Limits(
             shard_bytes=settings.shard_bytes,
-            memory_bytes=_MEMORY_BYTES,
+            memory_bytes=_IN_MEMORY if expected <= _IN_MEMORY else _MEMORY_BYTES,
             threads=scores.engine.size,
         ),
         overwrite=overwrite,
@@ -236,7 +240,8 @@ def write_selection(
         shards = writer.finish()
     shutil.rmtree(folder / "work", ignore_errors=True)
     read_back(selection, folder, shards, settings)
-    write_card(folder, form, body=card_body(selection, shards), rows=len(rows))
+    identity = identity_of(selection, settings)
+    write_card(folder, form, body=card_body(selection, shards), rows=len(rows), identity=identity)
     return shards
 
 
@@ -319,6 +324,13 @@ def read_back(
             how = "all" if whole else "the first (they are shuffled)"
             text = SelectionText(documents, f"{how} {len(documents):,} written documents")
     selection._metrics = selection._measure(text)
+
+
+def identity_of(selection: Selection, settings: WriteSettings) -> str:
+    """What the written rows hang on, as a short name."""
+    record = read_json(selection.scores.folder / "run.json")
+    how = [selection.scores.settings.as_dict(), selection.folder.name, settings.as_dict()]
+    return fingerprint([record.get("inputs"), *how])
 
 
 def card_body(selection: Selection, shards: list[ShardInfo]) -> str:

@@ -14,6 +14,8 @@ from dataworth.corpus.fields import Fields
 from dataworth.corpus.shards import check_format
 from dataworth.engine.survey import SAMPLE_BYTES
 from dataworth.errors import ConfigError
+from dataworth.mechanism.cut import MOST_REPEATS
+from dataworth.mechanism.expression import parse_expression
 from dataworth.methods.base import Step
 from dataworth.methods.registry import STEPS
 
@@ -93,6 +95,12 @@ class ChoiceSettings:
             raise ConfigError(f"duplicates must be drop or keep, not {self.duplicates!r}")
         if self.scale not in ("raw", "rank", "z"):
             raise ConfigError(f"scale must be raw, rank or z, not {self.scale!r}")
+        if not 1 <= self.max_repeat <= MOST_REPEATS:
+            raise ConfigError(
+                f"max_repeat must be between 1 and {MOST_REPEATS}, not {self.max_repeat}"
+            )
+        if self.utility is not None:
+            parse_expression(self.utility)  # told now, not after the pool was scored
 
     def as_dict(self) -> dict[str, Any]:
         """JSON, with every setting."""

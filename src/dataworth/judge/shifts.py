@@ -18,7 +18,11 @@ _WORDS = HashedNgrams(buckets=2**32 - 1)
 
 @dataclass(frozen=True)
 class Shift:
-    """An n-gram with its rates per million n-grams, and the log of their ratio (add-one)."""
+    """An n-gram with its rates per million n-grams, and the log of their ratio.
+
+    To both rates one occurrence in all that was looked at is added, so that the ratio of an n-gram
+    that one side lacks is finite, and its sign that of the difference of the rates.
+    """
 
     ngram: str
     pool: float
@@ -41,8 +45,9 @@ def ngram_shifts(
     grams = grams[_starts_of_runs(grams)]
     b, a = before.of(grams, before.counts), after.of(grams, after.counts)
     holders = before.of(grams, before.holders) + after.of(grams, after.holders)
-    ratio = np.log((a + 1) / (after.total + 1)) - np.log((b + 1) / (before.total + 1))
-    score = ratio * np.sqrt((a + b) / (after.total + before.total))
+    total = after.total + before.total
+    ratio = np.log(a / after.total + 1 / total) - np.log(b / before.total + 1 / total)
+    score = ratio * np.sqrt((a + b) / total)
     score[holders < _LEAST_DOCUMENTS] = 0.0
     order = np.lexsort((grams, -score))
     gained = [i for i in order[:most] if score[i] > 0]

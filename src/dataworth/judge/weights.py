@@ -21,7 +21,8 @@ def effective_sample_size(utility: NDArray[np.float64], temperature: float) -> f
     top = float(np.max(utility))
     if temperature == 0 or not np.isfinite(top):
         return float(np.count_nonzero(utility == top))
-    weights = np.exp((utility - top) / temperature)
+    with np.errstate(over="ignore"):  # a weight of exp(-inf) is 0, as it should be
+        weights = np.exp((utility - top) / temperature)
     return float(weights.sum() ** 2 / np.square(weights).sum())
 
 

@@ -25,6 +25,7 @@ from dataworth.mechanism.base import Rows
 from dataworth.mechanism.budget import Budget, Quota, parse_budget, parse_quotas
 
 _NO_CAP = np.iinfo(np.int64).max
+MOST_REPEATS = 65_535  # counts are uint16
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def cut(
     budget = parse_budget(budget)
     if budget.unit == "share":
         raise ConfigError(f"the share {budget} of the pool has not been resolved to an amount")
-    if not 1 <= max_repeat <= np.iinfo(np.uint16).max:
-        raise ConfigError(f"max_repeat must be between 1 and 65535, got {max_repeat}")
+    if not 1 <= max_repeat <= MOST_REPEATS:
+        raise ConfigError(f"max_repeat must be between 1 and {MOST_REPEATS}, got {max_repeat}")
     caps = _Caps.build(budget, groups or {}, parse_quotas(quotas))
     taker = _Taker(tokens, budget, caps)
     kept: list[Rows] | None = [] if max_repeat > 1 else None

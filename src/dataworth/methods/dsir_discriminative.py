@@ -101,12 +101,15 @@ class DiscriminativeDSIR:
         try:
             from scipy.sparse import vstack
             from sklearn.linear_model import LogisticRegression
+            from threadpoolctl import threadpool_limits
         except ImportError as error:
             raise MissingExtra("dsir_discriminative", "classify") from error
         scale = np.sqrt(self.buckets)
         model = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000)
         labels = np.repeat([1, 0], [positives.shape[0], negatives.shape[0]])
-        model.fit(vstack([positives, negatives]) * scale, labels)
+        # One thread: sums are the same on any machine's number of cores, and faster on a busy one.
+        with threadpool_limits(1):
+            model.fit(vstack([positives, negatives]) * scale, labels)
         return model.coef_[0] * scale, float(model.intercept_[0])
 
     @staticmethod
