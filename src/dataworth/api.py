@@ -17,7 +17,7 @@ from dataworth.corpus.fields import Fields
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
-from dataworth.errors import RunError
+from dataworth.errors import ConfigError, RunError
 from dataworth.flow.inspect import Inspection, inspect_corpus
 from dataworth.flow.plan import Plan, make_plan
 from dataworth.flow.recipe import Recipe, recorded_choice
@@ -353,6 +353,12 @@ def _open(
     configuration: Mapping[str, Any],
 ) -> tuple[Corpus, dict[str, Corpus], RunFolder]:
     """Pool, targets and the locked folder of the run."""
+    for step in settings.steps:
+        if getattr(step, "needs_target", False) and not named(target):
+            raise ConfigError(
+                f"{step.name} needs a target: give examples of what the model should become good "
+                "at (--target NAME=PATH)"
+            )
     run = RunFolder.open(folder, configuration, overwrite=overwrite)
     try:
         spool = folder / "spool"

@@ -210,9 +210,7 @@ class TestLines:
 class TestFiles:
     @pytest.mark.parametrize("damage", ["cut", "changed", "no such thing"])
     @pytest.mark.parametrize("form", ["jsonl.gz", "jsonl.zst", "parquet"])
-    def test_damaged(
-        self, form: str, damage: str, lines: list[bytes], math: Path, tmp_path: Path
-    ):
+    def test_damaged(self, form: str, damage: str, lines: list[bytes], math: Path, tmp_path: Path):
         pool = scatter(tmp_path / "pool", lines, ["a.jsonl", f"b.{form}"])
         path = pool / f"b.{form}"
         data = bytearray(path.read_bytes())
@@ -253,9 +251,7 @@ class TestFiles:
             ({"a.jsonl": b"\n\n"}, "the pool holds no document"),
         ],
     )
-    def test_nothing_there(
-        self, files: dict[str, bytes], said: str, math: Path, tmp_path: Path
-    ):
+    def test_nothing_there(self, files: dict[str, bytes], said: str, math: Path, tmp_path: Path):
         pool = tmp_path / "pool"
         pool.mkdir()
         for name, data in files.items():

@@ -132,9 +132,7 @@ class TestMechanisms:
     def test_threshold(self, scores: dataworth.Scores):
         column = scores.table.column("utility:dsir:math")
         least = float(np.nanquantile(column, 0.9))
-        found = scores.choose(
-            "100%", utility="dsir:math", mechanism=f"threshold(minimum={least})"
-        )
+        found = scores.choose("100%", utility="dsir:math", mechanism=f"threshold(at={least})")
         assert (column[found.rows] >= least).all()
         eligible = found.choice.candidates.eligible
         assert len(found) == int((column[eligible] >= least).sum())
@@ -165,7 +163,7 @@ class TestMechanisms:
             assert shown["temperature"] == item.temperature
 
     @pytest.mark.parametrize(
-        "mechanism", ["best", "top_k(x=1)", "gumbel_top_k(temperature=-2)", "threshold(minimum="]
+        "mechanism", ["best", "top_k(x=1)", "gumbel_top_k(temperature=-2)", "threshold(at="]
     )
     def test_none(self, mechanism: str, scores: dataworth.Scores):
         with pytest.raises(ConfigError):
@@ -174,9 +172,7 @@ class TestMechanisms:
 
 class TestUtilities:
     def test_sums(self, scores: dataworth.Scores):
-        found = scores.choose(
-            "40-docs", utility="2*dsir:math - dsir_2:math", mechanism="top_k"
-        )
+        found = scores.choose("40-docs", utility="2*dsir:math - dsir_2:math", mechanism="top_k")
         first, second = (values(found, f"utility:{s}:math") for s in ("dsir", "dsir_2"))
         total = np.where(found.choice.candidates.eligible, 2 * first - second, -np.inf)
         assert set(np.argsort(-total)[:40]) == set(found.rows)
@@ -203,9 +199,7 @@ class TestUtilities:
 
 
 class TestExplain:
-    def test_all_ways_to_name_it(
-        self, scores: dataworth.Scores, lines: list[bytes], pool: Path
-    ):
+    def test_all_ways_to_name_it(self, scores: dataworth.Scores, lines: list[bytes], pool: Path):
         found = scores.choose("20%")
         line = lines[17]
         row = json.loads(line)
@@ -231,11 +225,12 @@ class TestExplain:
         assert shown["rank"] >= 1
 
     def test_what_drove_it(self, scores: dataworth.Scores, lines: list[bytes]):
-        found = scores.choose("20%", utility="dsir:math", mechanism="top_k")
-        for line in lines[:20]:
-            shown = found.explain(json.loads(line)["id"])["document"]
-            parts = sum(driver["contribution"] for driver in shown["why"]) + shown["rest"]
-            assert parts == pytest.approx(shown["utility"], rel=1e-9, abs=1e-12)
+        for utility in (None, "dsir:math", "0.5*dsir:math - 2*dsir_2:code"):
+            found = scores.choose("20%", utility=utility, mechanism="top_k")
+            for line in lines[:20]:
+                shown = found.explain(json.loads(line)["id"])["document"]
+                parts = sum(driver["contribution"] for driver in shown["why"]) + shown["rest"]
+                assert parts == pytest.approx(shown["utility"], rel=1e-9, abs=1e-12)
 
     def test_dropped_ones(self, scores: dataworth.Scores, lines: list[bytes], pool: Path):
         found = scores.choose("20%")

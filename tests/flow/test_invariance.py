@@ -66,7 +66,9 @@ class TestWorkers:
             assert utilities(found[name].scores) == utilities(found["one"].scores)
             assert shards(tmp_path / name) == shards(tmp_path / "one")
             tables = [
-                pq.read_table(tmp_path / at / "selections" / found[name].folder.name / "rows.parquet")
+                pq.read_table(
+                    tmp_path / at / "selections" / found[name].folder.name / "rows.parquet"
+                )
                 for at in (name, "one")
             ]
             assert tables[0].equals(tables[1])
@@ -119,7 +121,8 @@ class TestFiles:
     def test_rows_as_they_stand(self, lines: list[bytes], math: Path, tmp_path: Path):
         """The bytes of a kept line are its own: spaces, escapes, field order, unknown fields."""
         odd = [
-            line.replace(b'{"id"', b'{  "n":1e5 , "\\u0069\\u0064x": [1,  2],"id"') for line in lines
+            line.replace(b'{"id"', b'{  "n":1e5 , "\\u0069\\u0064x": [1,  2],"id"')
+            for line in lines
         ]
         for form in ("jsonl", "jsonl.gz", "jsonl.zst"):
             pool = scatter(tmp_path / form, odd, [f"a.{form}", f"b.{form}"])

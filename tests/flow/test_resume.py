@@ -348,9 +348,7 @@ class TestRefuse:
     @pytest.mark.parametrize(
         "content", ["notes.txt", "data/train.jsonl", "README.md", "run.json", "table/a.parquet"]
     )
-    def test_a_folder_of_others(
-        self, content: str, overwrite: bool, select: Any, tmp_path: Path
-    ):
+    def test_a_folder_of_others(self, content: str, overwrite: bool, select: Any, tmp_path: Path):
         path = tmp_path / "out" / content
         path.parent.mkdir(parents=True)
         path.write_text('{"somebody": "else\'s"}')

@@ -81,9 +81,7 @@ class TestMemory:
             dataworth.select(texts(few[1:]), wanted, "20%", out=out)
         assert len(load_dataset(out)) == len(expected)
 
-    def test_dictionaries(
-        self, few: list[bytes], wanted: list[str], expected: Any, tmp_path: Path
-    ):
+    def test_dictionaries(self, few: list[bytes], wanted: list[str], expected: Any, tmp_path: Path):
         rows = [json.loads(line) for line in few]
         out = tmp_path / "out"
         found = dataworth.select(iter(rows), wanted, "20%", out=out, group_by="domain")
@@ -227,7 +225,9 @@ class TestOutput:
             found = dataworth.select(
                 list(texts(few)), wanted, "9-docs", out=out, overwrite=True, seed=seed, format=form
             )
-            found_texts = {found.explain(f"{uid:016x}")["document"]["text"] for uid in chosen(found)}
+            found_texts = {
+                found.explain(f"{uid:016x}")["document"]["text"] for uid in chosen(found)
+            }
             assert {row["text"] for row in load_dataset(out)} == found_texts
 
     def test_parquet_to_parquet(self, few: list[bytes], wanted: list[str], tmp_path: Path):
@@ -244,7 +244,9 @@ class TestOutput:
                     [datetime.datetime(2020, 1, 1) + datetime.timedelta(i) for i in range(n)],
                     pa.timestamp("us", "UTC"),
                 ),
-                "price": pa.array([decimal.Decimal(i) / 100 for i in range(n)], pa.decimal128(9, 2)),
+                "price": pa.array(
+                    [decimal.Decimal(i) / 100 for i in range(n)], pa.decimal128(9, 2)
+                ),
                 "raw": pa.array([bytes([i % 256]) * 3 for i in range(n)], pa.binary()),
                 "kind": pa.array([row["domain"] for row in rows]).dictionary_encode(),
                 "tags": pa.array([[str(i), None] for i in range(n)], pa.list_(pa.string())),
@@ -356,9 +358,7 @@ class TestFields:
         pool = write(tmp_path / "pool.jsonl", lines)
         options: dict[str, Any] = {"target_text_field": "text"}
         found = dataworth.select(pool, wanted, "20%", text_field=["title", "body.text"], **options)
-        same = dataworth.select(
-            [f"{row['id']}\n\n{row['text']}" for row in rows], wanted, "20%"
-        )
+        same = dataworth.select([f"{row['id']}\n\n{row['text']}" for row in rows], wanted, "20%")
         assert chosen(found) == chosen(same)
 
     def test_one_of_another_name(

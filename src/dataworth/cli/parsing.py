@@ -14,6 +14,7 @@ import typer
 from dataworth.errors import ConfigError
 
 if TYPE_CHECKING:
+    from dataworth.cli.options import EngineKind
     from dataworth.engine.local import Engine
 
 _NAMED = re.compile(r"([^/\\=:]+)=(.+)", re.S)
@@ -39,7 +40,7 @@ def size(text: str | int) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
-def engine(workers: int | None, kind: StrEnum | None) -> Engine:
+def engine(workers: int | None, kind: EngineKind | None) -> Engine:
     """The engine that the options ask for."""
     from dataworth.engine.local import Engine
 

@@ -42,13 +42,16 @@ def _reading(unit: Unit, place: str) -> Iterator[None]:
 
 @contextmanager
 def _opened(unit: Unit, options: Mapping[str, Any] | None) -> Iterator[pq.ParquetFile]:
-    with open_raw(unit.file, options) as raw, _reading(unit, "in its footer"):
+    with open_raw(unit.file, options) as raw:
         # The stream of a local file would go through Python for every read.
         source = raw if unit.file.is_url else unit.file.path
-        # Damage within a page is found where the file has checksums.
-        file = pq.ParquetFile(source, pre_buffer=unit.file.is_url, page_checksum_verification=True)
-    with file:
-        yield file
+        with _reading(unit, "in its footer"):
+            # Damage within a page is found where the file has checksums.
+            file = pq.ParquetFile(
+                source, pre_buffer=unit.file.is_url, page_checksum_verification=True
+            )
+        with file:
+            yield file
 
 
 def _groups(file: pq.ParquetFile, unit: Unit) -> Iterator[tuple[int, int, int]]:

@@ -76,7 +76,7 @@ class Sink:
             return body
         return self._file
 
-    def write_lines(self, data: bytes, rows: int) -> None:
+    def write_lines(self, data: bytes | memoryview, rows: int) -> None:
         """Appends whole JSON lines."""
         with writing_to(self.path):
             self._body.write(data)

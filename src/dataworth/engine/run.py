@@ -74,7 +74,7 @@ class RunFolder:
         return run
 
     def _begin(self, configuration: Mapping[str, Any], overwrite: bool) -> None:
-        if overwrite:
+        if overwrite or (not self._has_scores and self._differs(configuration)):
             self._clear()
         sweep(self.folder)
         if not (self.folder / FILE).is_file():
@@ -89,6 +89,16 @@ class RunFolder:
                 + "\n  ".join(changes)
                 + "\nChoose another folder, or start afresh with --overwrite (overwrite=True)."
             )
+
+    @property
+    def _has_scores(self) -> bool:
+        """Whether there is work to lose. A first attempt that failed over an option has none."""
+        return any((self.folder / "table").glob("[0-9]*.parquet"))
+
+    def _differs(self, configuration: Mapping[str, Any]) -> bool:
+        if not (self.folder / FILE).is_file():
+            return False
+        return any(differences(self.record.get("configuration", {}), configuration))
 
     def _clear(self) -> None:
         try:
@@ -133,7 +143,10 @@ class RunFolder:
             self.update(inputs=inputs)
             return
         changes = list(_changed_inputs(before, inputs))
-        if changes:
+        if changes and not self._has_scores:
+            shutil.rmtree(self.folder / "fitted", ignore_errors=True)
+            self.update(inputs=inputs)
+        elif changes:
             shown = "\n  ".join(
                 changes[:10] + [f"… {len(changes) - 10} more"] * (len(changes) > 10)
             )

@@ -162,8 +162,8 @@ class Table:
         known: dict[str | None, int] = {}
         for unit, part in enumerate(self.read([name])):
             if part[name].null_count == len(part):
-                place = slice(self.firsts[unit], self.firsts[unit + 1])
-                out[place] = known.setdefault(None, len(known)) if len(part) else 0
+                rows = slice(self.firsts[unit], self.firsts[unit + 1])
+                out[rows] = known.setdefault(None, len(known)) if len(part) else 0
                 continue
             encoded = part[name].combine_chunks().cast(pa.string()).dictionary_encode()
             values = encoded.dictionary.to_pylist()

@@ -22,6 +22,7 @@ from dataworth.judge.shifts import Shift, ngram_shifts
 from dataworth.judge.weights import effective_sample_size, length_correlation
 from dataworth.mechanism.base import split_name
 from dataworth.mechanism.budget import parse_budget
+from dataworth.mechanism.expression import Combined
 from dataworth.mechanism.gumbel_top_k import GumbelTopK
 from dataworth.mechanism.per_target import PerTarget
 from dataworth.report import model
@@ -327,9 +328,7 @@ def _samples(scored: Scored, choice: Choice) -> model.Samples:
         step = max(1, len(dropped) // _EACH)
         groups["dropped"] = dropped[::step][:_EACH]
     everything = np.unique(np.concatenate(list(groups.values())))
-    shown = dict(
-        zip(everything.tolist(), describe_rows(scored, choice, everything), strict=True)
-    )
+    shown = dict(zip(everything.tolist(), describe_rows(scored, choice, everything), strict=True))
     made: dict[str, list[model.Sample]] = {}
     for name, rows in groups.items():
         made[name] = [shown[int(row)] for row in rows]
@@ -337,9 +336,7 @@ def _samples(scored: Scored, choice: Choice) -> model.Samples:
     return cast(model.Samples, made)
 
 
-def describe_rows(
-    scored: Scored, choice: Choice, rows: NDArray[np.int64]
-) -> list[model.Sample]:
+def describe_rows(scored: Scored, choice: Choice, rows: NDArray[np.int64]) -> list[model.Sample]:
     """Documents of the table as a person sees them: text, place, scores, reason, what drove it."""
     if not len(rows):
         return []
@@ -372,7 +369,7 @@ def describe_rows(
         if len(utilities) > 1:
             sample["utilities"] = utilities
         if column is not None and fact["drop"] is None:
-            drivers, rest = why(scored, text, column)
+            drivers, rest = why(scored, choice, text, column)
             sample["why"], sample["rest"] = drivers, rest
         out.append(sample)
     return out
@@ -400,16 +397,25 @@ def _drop_reason(choice: Choice, fact: dict[str, Any], row: int) -> str | None:
     return " or ".join(reasons) or None
 
 
-def why(scored: Scored, text: str, column: str) -> tuple[list[model.Driver], float | None]:
+def why(
+    scored: Scored, choice: Choice, text: str, column: str
+) -> tuple[list[model.Driver], float | None]:
     """What drove a document's utility most, and the sum of all else."""
-    for fitted in scored.fitted:
-        if column in [item.name for item in fitted.columns]:
-            shares = fitted.explain(text, column)
-            drivers: list[model.Driver] = [
-                {"label": label, "contribution": value} for label, value in shares[:_DRIVERS]
-            ]
-            return drivers, float(sum(value for _, value in shares[_DRIVERS:]))
-    return [], None
+    view = choice.view
+    terms = view.terms(column) if isinstance(view, Combined) else [(1.0, column)]
+    shares: dict[str, float] = {}
+    for weight, name in terms:
+        for fitted in scored.fitted:
+            if name in [item.name for item in fitted.columns]:
+                for label, value in fitted.explain(text, name):
+                    shares[label] = shares.get(label, 0.0) + weight * value
+    if not shares:
+        return [], None
+    ordered = sorted(shares.items(), key=lambda share: (-abs(share[1]), share[0]))
+    drivers: list[model.Driver] = [
+        {"label": label, "contribution": value} for label, value in ordered[:_DRIVERS]
+    ]
+    return drivers, float(sum(value for _, value in ordered[_DRIVERS:]))
 
 
 def texts_of(scored: Scored, rows: NDArray[np.int64]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -187,9 +188,10 @@ def find_document(scores: Scores, document: str) -> int:
                 places = (table.column("file") == number) & (table.column("offset") == int(offset))
                 if places.any():
                     return int(np.flatnonzero(places)[0])
-    found = np.flatnonzero(table.column("uid") == np.uint64(uid_of(document)))
-    if len(found):
-        return int(found[0])
+    with contextlib.suppress(UnicodeEncodeError):  # no text of a document: it is UTF-8
+        found = np.flatnonzero(table.column("uid") == np.uint64(uid_of(document)))
+        if len(found):
+            return int(found[0])
     raise DataworthError(
         f"there is no document {document[:80]!r} in {scores.folder}: give its uid (16 hexadecimal "
         "digits, as in the table and the report), its id, FILE:OFFSET, or its whole text"

@@ -156,6 +156,10 @@ class Combined(View):
         }
         super().__init__(table, tuple(self._sums))
 
+    def terms(self, name: str) -> list[tuple[float, str]]:
+        """The (weight, column) that a sum of raw utilities is made of; else nothing."""
+        return self._sums.get(name, []) if self._scale == "raw" else []
+
     def column(self, name: str) -> NDArray[Any]:
         """A column of the table, or a sum: float64 [n], NaN where the document was dropped.
 

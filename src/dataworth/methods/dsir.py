@@ -60,6 +60,7 @@ class DSIR:
     """
 
     name: ClassVar[str] = "dsir"
+    needs_target: ClassVar[bool] = True
     ngrams: int = 2
     buckets: int = 10_000
     tokens: str = "wordpunct"

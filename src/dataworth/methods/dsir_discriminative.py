@@ -40,6 +40,7 @@ class DiscriminativeDSIR:
     """
 
     name: ClassVar[str] = "dsir_discriminative"
+    needs_target: ClassVar[bool] = True
     ngrams: int = 2
     buckets: int = 10_000
     tokens: str = "wordpunct"
