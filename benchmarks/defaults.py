@@ -1,4 +1,4 @@
-"""Evidence for the defaults of DSIR: smoothing, temperature, sample, buckets, n-grams, hold-out.
+"""Evidence for the defaults of DSIR: smoothing, temperature, sample, buckets, n-grams and more.
 
     python benchmarks/defaults.py                      all experiments, to results/defaults.md
     python benchmarks/defaults.py --only temperature --seeds 1
@@ -282,12 +282,34 @@ def holdout(seeds: Sequence[int]) -> str:
     return table(["documents of the target", *(f"{share:.0%} held out" for share in shares)], rows)
 
 
+def minimum(seeds: Sequence[int]) -> str:
+    """A least length, in words: short documents have extreme mean weights, but few tokens."""
+    rows: list[list[object]] = []
+    for least in (0, 20, 50, 100):
+        runs, effective, documents = [], [], []
+        for seed in seeds:
+            scores = score([f"dsir(minimum={least})"], target_files(), seed)
+            selections = in_threads(lambda t: choose(scores, t, seed=seed))  # noqa: B023
+            outcomes = [
+                ruler().judge(target, selection)
+                for target, selection in zip(RIGHT, selections, strict=True)
+            ]
+            runs.append([outcome.kl for outcome in outcomes])
+            effective += [outcome.effective for outcome in outcomes]
+            documents += [outcome.documents for outcome in outcomes]
+        numbers = [statistics.median(effective), statistics.fmean(documents)]
+        rows.append([least, *per_target(runs), mean_and_spread(runs), *numbers])
+    header = ["least words", *RIGHT, "mean", "effective size / chosen", "documents"]
+    return table(header, rows)
+
+
 EXPERIMENTS: dict[str, tuple[str, Callable[[Sequence[int]], str]]] = {
     "smoothing": ("Smoothing of the target's model, by the target's size", smoothing),
     "temperature": ("The automatic temperature", temperature),
     "sample": ("Size of the pool's random sample", sample),
     "features": ("Buckets and n-grams", features),
     "holdout": ("The share of the target that is held out", holdout),
+    "minimum": ("A least length", minimum),
 }
 
 

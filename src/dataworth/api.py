@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
+from dataworth.corpus.sources import resolve
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
@@ -359,6 +360,9 @@ def _open(
                 f"{step.name} needs a target: give examples of what the model should become good "
                 "at (--target NAME=PATH)"
             )
+    if overwrite:
+        for source in (pool, *named(target).values()):
+            _look_first(source, folder, storage_options)
     run = RunFolder.open(folder, configuration, overwrite=overwrite)
     try:
         spool = folder / "spool"
@@ -370,6 +374,17 @@ def _open(
         run.close()
         raise
     return corpus, targets, run
+
+
+def _look_first(source: Any, folder: Path, storage_options: Mapping[str, Any] | None) -> None:
+    """Before a run is removed: that its successor's files are there, and not among its own."""
+    paths = source if isinstance(source, list | tuple) else [source]
+    if isinstance(source, str) or all(isinstance(path, Path) for path in paths):
+        for file in resolve(source, spool=None, storage_options=storage_options):
+            if not file.is_url and Path(file.path).is_relative_to(folder):
+                raise ConfigError(
+                    f"{file.path}: is in the folder that is to be overwritten; choose another one"
+                )
 
 
 def _command() -> str:

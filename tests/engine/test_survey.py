@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
@@ -150,7 +151,7 @@ class TestWindows:
                     assert held == pytest.approx(share * size, abs=len(windows) + 1)
                     edges = [(window.start, window.end) for window in windows]
                     assert edges == sorted(edges)
-                    assert all(a[1] <= b[0] for a, b in zip(edges, edges[1:], strict=False))
+                    assert all(a[1] <= b[0] for a, b in itertools.pairwise(edges))
                     assert unit.start <= edges[0][0] <= edges[-1][1] <= unit.end
 
     def test_what_is_read_whole_is_thinned(self, tmp_path: Path):

@@ -391,7 +391,7 @@ class TestOutput:
         whole = dataworth.select(pool, target, out=tmp_path / "whole", **options)
         ballast = self.fill(disk, leave * 1024)
         out = disk / "out"
-        with pytest.raises(DataworthError, match="disk is full|cannot be written") as error:
+        with pytest.raises(DataworthError, match=r"disk is full|cannot be written") as error:
             dataworth.select(pool, target, out=out, **options)
         assert str(disk) in str(error.value)
         assert leftovers(disk) == []
@@ -438,7 +438,7 @@ class TestOutput:
 
     def test_no_right_to_write(self, math: Path, tmp_path: Path):
         (tmp_path / "file").write_text("")
-        with pytest.raises(DataworthError, match="cannot be written|is a file"):
+        with pytest.raises(DataworthError, match=r"cannot be written|is a file"):
             dataworth.select(GOOD_TEXTS, math, out=tmp_path / "file" / "out")
 
     def test_temporary_names_are_known(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -209,7 +210,7 @@ class TestRepeat:
         scores.choose("1400-docs", max_repeat=2).write(tmp_path, format="jsonl")
         lines = written(tmp_path)
         assert len(lines) == 1400
-        beside = sum(a == b for a, b in zip(lines, lines[1:], strict=False))
+        beside = sum(a == b for a, b in itertools.pairwise(lines))
         assert beside < 10
 
     def test_not_enough(self, scores: dataworth.Scores):
@@ -323,7 +324,7 @@ class TestExclude:
         second = dataworth.select(pool, math, "100-docs", exclude=tmp_path / "first")
         assert not set(chosen(first)) & set(chosen(second))
         dropped = second.metrics["accounting"]["dropped"]
-        assert [n for reason, n in dropped.items() if reason.startswith("excluded")][0] >= 100
+        assert next(n for reason, n in dropped.items() if reason.startswith("excluded")) >= 100
         adds_up(second)
         again = first.scores.choose("100-docs", exclude=[tmp_path / "first"])
         assert chosen(again) == chosen(second)

@@ -287,6 +287,21 @@ class TestRefuse:
         (fresh / "mine.txt").unlink()
         same(fresh, tmp_path / "other")
 
+    def test_overwrite_looks_first(self, fresh: Path, pool: Path, math: Path):
+        """A wrong path, or the run's own output as the pool: nothing is removed."""
+        before = shards(fresh)
+        for wrong, said in (
+            (pool / "nowhere", "no such file"),
+            ([pool / "nowhere.jsonl"], "no such file"),
+            (fresh, "is to be overwritten"),
+            (str(fresh / "data" / "*.jsonl"), "is to be overwritten"),
+        ):
+            with pytest.raises(DataworthError, match=said):
+                dataworth.select(wrong, math, "20%", out=fresh, overwrite=True)
+            with pytest.raises(DataworthError, match=said):
+                dataworth.select(pool, {"a": math, "b": wrong}, out=fresh, overwrite=True)
+        assert shards(fresh) == before
+
     def test_workers_are_no_configuration(self, select: Any, fresh: Path):
         select(fresh, engine=Engine(2, "processes"))
 
@@ -322,8 +337,9 @@ class TestRefuse:
         write(target, [document("as it is afterwards")] * 3)
         with pytest.raises(RunError, match=r"target\.jsonl: changed"):
             dataworth.select(pool, target, "10%", out=tmp_path / "out")
-        with pytest.raises(RunError, match="is gone"):
-            dataworth.select(pool, None, "10%", out=tmp_path / "out")
+        with pytest.raises(RunError, match=r"other\.jsonl: is new"):
+            targets = {"target": target, "other": write(tmp_path / "other.jsonl", [document("x")])}
+            dataworth.select(pool, targets, "10%", out=tmp_path / "out")
 
     def test_changed_tokenizer(self, select: Any, tokenizer: Path, tmp_path: Path):
         mine = tmp_path / "tokenizer.json"

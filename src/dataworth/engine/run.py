@@ -93,7 +93,8 @@ class RunFolder:
     @property
     def _has_scores(self) -> bool:
         """Whether there is work to lose. A first attempt that failed over an option has none."""
-        return any((self.folder / "table").glob("[0-9]*.parquet"))
+        parts = (self.folder / "table").glob("[0-9]*.parquet")
+        return any(parts) or any((self.folder / name).exists() for name in ("selections", "data"))
 
     def _differs(self, configuration: Mapping[str, Any]) -> bool:
         if not (self.folder / FILE).is_file():
@@ -145,7 +146,8 @@ class RunFolder:
         changes = list(_changed_inputs(before, inputs))
         if changes and not self._has_scores:
             shutil.rmtree(self.folder / "fitted", ignore_errors=True)
-            self.update(inputs=inputs)
+            kept = {name: self.record[name] for name in ("configuration", "made_by")}
+            write_json(self.folder / FILE, {**kept, "inputs": inputs})
         elif changes:
             shown = "\n  ".join(
                 changes[:10] + [f"… {len(changes) - 10} more"] * (len(changes) > 10)

@@ -48,8 +48,10 @@ FLOOR = 1e-8
 class DSIR:
     """Log importance weights under hashed n-gram multinomials.
 
-    `ngrams`, `buckets`, `tokens`, `hash`: the feature, see `HashedNgrams` (paper, section 3: 2 and
-    10,000; the package's buckets are "sha256").
+    `ngrams`: the longest n-gram; `buckets`: of the hash (paper, section 3: 2 and 10,000).
+    `tokens`: of the lower-cased text "wordpunct" (runs of word characters or of punctuation),
+    "mixed" (the same, but a character of a script without spaces is a token), "characters", or the
+    path of a tokenizer.json. `hash`: "fast", or "sha256" for the package's buckets.
     `smoothing`: pseudo-count λ of each bucket in the target's model; the package's default is 0.
     `raw`: the pool's model is fitted on the run's random "sample" of documents or on "all".
     `normalise`: "length" gives the mean over the n-grams (nats per n-gram), "none" the sum, which

@@ -20,9 +20,10 @@ from dataworth.methods.base import DROP, Context, Targets, write_arrays
 class Length:
     """Keep documents of `minimum` to `maximum` words.
 
-    `tokens`: what counts as a word, see `HashedNgrams`. A least length of 100 is the filter of
-    DSIR's reference package, which its authors call the part of their quality filter that matters
-    most.
+    `tokens`: what counts as a word: "wordpunct" (runs of word characters or of punctuation),
+    "mixed" (the same, but a character of a script without spaces is one), "characters", or the path
+    of a tokenizer.json. A least length of 100 is the filter of DSIR's reference package, which its
+    authors call the part of their quality filter that matters most.
     """
 
     name: ClassVar[str] = "length"
