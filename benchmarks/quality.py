@@ -70,7 +70,7 @@ METHODS = (
     Method("sum, top-k", SUM, "top_k", everywhere=True),
     Method("sum, automatic temperature", SUM, AUTO, everywhere=True),
     Method("sum, 1-grams, temperature 1", "dsir(ngrams=1, normalise=none, smoothing=0)", PAPER),
-    Method("reference package", REFERENCE, PAPER, run="whole", everywhere=True),
+    Method("dsir:reference", REFERENCE, PAPER, run="whole", everywhere=True),
     Method("discriminative, temperature 1", DISCRIMINATIVE, PAPER, everywhere=True),
     Method("discriminative, automatic temperature", DISCRIMINATIVE, AUTO, everywhere=True),
     Method("discriminative, top-k", DISCRIMINATIVE, "top_k"),
@@ -251,7 +251,7 @@ Each cell of the first table is the KL reduction on the target's validation file
 standard deviation over the seeds, and in brackets the share of the right domains (by tokens).
 `mean weight` is the default's utility, the log importance weight per n-gram, `sum` the paper's
 without smoothing. All learn from a random half of the target, but for those that say `whole` and
-the reference package, which has its own buckets and drops documents below 100 words. In the second
+`dsir:reference`, which has the published buckets and drops documents below 100 words. In the second
 table: recall of the right domains (0.5 is the most where the budget is half of what they hold), the
 effective sample size of the weights over the number of documents chosen (median), Spearman's
 correlation of utility and length within the right domains, and the median length of the selection

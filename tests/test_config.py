@@ -44,7 +44,7 @@ class Box:
     label: str = "plain"
     on: bool = False
     limit: int | None = None
-    mode: Literal["slow", "fast"] = "slow"
+    mode: Literal["slow", "fast", "none"] = "slow"
     sizes: tuple[int, ...] = ()
     pair: tuple[int, str] = (1, "a")
     names: Sequence[str] = ("x",)
@@ -89,6 +89,7 @@ REGISTRY: dict[str, type[Any]] = {"box": Box, "hammer": Hammer, "needy_one": Nee
         ("box(count=3, label=\"a b, (c)='d'\", on=true)", Box(3, label="a b, (c)='d'", on=True)),
         ("box(count=1e6, share=2, on=False, limit=none)", Box(1_000_000, 2.0)),
         ("box(mode=fast, label=word)", Box(mode="fast", label="word")),
+        ("box(mode=none, limit=none)", Box(mode="none", limit=None)),
         ("box(share=-1.5, limit=-3)", Box(share=-1.5, limit=-3)),
         ("box(share=-inf)", Box(share=-math.inf)),
         ("box(sizes=[1, 2], pair=(3, 'b'))", Box(sizes=(1, 2), pair=(3, "b"))),
@@ -144,7 +145,7 @@ def test_types_are_exact():
         ("box(share=much)", "share must be a number, got 'much'"),
         ("box(on=1)", "on must be true or false, got 1"),
         ("box(label=3)", "label must be text, got 3"),
-        ("box(mode=quick)", 'mode must be "slow" or "fast", got \'quick\''),
+        ("box(mode=quick)", 'mode must be "slow" or "fast" or "none", got \'quick\''),
         ("box(limit=x)", "limit must be a whole number or none"),
         ("box(sizes=3)", "sizes must be a list of a whole number, got 3"),
         ("box(sizes=[a])", "sizes must be a list"),
@@ -174,7 +175,9 @@ def test_messages(text, message):
 def test_options_and_variants():
     options = {option.name: option for option in list_options(Box)}
     assert list(options)[:2] == ["count", "share"] and "hidden" not in options
-    assert options["mode"].type == '"slow" or "fast"' and options["mode"].default == "slow"
+    assert (
+        options["mode"].type == '"slow" or "fast" or "none"' and options["mode"].default == "slow"
+    )
     assert options["tool"].default == Hammer() and not options["tool"].required
     assert list_options(Needy)[0].required
     assert list(variants(Box)) == ["reference", "small_one"]

@@ -27,7 +27,7 @@ class RunError(DataworthError):
     """The run folder does not fit the command: changed configuration, changed inputs, in use."""
 
 
-class MissingExtra(DataworthError):
+class MissingExtra(DataworthError):  # noqa: N818
     """An optional package is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:

@@ -93,7 +93,7 @@ def test_a_dry_run_of_a_recipe(done: Path, dw: Invoke, tmp_path: Path) -> None:
         ("budget: 5%", "names no pool"),
         ("pool: x\nbudgte: 5%", "did you mean 'budget'"),
         ("pool: x\nshard_bytes: big", "shard_bytes: 'big' is no size"),
-        ("pool: nothing.jsonl", "nothing.jsonl: no such file"),
+        ("pool: nothing.jsonl\nsteps: [length]", "nothing.jsonl: no such file"),
         ('{"configuration": {}}', "stopped before"),
     ],
 )

@@ -63,7 +63,6 @@ class TestUnits:
     def test_documents(self, scores: dataworth.Scores):
         found = scores.choose("100-docs")
         assert len(found) == 100
-        assert not found.metrics["accounting"]["budget"]["estimated"]
         adds_up(found)
 
     def test_share(self, scores: dataworth.Scores):

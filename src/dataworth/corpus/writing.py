@@ -118,7 +118,7 @@ class ShardWriter:
         if self._old and not overwrite:
             raise RunError(
                 f"{folder}: holds a selection already ({self._old[0].name}); choose another "
-                f"folder, or overwrite it"
+                f"folder, or overwrite it (--overwrite, overwrite=True)"
             )
         with writing_to(work):
             work.mkdir(parents=True, exist_ok=True)

@@ -74,15 +74,14 @@ class RunFolder:
         return run
 
     def _begin(self, configuration: Mapping[str, Any], overwrite: bool) -> None:
-        if overwrite or (not self._has_scores and self._differs(configuration)):
+        if overwrite or (not self._has_scores and any(self._changes(configuration))):
             self._clear()
         sweep(self.folder)
         if not (self.folder / FILE).is_file():
             made_by = {"dataworth": __version__, **machine()}
             write_json(self.folder / FILE, {"configuration": configuration, "made_by": made_by})
             return
-        before = self.record.get("configuration", {})
-        changes = list(differences(before, configuration))
+        changes = list(self._changes(configuration))
         if changes:
             raise RunError(
                 f"{self.folder}: holds a run with another configuration:\n  "
@@ -96,10 +95,14 @@ class RunFolder:
         parts = (self.folder / "table").glob("[0-9]*.parquet")
         return any(parts) or any((self.folder / name).exists() for name in ("selections", "data"))
 
-    def _differs(self, configuration: Mapping[str, Any]) -> bool:
+    def _changes(self, configuration: Mapping[str, Any]) -> Iterator[str]:
+        """What differs from the run that is here, if there is one; its version counts too."""
         if not (self.folder / FILE).is_file():
-            return False
-        return any(differences(self.record.get("configuration", {}), configuration))
+            return
+        record = self.record
+        yield from differences(record.get("configuration", {}), configuration)
+        version = record.get("made_by", {}).get("dataworth", __version__)
+        yield from differences(version, __version__, "version of dataworth")
 
     def _clear(self) -> None:
         try:
@@ -146,7 +149,8 @@ class RunFolder:
         changes = list(_changed_inputs(before, inputs))
         if changes and not self._has_scores:
             shutil.rmtree(self.folder / "fitted", ignore_errors=True)
-            kept = {name: self.record[name] for name in ("configuration", "made_by")}
+            known = self.record
+            kept = {name: known[name] for name in ("configuration", "made_by") if name in known}
             write_json(self.folder / FILE, {**kept, "inputs": inputs})
         elif changes:
             shown = "\n  ".join(

@@ -54,7 +54,7 @@ def rows_of(documents: Documents, tokens_per_byte: float) -> dict[str, pa.Array]
 class Tally:
     """What a pool held, counted while its table was written.
 
-    `lines`: lines of each unit, blank and bad ones too.
+    `lines`: lines of each unit, blank and bad ones too. `dropped`: documents by the steps' reasons.
     """
 
     documents: int = 0
@@ -62,11 +62,12 @@ class Tally:
     raw_bytes: int = 0
     blank: int = 0
     bad: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
     lines: list[int] = field(default_factory=list)
 
     def as_metadata(self) -> dict[bytes, bytes]:
         """For a unit's Parquet file."""
-        facts = {**asdict(self), "bad": dict(self.bad)}
+        facts = {**asdict(self), "bad": dict(self.bad), "dropped": dict(self.dropped)}
         return {_TALLY: json.dumps(facts).encode()}
 
     def add(self, facts: dict[str, Any]) -> None:
@@ -76,6 +77,7 @@ class Tally:
         self.raw_bytes += facts["raw_bytes"]
         self.blank += facts["blank"]
         self.bad.update(facts["bad"])
+        self.dropped.update(facts["dropped"])
         self.lines += facts["lines"]
 
 

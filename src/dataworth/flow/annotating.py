@@ -97,6 +97,9 @@ class Annotate:
                     columns |= apply_steps(self.fitted, documents)
                     writer.add(columns)
                     bad.extend(block.bad)
+                    drop = columns[DROP]
+                    if drop.null_count < len(drop):
+                        tally.dropped.update(drop.drop_null().to_pylist())
                     tally.documents += len(documents)
                     tally.text_bytes += int(documents.text_bytes.sum())
                     tally.raw_bytes += block.raw_bytes

@@ -29,7 +29,7 @@ from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.base import JOINT, Targets
 
 EXCLUDED = "excluded: trained on before"
-DUPLICATE = "duplicate: the same text as an earlier document"
+DUPLICATE = "duplicate of another document"
 
 ExactTokens = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 """Rows of the table → their exact numbers of tokens."""
@@ -44,20 +44,21 @@ class Candidates:
         eligible: NDArray[np.bool_],
         lengths: NDArray[np.int64],
         utilities: tuple[str, ...],
+        columns: dict[str, NDArray[Any]],
     ) -> None:
         self._table = table
         self.eligible = eligible
         self.lengths = lengths
         self.utilities = utilities
-        self._columns: dict[str, NDArray[Any]] = {}
+        self._columns = columns
 
     def __len__(self) -> int:
         return len(self._table)
 
-    @cached_property
+    @property
     def uid(self) -> NDArray[np.uint64]:
         """uint64 [rows]."""
-        return self._table.column("uid")
+        return self.column("uid")
 
     @cached_property
     def position(self) -> NDArray[np.int64]:
@@ -128,11 +129,17 @@ def choose_rows(
     Raises ConfigError for settings that do not fit the table.
     """
     budget = parse_budget(settings.budget)
-    eligible, dropped = eligibility(table, excluded, keep_duplicates=settings.duplicates == "keep")
-    tokens = table.column("tokens")
+    # One pass over the files for all that nearly every choice reads.
+    usual = ["uid", "tokens", "text_bytes"]
+    columns = table.columns([*usual, *(default_utilities if settings.utility is None else ())])
+    eligible, dropped = eligibility(
+        table, columns["uid"], excluded, keep_duplicates=settings.duplicates == "keep"
+    )
+    tokens = columns.pop("tokens")
     # An expression may name any step's utilities, not only those chosen by when none are named.
     names = default_utilities if settings.utility is None else table.utilities
-    candidates = Candidates(table, eligible, _sizes(table, tokens, budget), names)
+    lengths = _sizes(tokens, columns["text_bytes"], budget)
+    candidates = Candidates(table, eligible, lengths, names, columns)
     view: Any = candidates
     if settings.utility is not None:
         view = combine(candidates, settings.utility, settings.scale)  # type: ignore[arg-type]
@@ -182,24 +189,24 @@ def choose_rows(
 
 
 def eligibility(
-    table: Table, excluded: NDArray[np.uint64], *, keep_duplicates: bool
+    table: Table,
+    uid: NDArray[np.uint64],
+    excluded: NDArray[np.uint64],
+    *,
+    keep_duplicates: bool,
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Which rows may be chosen, bool [rows], and how many were dropped for which reason."""
-    codes, reasons = table.codes("drop")
-    uid = table.column("uid") if len(excluded) or not keep_duplicates else None
     eligible = np.ones(len(table), np.bool_)
-    dropped: dict[str, int] = {}
-    for code, reason in enumerate(reasons):
-        if reason is not None:
-            of_reason = codes == code
-            eligible &= ~of_reason
-            dropped[reason] = int(of_reason.sum())
-    del codes
-    if uid is not None and len(excluded):
+    dropped = dict(table.tally.dropped)
+    if dropped:
+        codes, reasons = table.codes("drop")
+        eligible &= codes == (reasons.index(None) if None in reasons else -1)
+        del codes
+    if len(excluded):
         before = eligible & np.isin(uid, excluded)
         eligible &= ~before
         dropped[EXCLUDED] = int(before.sum())
-    if uid is not None and not keep_duplicates:
+    if not keep_duplicates:
         copies = _copies(uid, eligible)
         if len(copies):
             eligible[copies] = False
@@ -219,12 +226,13 @@ def _copies(uid: NDArray[np.uint64], eligible: NDArray[np.bool_]) -> NDArray[np.
     return rows[order[again]]
 
 
-def _sizes(table: Table, tokens: NDArray[np.int64], budget: Budget) -> NDArray[np.int64]:
+def _sizes(
+    tokens: NDArray[np.int64], text_bytes: NDArray[np.int64], budget: Budget
+) -> NDArray[np.int64]:
+    """What each document uses of the budget, int64 [rows]."""
     if budget.unit == "documents":
-        return np.ones(len(table), np.int64)
-    if budget.unit == "bytes":
-        return np.asarray(table.column("text_bytes"), np.int64)
-    return tokens.copy()
+        return np.ones(len(tokens), np.int64)
+    return text_bytes if budget.unit == "bytes" else tokens.copy()
 
 
 def _mechanism(settings: ChoiceSettings, view: Any, default: str) -> Mechanism:

@@ -98,7 +98,7 @@ def _accounting(scored: Scored, choice: Choice) -> model.Accounting:
         "unit": "tokens" if asked.unit == "share" else asked.unit,
         "amount": float(made.budget.amount),
         "met": float(made.used),
-        "estimated": asked.unit in ("tokens", "share") and not choice.exact,
+        "estimated": not choice.exact,
         "note": note,
     }
     return {
@@ -135,7 +135,8 @@ def _utility(scored: Scored, choice: Choice, column: str) -> model.Utility:
     step, target = split_name(column)
     temperature = temperature_of(choice, column)
     of_pool = values[eligible]
-    effective = effective_sample_size(of_pool, 1.0 if temperature is None else temperature)
+    # Weights are what sampling has: an order without noise has none.
+    effective = effective_sample_size(of_pool, temperature) if temperature else None
     pearson, spearman = length_correlation(
         np.where(eligible, values, np.nan),
         choice.candidates.column("text_bytes"),
@@ -278,11 +279,6 @@ def warnings(scored: Scored, choice: Choice) -> list[str]:
     if choice.cut.capped:
         found.append("Quotas held back: " + ", ".join(choice.cut.capped) + ".")
     for name in scored.targets.names:
-        if name not in scored.targets.held_out:
-            found.append(
-                f"The target {name} has no held-out half: its KL reduction is measured on what "
-                "the selection was fitted to."
-            )
         size = int(scored.targets.fit[name].text_bytes.sum())
         if size < 20_000:
             found.append(
@@ -321,10 +317,10 @@ def _samples(scored: Scored, choice: Choice) -> model.Samples:
         lowest = np.sort(np.argpartition(values, few - 1)[:few])
         kept = choice.candidates.eligible[lowest] & (counts[lowest] == 0)
         groups["bottom"] = lowest[kept]
-    codes, reasons = scored.table.codes("drop")
-    wanted = [code for code, reason in enumerate(reasons) if reason is not None]
-    dropped = np.flatnonzero(np.isin(codes, wanted)) if wanted else np.empty(0, np.int64)
-    if len(dropped):
+    if scored.table.tally.dropped:
+        codes, reasons = scored.table.codes("drop")
+        wanted = [code for code, reason in enumerate(reasons) if reason is not None]
+        dropped = np.flatnonzero(np.isin(codes, wanted))
         step = max(1, len(dropped) // _EACH)
         groups["dropped"] = dropped[::step][:_EACH]
     everything = np.unique(np.concatenate(list(groups.values())))

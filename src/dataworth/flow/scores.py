@@ -163,7 +163,7 @@ class Scores:
         budget = selection.choice.settings.budget
         towards = ", ".join(self.scored.targets.names)
         facts: model.Run = {
-            "title": f"{budget} of the pool" + (f" towards {towards}" if towards else ""),
+            "title": f"{in_words(budget)} of the pool" + (f" towards {towards}" if towards else ""),
             "version": __version__,
             "seed": self.settings.seed,
             "settings": {
@@ -221,6 +221,11 @@ class Scores:
     def utility_names(self) -> list[str]:
         """(step, target) pairs as `step:target`: what `--utility` may name."""
         return [":".join(split_name(name)) for name in self.table.utilities]
+
+
+def in_words(budget: str) -> str:
+    """A budget with its unit: `1M tokens`, `1k-docs`, `10%`."""
+    return f"{budget} tokens" if parse_budget(budget).unit == "tokens" else budget
 
 
 def mechanism_text(mechanism: Any) -> str:

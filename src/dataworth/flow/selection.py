@@ -46,6 +46,11 @@ from dataworth.report import model, page
 if TYPE_CHECKING:
     from dataworth.flow.scores import Scores
 
+_ORDERS = {
+    "shuffled": "shuffled by a seeded hash",
+    "pool": "in the order of the pool",
+    "rank": "in the order of choice, best first",
+}
 _SHUFFLE = 0x6F75747075740000  # of `hash_uid`, for the order of the output
 # Chosen rows go to temporary files when they are more than this, and are then written out whenever
 # so many bytes have come together.
@@ -68,7 +73,8 @@ class Selection:
 
     def __repr__(self) -> str:
         made = self.choice.cut
-        return f"Selection({made.distinct:,} documents, {made.used:,} {made.budget.unit})"
+        used = "" if made.budget.unit == "documents" else f", {made.used:,} {made.budget.unit}"
+        return f"Selection({made.distinct:,} documents{used})"
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -243,7 +249,13 @@ def write_selection(
     shutil.rmtree(folder / "work", ignore_errors=True)
     read_back(selection, folder, shards, settings)
     identity = identity_of(selection, settings)
-    write_card(folder, form, body=card_body(selection, shards), rows=len(rows), identity=identity)
+    write_card(
+        folder,
+        form,
+        body=card_body(selection, shards, settings.order),
+        rows=len(rows),
+        identity=identity,
+    )
     return shards
 
 
@@ -283,7 +295,7 @@ class _Extract:
             storage_options=self._corpus.storage_options,
             pieces=None if numbers is None else numbers[place],
         )
-        tick(len(mine), 0)
+        tick(len(mine), int(self._places["bytes"][place].sum()))
 
 
 def output_positions(
@@ -335,7 +347,7 @@ def identity_of(selection: Selection, settings: WriteSettings) -> str:
     return fingerprint([record.get("inputs"), *how])
 
 
-def card_body(selection: Selection, shards: list[ShardInfo]) -> str:
+def card_body(selection: Selection, shards: list[ShardInfo], order: str) -> str:
     """The data set card's text: what it is, and how it was made."""
     metrics = selection.metrics
     account = metrics["accounting"]
@@ -345,11 +357,10 @@ def card_body(selection: Selection, shards: list[ShardInfo]) -> str:
         "",
         f"{kept['documents']:,} of {account['documents']:,} documents, about "
         f"{kept.get('tokens') or 0:,} tokens, chosen for the budget "
-        f"{selection.choice.settings.budget}. The order of the rows is "
-        "shuffled unless the settings say otherwise.",
+        f"{selection.choice.settings.budget}. The rows are {_ORDERS[order]}.",
         "",
         "```",
-        'from datasets import load_dataset\nload_dataset("this folder")',
+        'from datasets import load_dataset\nload_dataset("path/to/this/folder")',
         "```",
         "",
         "| target | KL reduction (nats) | at most |",
@@ -363,7 +374,7 @@ def card_body(selection: Selection, shards: list[ShardInfo]) -> str:
     lines += [
         "",
         f"Mechanism: `{selection.choice.mechanism_text}`. dataworth {facts.get('version', '')}, "
-        f"seed {facts.get('seed', 0)}. Files: {len(shards)}. See `report.html` and `run.json`.",
+        f"seed {facts.get('seed', 0)}. Files: {len(shards)}.",
     ]
     return "\n".join(lines)
 

@@ -48,7 +48,7 @@ class DiscriminativeDSIR:
     strength: float = 1.0
     documents: int = 20_000
     minimum: int = 0
-    mechanism: str = "gumbel_top_k(temperature=1.0)"
+    mechanism: str = "gumbel_top_k(temperature=auto)"
 
     def __post_init__(self) -> None:
         if not 0 < self.strength < math.inf or self.documents < 1:

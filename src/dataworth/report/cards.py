@@ -17,7 +17,7 @@ MOST_DRIVERS = 40
 
 # (key, heading, what it is)
 _GROUPS = (
-    ("top", "Top", "The highest utility."),
+    ("top", "Top", "First in the order of choice."),
     ("bottom", "Bottom", "The lowest utility among eligible documents."),
     ("dropped", "Dropped", "A random few of those that a step dropped before the cut."),
 )

@@ -74,9 +74,17 @@ def _rows(metrics: Metrics) -> Iterator[tuple[str, str, str]]:
             label = f"KL reduction: {visible(target['name'], 30)}"
             nats = f"{f.real(reduction['value'])} nats"
             yield label, nats, f"{_against(reduction['value'], reduction)}, {where}"
+    choose = (run.get("settings") or {}).get("choose") or {}
+    if choose.get("resolved"):
+        yield "chosen by", visible(str(choose["resolved"]).partition("(")[0], 40), ""
     utilities = metrics.get("utilities") or []
     for utility in utilities[:SHOWN_TARGETS]:
         name = f": {findings.short_name(utility)}" if len(utilities) > 1 else ""
+        temperature = f.finite(utility.get("temperature"))
+        if temperature is not None:
+            how = visible(utility.get("temperature_from") or "", 40)
+            note = ": plain top-k" if temperature == 0 else ""
+            yield f"temperature{name}", f.real(temperature), f"{how}{note}"
         effective, of = utility.get("effective_sample_size"), utility.get("effective_of")
         if f.finite(effective) is not None:
             note = f"of {f.count(of)} documents" if of else ""

@@ -51,8 +51,8 @@ def _token_hash(lowered, start, end):  # type: ignore[no-untyped-def]
     first = load_u64(lowered, start)
     second = load_u64(lowered, start + _8)
     if size <= _16:
-        # Masks instead of a branch on 8 bytes, which the processor could not foresee. Shifted in two
-        # halves, since a shift by 64 is not defined.
+        # Masks instead of a branch on 8 bytes, which the processor could not foresee. Shifted in
+        # two halves, since a shift by 64 is not defined.
         low = (size if size < _8 else _8) << np.uint64(2)
         high = (size << np.uint64(2)) - low
         first &= ~((_ALL << low) << low)
