@@ -27,6 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+STARTED = time.time()
 FINDINGS, END = "## Findings", "<!-- end of findings -->"
 MB = 1_000_000
 TIME_LIMIT = 7_200.0
@@ -210,8 +211,10 @@ def commit() -> str:
     head = run("rev-parse", "--short=12", "HEAD")
     if not head:
         return "unknown"
-    changed = run("status", "--porcelain", "--", "src", "benchmarks", "pyproject.toml")
-    return head + ("+" if changed else "")
+    changed = run("status", "--porcelain", "--", "src", "benchmarks/*.py", "pyproject.toml")
+    sources = (ROOT / "src").rglob("*.py")
+    late = any(path.stat().st_mtime > STARTED for path in sources)
+    return head + ("+" if changed else "") + (" (sources changed while this ran)" if late else "")
 
 
 def machine() -> str:

@@ -8,6 +8,7 @@ tests that need them are skipped. With it, or under CI, a skip whose reason is n
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,9 @@ ALLOWED_SKIPS = (
 )
 
 _forbidden: list[tuple[str, str]] = []
+
+# Run in the background, a shell hands on Ctrl-C as ignored, and tests of being stopped would wait.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
