@@ -32,6 +32,9 @@ def main() -> None:
             app(prog_name="dataworth")
     except typer.Exit as stop:
         sys.exit(stop.exit_code)
+    finally:
+        # All is said and written: Ctrl-C while Python ends would only spoil the exit code.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def leave(_: int, __: FrameType | None) -> None:
