@@ -37,16 +37,21 @@ def writing_to(place: Path, need: float | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            much = "" if need is None else f" (about {readable(need)} more are needed)"
-            raise DataworthError(
-                f"{place}: the disk is full{much}; free some space or choose another folder, "
-                f"then run the same command again"
-            ) from error
-        raise DataworthError(
-            f"{place}: cannot be written ({error.strerror or error}); check the folder and "
-            f"its rights, or choose another"
-        ) from error
+        raise write_error(place, error, need) from error
+
+
+def write_error(place: Path, error: OSError, need: float | None = None) -> DataworthError:
+    """What `writing_to` raises for an error of the system."""
+    if error.errno in _FULL:
+        much = "" if need is None else f" (about {readable(need)} more are needed)"
+        return DataworthError(
+            f"{place}: the disk is full{much}; free some space or choose another folder, "
+            f"then run the same command again, which goes on where it stopped"
+        )
+    return DataworthError(
+        f"{place}: cannot be written ({error.strerror or error}); check the folder and "
+        f"its rights, or choose another"
+    )
 
 
 def open_for_writing(path: Path) -> BinaryIO:

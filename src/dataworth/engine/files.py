@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dataworth.corpus.files import write_error
 from dataworth.errors import DataworthError
 
 _PREFIX = ".partial-"
@@ -38,16 +38,6 @@ def atomic(path: Path) -> Iterator[Path]:
     except BaseException:
         _remove(temporary)
         raise
-
-
-def write_error(path: Path, error: OSError) -> DataworthError:
-    """The clear form of an error of writing."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DataworthError(
-            f"{path}: the disk is full; free some space there and run the same command again, "
-            "which goes on where it stopped"
-        )
-    return DataworthError(f"{path}: cannot be written ({error.strerror or error})")
 
 
 def _remove(path: Path) -> None:

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from dataworth.engine.files import read_json, sweep, write_error, write_json
+from dataworth.corpus.files import write_error
+from dataworth.engine.files import read_json, sweep, write_json
 from dataworth.errors import DataworthError, RunError
 from dataworth.version import __version__
 

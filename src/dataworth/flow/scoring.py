@@ -150,16 +150,16 @@ def check_pool(
 
 def first_bad(corpus: Corpus) -> str:
     """One sentence about the first bad line, with file, line and what is wrong."""
-    before: dict[int, int] = {}
+    before: Counter[int] = Counter()  # lines of each file in the units that are behind
     for unit in corpus.units:
+        lines = 0
         for block in corpus.blocks(unit):
             if block.bad:
                 line = block.bad[0]
-                number = line.line + before.get(unit.file_index, 0)
+                number = line.line + before[unit.file_index]
                 return f"The first: {line.file}, line {number}: {line.reason} ({line.detail})."
-        before[unit.file_index] = before.get(unit.file_index, 0) + sum(
-            block.lines for block in corpus.blocks(unit)
-        )
+            lines += block.lines
+        before[unit.file_index] += lines
     return ""
 
 

@@ -18,6 +18,7 @@ from dataworth.corpus.card import write_card
 from dataworth.corpus.convert import parquet_schema
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.extract import extract
+from dataworth.corpus.files import write_error
 from dataworth.corpus.uid import hash_uid, uid_of
 from dataworth.corpus.units import Unit
 from dataworth.corpus.writing import (
@@ -27,7 +28,7 @@ from dataworth.corpus.writing import (
     check_format,
     default_format,
 )
-from dataworth.engine.files import read_json, write_error, write_json, write_parquet
+from dataworth.engine.files import read_json, write_json, write_parquet
 from dataworth.engine.local import Tick
 from dataworth.errors import ConfigError, DataworthError, InputError
 from dataworth.flow.choosing import Choice

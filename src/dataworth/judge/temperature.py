@@ -2,10 +2,10 @@
 
 Gumbel top-k with temperature τ lies between top-k (0), which takes the most typical documents over
 and over, and random choice. For each τ of a grid the choice is played through on the pool's random
-sample, with the very noise that the real one will have, at the same share; the τ with the largest
-KL reduction wins. This uses the half of the target that the utility was fitted on: on our data the
-τ it finds is as good as one found by cross-validation (benchmarks/results/defaults.md). The other
-half stays unseen, for the report.
+sample, at the same share (with one target, with the very noise of the real one); the τ with the
+largest KL reduction wins. This uses the half of the target that the utility was fitted on: on our
+data the τ it finds is as good as one found by cross-validation (benchmarks/results/defaults.md).
+The other half stays unseen, for the report.
 """
 
 from __future__ import annotations
