@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataworth.corpus.documents import Documents
+from dataworth.corpus.simd import COMPRESSES
 from dataworth.features.ngrams import HashedNgrams
+from dataworth.features.ngrams.tokens import places_at_once, places_in_steps
 from features.twins import comparable, fast_buckets, tokens_of
 from testdata import read_rows
 
@@ -172,3 +175,22 @@ def test_a_giant_of_one_token() -> None:
     assert TWO["characters"].lengths(giant).tolist() == [10_000_000, 5]
     chinese = Documents.from_texts(["漢" * 1_000_000])
     assert HashedNgrams(tokens="mixed").count(chinese).grams.tolist() == [1_999_999]
+
+
+WAYS = [places_in_steps, *([places_at_once] if COMPRESSES else [])]
+
+
+@pytest.mark.parametrize("places", WAYS, ids=lambda way: way.py_func.__name__)
+def test_places_of_bits(places: Any) -> None:
+    """Every way of listing set bits, whatever this processor uses: bit by bit the same."""
+    draw = random.Random(0)
+    masks = [0, 1, 1 << 63, 2**64 - 1, 0xFF, *(draw.getrandbits(64) for _ in range(200))]
+    masks += [draw.getrandbits(64) & draw.getrandbits(64) & draw.getrandbits(64) for _ in range(99)]
+    for bits in masks:
+        out = np.full(140, 7, np.uint32)
+        count = places(np.uint64(bits), np.uint64(1000), out, np.uint64(3))
+        wanted = [1000 + i for i in range(64) if bits >> i & 1]
+        assert out[:3].tolist() == [7, 7, 7]
+        assert out[3 : int(count)].tolist() == wanted
+        assert int(count) == 3 + len(wanted)
+        assert (out[67:] == 7).all()

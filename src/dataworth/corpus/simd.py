@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 _I8 = ir.IntType(8)
@@ -202,6 +203,53 @@ def multiply_fold(typingctx: Any, left: Any, right: Any) -> Any:
         return builder.xor(upper, builder.trunc(product, _I64))
 
     return types.uint64(types.uint64, types.uint64), codegen
+
+
+COMPRESSES = bool(binding.get_host_cpu_features().get("avx512vbmi2"))
+"""Whether this processor moves marked bytes of a vector together in one instruction."""
+
+_QUARTER = ir.VectorType(ir.IntType(32), WIDTH // 4)
+
+
+@intrinsic
+def places64(typingctx: Any, bits: Any, base: Any, out: Any, count: Any) -> Any:
+    """Write `base` plus the place of each set bit to `out[count:]`, uint32, without a branch.
+
+    All of `out[count : count + 64]` is written; what lies past the set bits is scratch. Only for
+    processors with `COMPRESSES`: elsewhere LLVM makes a slow loop of it.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        marked = builder.bitcast(args[0], ir.VectorType(ir.IntType(1), WIDTH))
+        compress = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(_V64, [_V64, marked.type, _V64]),
+            "llvm.experimental.vector.compress.v64i8",
+        )
+        iota = ir.Constant(_V64, list(range(WIDTH)))
+        packed = builder.call(compress, [iota, marked, ir.Constant(_V64, ir.Undefined)])
+        place = builder.trunc(args[1], ir.IntType(32))
+        first = builder.insert_element(
+            ir.Constant(_QUARTER, ir.Undefined), place, ir.Constant(ir.IntType(32), 0)
+        )
+        same = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH // 4), [0] * (WIDTH // 4))
+        bases = builder.shuffle_vector(first, ir.Constant(_QUARTER, ir.Undefined), same)
+        data = context.make_array(signature.args[2])(context, builder, args[2]).data
+        start = builder.gep(data, [args[3]], source_etype=ir.IntType(32))
+        for part in range(4):
+            lanes = ir.Constant(
+                ir.VectorType(ir.IntType(32), WIDTH // 4),
+                list(range(part * WIDTH // 4, (part + 1) * WIDTH // 4)),
+            )
+            few = builder.shuffle_vector(packed, ir.Constant(_V64, ir.Undefined), lanes)
+            wide = builder.add(builder.zext(few, _QUARTER), bases)
+            pointer = builder.gep(
+                start, [ir.Constant(_I64, part * WIDTH // 4)], source_etype=ir.IntType(32)
+            )
+            builder.store(wide, builder.bitcast(pointer, _QUARTER.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, out, types.uint64), codegen
 
 
 kernel = njit(nogil=True, cache=True)

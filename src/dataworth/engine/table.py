@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Column, Documents
+from dataworth.engine.local import cores
 from dataworth.errors import DataworthError
 
 UTILITY = "utility:"
@@ -152,10 +154,16 @@ class Table:
             name: np.empty(len(self), self.schema.field(name).type.to_pandas_dtype())
             for name in names
         }
-        for unit, part in enumerate(self.read(names)):
+
+        def read(unit: int) -> None:
+            part = self._open(unit).read(columns=list(names), use_threads=False)
             for name in names:
                 # Not zero-copy: nulls, which only utilities have, become NaN.
                 out[name][self.firsts[unit] : self.firsts[unit + 1]] = part[name].to_numpy()
+
+        with ThreadPoolExecutor(cores()) as threads:
+            for _ in threads.map(read, range(self.units)):
+                pass
         return out
 
     def codes(self, name: str) -> tuple[NDArray[np.int32], list[str | None]]:

@@ -40,6 +40,9 @@ K4 = np.uint64(0x589965CC75374CC3)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _0 = np.uint64(0)
 _1 = np.uint64(1)
+_2 = np.uint64(2)
+_3 = np.uint64(3)
+_4 = np.uint64(4)
 _8 = np.uint64(8)
 _16 = np.uint64(16)
 _64 = np.uint64(64)
@@ -75,36 +78,62 @@ def _token_hash(lowered, start, end):  # type: ignore[no-untyped-def]
     return hashed
 
 
+# The bytes of the first and the second word of a token of so many bytes.
+_FIRST = np.array([(1 << 8 * min(size, 8)) - 1 for size in range(17)], np.uint64)
+_SECOND = np.array([(1 << 8 * max(size - 8, 0)) - 1 for size in range(17)], np.uint64)
+
+
 @kernel
-def _fast_buckets(lowered, starts, ends, count, ngrams, buckets, hashes, have, ids):  # type: ignore[no-untyped-def]
+def _token_hashes(lowered, starts, ends, count, hashes, long):  # type: ignore[no-untyped-def]
+    """`hashes[i]` of every token: first all as if they had 16 bytes at most, without a branch.
+
+    `long` uint32 receives the longer ones, which are then hashed again.
+    """
+    many = _0
+    for number in range(np.int64(count)):
+        token = np.uint64(number)
+        start = np.uint64(starts[token])
+        size = np.uint64(ends[token]) - start
+        short = size if size < _16 else _16
+        first = load_u64(lowered, start) & _FIRST[short]
+        second = load_u64(lowered, start + _8) & _SECOND[short]
+        hashes[token] = multiply_fold(first ^ K1 ^ size, second ^ K2)
+        long[many] = np.uint32(token)
+        many += np.uint64(size > _16)
+    for number in range(np.int64(many)):
+        token = np.uint64(long[np.uint64(number)])
+        hashes[token] = _token_hash(lowered, np.uint64(starts[token]), np.uint64(ends[token]))
+
+
+@kernel
+def _fast_buckets(tokens, count, ngrams, buckets, hashes, have, ids):  # type: ignore[no-untyped-def]
     """Buckets of all 1- to n-grams that end in this segment, as `ids`; returns their number.
 
-    `hashes` keeps the last n-1 grams across segments: entry j is the hash of the j+1-gram that ends
-    at the token before. `have` is how many tokens came before in this text.
+    `tokens` are the hashes of the segment's tokens. `hashes` keeps the last n-1 grams across
+    segments: entry j is the hash of the j+1-gram that ends at the token before. `have` is how many
+    tokens came before in this text.
     """
     k = _0
     if ngrams == 2:
         previous = hashes[0]
         token = _0
         if have == 0 and count > _0:
-            previous = _token_hash(lowered, np.uint64(starts[0]), np.uint64(ends[0]))
+            previous = tokens[_0]
             ids[k] = np.uint32(multiply_high(previous, buckets))
             k += _1
             token = _1
         while token < count:
-            hashed = _token_hash(lowered, np.uint64(starts[token]), np.uint64(ends[token]))
+            hashed = tokens[token]
             ids[k] = np.uint32(multiply_high(hashed, buckets))
             pair = multiply_fold(previous ^ K3, hashed ^ K4)
             ids[k + _1] = np.uint32(multiply_high(pair, buckets))
-            k += np.uint64(2)
+            k += _2
             previous = hashed
             token += _1
         hashes[0] = previous
         return k
     for number in range(count):
-        hashed = _token_hash(
-            lowered, np.uint64(starts[np.uint64(number)]), np.uint64(ends[np.uint64(number)])
-        )
+        hashed = tokens[np.uint64(number)]
         ids[k] = np.uint32(multiply_high(hashed, buckets))
         k += _1
         longest = min(np.int64(have) + np.int64(number) + 1, ngrams)
@@ -159,20 +188,23 @@ def _text_buckets(  # type: ignore[no-untyped-def]
     data, at, end, table, mode, sha, ngrams, buckets, have, scratch
 ):
     """Tokens of one segment and the buckets of its n-grams: (tokens, n-grams)."""
-    lowered, starts, ends, work, masks, hashes, ids, keys, values, message, words = scratch
+    lowered, starts, ends, work, masks, hashes, ids, keys, values, message, words, all_, long = (
+        scratch
+    )
     count = tokenize(data, at, end, table, mode, lowered, starts, ends, work, masks)
     if sha:
         total = _sha_buckets(
             lowered, starts, ends, count, ngrams, buckets, keys, values, message, words, ids
         )
     else:
-        total = _fast_buckets(lowered, starts, ends, count, ngrams, buckets, hashes, have, ids)
+        _token_hashes(lowered, starts, ends, count, all_, long)
+        total = _fast_buckets(all_, count, ngrams, buckets, hashes, have, ids)
     return count, total
 
 
 _SCRATCH = (
     "Tuple((uint8[::1], uint32[::1], uint32[::1], uint8[::1], uint64[::1], uint64[::1],"
-    " uint32[::1], uint64[::1], uint32[::1], uint8[::1], uint32[::1]))"
+    " uint32[::1], uint64[::1], uint32[::1], uint8[::1], uint32[::1], uint64[::1], uint32[::1]))"
 )
 _COMMON = (
     f"{BYTES}, {INTS}, {INTS}, Array(uint32, 1, 'C', readonly=True), int64, boolean, int64,"
@@ -208,16 +240,22 @@ def score(data, from_, to, table, mode, sha, ngrams, buckets, scratch, weights, 
                 data, at, stop, table, mode, sha, ngrams, buckets, count, scratch
             )
             if targets == 1:
-                even = 0.0
-                odd = 0.0
+                # Four sums that do not wait for each other.
+                first = 0.0
+                second = 0.0
+                third = 0.0
+                fourth = 0.0
                 i = _0
-                while i + _1 < k:
-                    even += weights[np.uint64(ids[i]), _0]
-                    odd += weights[np.uint64(ids[i + _1]), _0]
-                    i += np.uint64(2)
-                if i < k:
-                    even += weights[np.uint64(ids[i]), _0]
-                out[row, 0] += even + odd
+                while i + _3 < k:
+                    first += weights[np.uint64(ids[i]), _0]
+                    second += weights[np.uint64(ids[i + _1]), _0]
+                    third += weights[np.uint64(ids[i + _2]), _0]
+                    fourth += weights[np.uint64(ids[i + _3]), _0]
+                    i += _4
+                while i < k:
+                    first += weights[np.uint64(ids[i]), _0]
+                    i += _1
+                out[row, 0] += (first + second) + (third + fourth)
             else:
                 for place in range(k):
                     bucket = np.uint64(ids[np.uint64(place)])
@@ -377,4 +415,6 @@ def scratch_for(longest: int, ngrams: int, cache: Cache) -> tuple[Any, ...]:
         *cache,
         np.empty(room + ngrams if len(cache[0]) > 1 else 1, np.uint8),
         np.empty(64, np.uint32),
+        np.empty(room, np.uint64),
+        np.empty(room, np.uint32),
     )

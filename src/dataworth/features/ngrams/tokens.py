@@ -15,10 +15,12 @@ from __future__ import annotations
 import numpy as np
 
 from dataworth.corpus.simd import (
+    COMPRESSES,
     high64,
     kernel,
     lower64,
     ones,
+    places64,
     spaces64,
     trailing_zeros,
     words64,
@@ -87,7 +89,7 @@ def _encode(code, out, at):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _places(bits, base, out, count):  # type: ignore[no-untyped-def]
+def places_in_steps(bits, base, out, count):  # type: ignore[no-untyped-def]
     """Append the places of the set bits to `out`, eight at a time; returns the new count.
 
     Up to seven entries past the count are scratch: a loop without a branch for each bit.
@@ -99,6 +101,16 @@ def _places(bits, base, out, count):  # type: ignore[no-untyped-def]
             bits &= bits - _ONE
         count += np.uint64(8)
     return total
+
+
+@kernel
+def places_at_once(bits, base, out, count):  # type: ignore[no-untyped-def]
+    """The same in a few instructions; up to 64 entries past the count are scratch."""
+    places64(bits, base, out, count)
+    return count + ones(bits)
+
+
+_places = places_at_once if COMPRESSES else places_in_steps
 
 
 @kernel
