@@ -6,7 +6,6 @@ import copy
 import json
 import math
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,88 +14,9 @@ import pytest
 from dataworth.report import charts, page
 from dataworth.report.format import TIMES
 from dataworth.report.model import Metrics
+from report import pages
 from report.example import from_data
-
-VOID = {"meta", "br", "hr", "img", "input", "link"}
-
-PAYLOADS = [
-    "<script>alert(1)</script>",
-    "</div></article></main><script src=//evil.example></script>",
-    '"><img src=x onerror=alert(1)>',
-    "<svg onload=alert(1)><a xlink:href='javascript:alert(1)'>x</a></svg>",
-    "</style><style>*{display:none}</style>",
-    "<!-- --><![CDATA[ ]]><?php ?> &lt;script&gt; &amp; &#60;",
-    "</title></text></svg><iframe srcdoc='<script>1</script>'></iframe>",
-    "' onmouseover='alert(1)' style='position:fixed;inset:0'",
-    "javascript:alert(1)",
-    ' a role="x" opacity="1" class="mark-1" b ',
-    "\u202etxt.exe \u2066\u2067\u2068 \u200b\u200b\ufeff \x00\x07\x1b[31m\x9b \x7f \ud800",
-    "Z" + "\u0300\u0301\u0302" * 400,
-    "x" * 10_000,
-    "\n" * 500 + "\t" * 500,
-    "مرحبا بالعالم שלום 你好 नमस्ते ไทย",
-    "{{7*7}} ${7*7} datum.x signal",
-]
-
-
-class Checker(HTMLParser):
-    """Raises when tags do not nest; collects tags, attributes and text."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag, f"</{tag}> does not nest"
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.text.append(data)
-
-
-def check(html: str) -> Checker:
-    """What must hold for every report."""
-    checker = Checker()
-    checker.feed(html)
-    checker.close()
-    assert checker.open == []
-    allowed = {"html", "head", "meta", "title", "style", "body", "div", "nav", "main", "section"}
-    allowed |= {"header", "footer", "article", "h1", "h2", "h3", "p", "ol", "ul", "li", "a", "b"}
-    allowed |= {"bdi", "i", "span", "code", "pre", "details", "summary", "figure", "figcaption"}
-    allowed |= {"table", "thead", "tbody", "tr", "th", "td", "svg", "g", "path", "line", "text"}
-    allowed |= {"rect"}
-    assert checker.tags <= allowed, checker.tags - allowed
-    for name, value in checker.attributes:
-        assert not name.startswith("on"), name
-        if name in {"href", "src"}:
-            assert value is not None and value.startswith("#")
-    assert html.count("<style>") == 1
-    assert "Content-Security-Policy\" content=\"default-src 'none'; style-src" in html
-    assert "<script" not in html.lower()
-    assert "url(" not in html
-    assert len(html.encode()) < 2_000_000
-    seen = {chr(c) for c in [*range(9), *range(11, 32), *range(127, 160)]}
-    seen |= set("\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
-    assert not seen & set(html)
-    return checker
-
-
-def words(checker: Checker) -> str:
-    return re.sub(r"\s+", " ", " ".join(checker.text))
+from report.pages import PAYLOADS, check, words
 
 
 @pytest.fixture(scope="module")
@@ -113,29 +33,8 @@ def empty() -> Metrics:
 
 
 def hostile(base: Metrics) -> Metrics:
-    """Every string of the metrics replaced by an attack, cyclically; keys of data too."""
-    fixed = {"scale"}
-    turn = 0
-
-    def attack() -> str:
-        nonlocal turn
-        turn += 1
-        return PAYLOADS[turn % len(PAYLOADS)]
-
-    def replace(value: Any, key: str = "") -> Any:
-        if isinstance(value, str):
-            return value if key in fixed else attack()
-        if isinstance(value, list):
-            return [replace(item) for item in value]
-        if isinstance(value, dict):
-            free = key in {"bad", "dropped", "settings", "machine", "groups", "utilities"}
-            return {
-                (attack() + str(i) if free else name): replace(item, name)
-                for i, (name, item) in enumerate(value.items())
-            }
-        return value
-
-    result: Metrics = replace(copy.deepcopy(base))
+    free = {"bad", "dropped", "settings", "machine", "groups", "utilities"}
+    result: Metrics = pages.hostile(base, {"scale"}, free)
     return result
 
 

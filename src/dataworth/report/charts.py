@@ -108,7 +108,7 @@ def distribution(
             }
         )
     names = " and ".join(shares)
-    spec = {"width": width, "height": height, "padding": _padding(_AXIS, 14, 10, 42)}
+    spec = {"width": width, "height": height, "padding": padding(_AXIS, 14, 10, 42)}
     return svg(spec | {"layer": layers}, f"Share of documents by {unit}: {names}")
 
 
@@ -139,17 +139,19 @@ def _log_ticks(edges: Sequence[float]) -> list[float]:
     return [tick for tick in ticks if edges[0] <= tick <= edges[-1]]
 
 
-def dumbbell(rows: Sequence[tuple[str, float, float]], *, width: int, title: str) -> str:
+def dumbbell(
+    rows: Sequence[tuple[str, float, float]], *, width: int, title: str, was: str = "was"
+) -> str:
     """Share before (grey ring) and after (dot) for each row: label, before, after, in 0…1.
 
-    `width` is pixels of the whole picture.
+    `width` is pixels of the whole picture; `was` is the word for what was before.
     """
     names = [visible(name, 28) for name, _, _ in rows]
-    left, right = _names_width(names), 190
+    left, right = names_width(names), 190
     width -= left + right
     data = [
         {"i": i, "n": name, "a": before, "b": after, "now": f.share(after)}
-        | {"was": f"was {f.share(before)}", "by": _factor(before, after)}
+        | {"was": f"{was} {f.share(before)}", "by": _factor(before, after)}
         for i, (name, (_, before, after)) in enumerate(zip(names, rows, strict=True))
     ]
     top = max((max(row[1], row[2]) for row in rows), default=1) or 1
@@ -167,16 +169,16 @@ def dumbbell(rows: Sequence[tuple[str, float, float]], *, width: int, title: str
         {
             "width": width,
             "height": 22 * len(rows),
-            "padding": _padding(left, right, 38, 4),
+            "padding": padding(left, right, 38, 4),
             "data": {"values": data},
             "layer": [
-                _mark({"type": "rule", "color": "var(--axis)"}, y=y, x=before, x2={"field": "b"}),
-                _mark({**ring, "size": 46, "strokeWidth": 1.75, "opacity": 1}, y=y, x=before),
-                _mark(dot, y=y, x=after),
-                _words("n", y, -left, "left"),
-                _words("now", y, width + 62, "right", weight=600),
-                _words("was", y, width + 134, "right", colour="var(--muted)"),
-                _words("by", y, width + right - 4, "right"),
+                layer({"type": "rule", "color": "var(--axis)"}, y=y, x=before, x2={"field": "b"}),
+                layer({**ring, "size": 46, "strokeWidth": 1.75, "opacity": 1}, y=y, x=before),
+                layer(dot, y=y, x=after),
+                words("n", y, -left, "left"),
+                words("now", y, width + 62, "right", weight=600),
+                words("was", y, width + 134, "right", colour="var(--muted)"),
+                words("by", y, width + right - 4, "right"),
             ],
         },
         f"{title}: pool and selection",
@@ -190,7 +192,7 @@ def reduction(rows: Sequence[Spec], *, width: int) -> str:
     numbers may be `None`. `width` is pixels of the whole picture.
     """
     names = [visible(row["name"], 28) for row in rows]
-    left, right = _names_width(names), 292
+    left, right = names_width(names), 292
     width -= left + right
     data = [
         {"i": i, "zero": 0, **row, "name": name}
@@ -217,38 +219,40 @@ def reduction(rows: Sequence[Spec], *, width: int) -> str:
         {
             "width": width,
             "height": 30 * len(rows),
-            "padding": _padding(left, right, 4, 42),
+            "padding": padding(left, right, 4, 42),
             "data": {"values": data},
             "layer": [
-                _mark({**track, "color": "var(--wash)"}, y=y, x=at("zero"), x2={"field": "bound"}),
-                _mark(blue, y=y, x=at("zero"), x2={"field": "value"}),
-                _mark(chance, y=y, x=at("low"), x2={"field": "high"}),
-                _mark(bound, y=y, x=at("bound")),
-                _words("name", y, -left, "left"),
-                _words("text", y, width + 14, "left"),
+                layer({**track, "color": "var(--wash)"}, y=y, x=at("zero"), x2={"field": "bound"}),
+                layer(blue, y=y, x=at("zero"), x2={"field": "value"}),
+                layer(chance, y=y, x=at("low"), x2={"field": "high"}),
+                layer(bound, y=y, x=at("bound")),
+                words("name", y, -left, "left"),
+                words("text", y, width + 14, "left"),
             ],
         },
         "KL reduction of each target, with its bound and random selections",
     )
 
 
-def _padding(left: int, right: int, top: int, bottom: int) -> Spec:
+def padding(left: int, right: int, top: int, bottom: int) -> Spec:
+    """Pixels around the plot."""
     return {"left": left, "right": right, "top": top, "bottom": bottom}
 
 
-def _mark(mark: Spec, **encoding: Spec) -> Spec:
+def layer(mark: Spec, **encoding: Spec) -> Spec:
+    """One layer of a chart."""
     return {"mark": mark, "encoding": encoding}
 
 
-def _words(
+def words(
     field: str, y: Spec, x: int, align: str, *, colour: str = "var(--ink)", weight: int = 400
 ) -> Spec:
     """A column of words beside the plot, one a row, at x pixels."""
     mark = {"type": "text", "align": align, "color": colour, "fontWeight": weight, "fontSize": 12}
-    return _mark(mark, y=y, x={"value": x}, text={"field": field})
+    return layer(mark, y=y, x={"value": x}, text={"field": field})
 
 
-def _names_width(names: Sequence[str]) -> int:
+def names_width(names: Sequence[str]) -> int:
     """Pixels for a column of names; wide letters (Chinese, Japanese, Korean) count twice."""
     wide = (sum(2 if east_asian_width(c) in "WF" else 1 for c in name) for name in names)
     return round(min(30, max(wide, default=0)) * _CHARACTER * 1.08) + 16
@@ -299,8 +303,8 @@ def _cut(cut: float, label: str, on_the_left: bool) -> list[Spec]:
     data = {"data": {"values": [{"x": cut, "t": label}]}}
     x = {"field": "x", "type": "quantitative"}
     return [
-        {**data, **_mark(line, x=x)},
-        {**data, **_mark(text, x=x, y={"value": 7}, text={"field": "t"})},
+        {**data, **layer(line, x=x)},
+        {**data, **layer(text, x=x, y={"value": 7}, text={"field": "t"})},
     ]
 
 

@@ -83,7 +83,7 @@ def in_words(reduction: Reduction) -> str:
 def distrust(metrics: Metrics) -> list[str]:
     """Reasons to look twice, the run's own warnings first; empty when nothing stands out."""
     found = [visible(text, 400) for text in metrics.get("warnings") or []]
-    for part in (_accounting, _targets, _weights, _shape):
+    for part in (_accounting, _targets, _weights, shape):
         found.extend(part(metrics))
     return list(dict.fromkeys(found))
 
@@ -162,7 +162,8 @@ def _some(items: list[str], most: int = 3) -> str:
     return "; ".join(items[:most]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _shape(metrics: Metrics) -> Iterator[str]:
+def shape(metrics: Metrics) -> Iterator[str]:
+    """Lengths and groups that are far from those of the pool."""
     lengths = metrics.get("lengths")
     median = (lengths.get("median") if lengths else None) or {}
     before, after = f.finite(median.get("pool")), f.finite(median.get("selection"))

@@ -76,13 +76,13 @@ def run(metrics: Metrics) -> str:
     if phases:
         parts.append(f"<figure><h3>Time</h3>{_phases(phases, given.get('seconds'))}</figure>")
     if inputs:
-        parts.append(f"<figure><h3>Files read</h3>{_inputs(inputs)}</figure>")
+        parts.append(f"<figure><h3>Files read</h3>{inputs_table(inputs)}</figure>")
     settings = list(flatten(given.get("settings") or {}))
     if settings:
-        parts.append(f"<figure><h3>Settings</h3>{_pairs(settings)}</figure>")
+        parts.append(f"<figure><h3>Settings</h3>{pairs(settings)}</figure>")
     about = [*_about(metrics), *flatten(given.get("machine") or {})]
     if about:
-        parts.append(f"<figure><h3>Run and machine</h3>{_pairs(about)}</figure>")
+        parts.append(f"<figure><h3>Run and machine</h3>{pairs(about)}</figure>")
     return "".join(parts)
 
 
@@ -111,7 +111,8 @@ def _phases(phases: Sequence[Phase], seconds: float | None) -> str:
     return table(head, rows)
 
 
-def _inputs(inputs: Sequence[Input]) -> str:
+def inputs_table(inputs: Sequence[Input]) -> str:
+    """The files that were read, with their role; past 25 their number."""
     rows = []
     for given in inputs[:SHOWN_INPUTS]:
         form = " ".join(
@@ -129,12 +130,13 @@ def _inputs(inputs: Sequence[Input]) -> str:
     return table(head, rows) + end
 
 
-def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
+def pairs(given: Sequence[tuple[str, str]]) -> str:
+    """A table of names and values; past 200 rows their number."""
     rows = [
         f"<tr><td>{word(name, 120)}</td><td>{word(value, 400)}</td></tr>"
-        for name, value in pairs[:SHOWN_SETTINGS]
+        for name, value in given[:SHOWN_SETTINGS]
     ]
-    more = len(pairs) - SHOWN_SETTINGS
+    more = len(given) - SHOWN_SETTINGS
     end = f'<p class="none">and {more} more</p>' if more > 0 else ""
     return f'<table class="settings"><tbody>{"".join(rows)}</tbody></table>{end}'
 

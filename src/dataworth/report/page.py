@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import os
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 
-from dataworth.report import cards, findings, ledger, sections
+from dataworth.report import cards, findings, frame, ledger, sections
 from dataworth.report import format as f
+from dataworth.report.frame import listed
 from dataworth.report.inert import markup, visible, word
 from dataworth.report.model import Metrics
 
-MOST_BYTES = 2_000_000
-SHOWN_DOUBTS = 6
 SHOWN_TARGETS = 5
-
-# No script, no request, no form: what a document smuggled in could not act even if it got through.
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-    "base-uri 'none'; form-action 'none'"
-)
 
 # (id, heading, what it shows)
 _SECTIONS = (
@@ -44,14 +36,7 @@ def write(metrics: Metrics, path: str | os.PathLike[str]) -> Path:
 
     Raises `OSError` when the file cannot be written.
     """
-    target = Path(path)
-    part = target.with_name(target.name + ".part")
-    try:
-        part.write_bytes(render(metrics).encode("utf-8"))
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-    return target
+    return frame.write(render(metrics), path)
 
 
 def render(metrics: Metrics) -> str:
@@ -69,37 +54,21 @@ def render(metrics: Metrics) -> str:
     html = ""
     for characters in (6_000, 2_000, 600, 120):
         html = _page(metrics, fixed | {"samples": cards.samples(metrics, characters)})
-        if len(html.encode("utf-8")) < MOST_BYTES:
+        if frame.small(html):
             break
     return html
 
 
 def _page(metrics: Metrics, bodies: dict[str, str]) -> str:
-    shown = [(name, title, lede) for name, title, lede in _SECTIONS if bodies.get(name)]
     title = visible(metrics["run"].get("title") or "Selection report", 200)
-    links = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _ in shown)
-    blocks = "".join(
-        f'<section id="{name}"><h2>{heading}</h2>'
-        + (f'<p class="lede">{lede}</p>' if lede else "")
-        + f"{bodies[name]}</section>\n"
-        for name, heading, lede in shown
-    )
-    style = files("dataworth.report").joinpath("style.css").read_text("utf-8")
     version = metrics["run"].get("version")
     by = f" {word(version, 40)}" if version else ""
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{escape(title)} {f.DASH} dataworth</title>\n"
-        f"<style>\n{style}</style>\n</head>\n<body>\n"
-        f'<div class="frame">\n<nav aria-label="Contents"><b>dataworth</b><ol>'
-        f'<li><a href="#top">Result</a></li>{links}</ol></nav>\n<main id="top">\n'
-        f"{_header(metrics, title)}{_answers(metrics)}{blocks}"
-        f"<footer>Written by dataworth{by}. The numbers behind this page lie "
-        "beside it in <code>metrics.json</code>.</footer>\n</main>\n</div>\n</body>\n</html>\n"
+    return frame.page(
+        title,
+        _header(metrics, title) + _answers(metrics),
+        ((name, heading, lede, bodies[name]) for name, heading, lede in _SECTIONS),
+        f"Written by dataworth{by}. The numbers behind this page lie "
+        "beside it in <code>metrics.json</code>.",
     )
 
 
@@ -114,18 +83,17 @@ def _header(metrics: Metrics, title: str) -> str:
         parts.append(f"seed {word(given['seed'], 30)}")
     if given.get("started"):
         parts.append(word(given["started"], 40))
-    byline = f'<p class="byline">{" · ".join(parts)}</p>' if parts else ""
     command = (given.get("command") or "")[:4_000]
     shown = f'<pre class="command"><bdi>{markup(command)}</bdi></pre>' if command else ""
-    return f'<header class="top"><h1><bdi>{escape(title)}</bdi></h1>{byline}{shown}</header>\n'
+    return frame.header(title, parts, shown)
 
 
 def _answers(metrics: Metrics) -> str:
     """The three things to know first: what was kept, is it better than random, what to distrust."""
-    return (
-        f'<div class="answers"><div><h2>Kept</h2>{_kept(metrics)}</div>'
-        f"<div><h2>Better than random?</h2>{_better(metrics)}</div>"
-        f'<div class="doubt"><h2>What to distrust</h2>{_doubts(metrics)}</div></div>\n'
+    return frame.answers(
+        ("Kept", _kept(metrics)),
+        ("Better than random?", better(metrics)),
+        doubts=findings.distrust(metrics),
     )
 
 
@@ -150,14 +118,15 @@ def _kept(metrics: Metrics) -> str:
         came = f"{f.share(met, budget.get('amount'))} of it met" if met is not None else ""
         asked = word(budget["asked"], 40)
         items.append(f"budget {asked}{': ' if came else ''}{came}")
-    return f'<p class="big">{f.count(number)}</p>{_list(items)}'
+    return f'<p class="big">{f.count(number)}</p>{listed(items)}'
 
 
 def _noun(number: float) -> str:
     return "document" if number == 1 else "documents"
 
 
-def _better(metrics: Metrics) -> str:
+def better(metrics: Metrics) -> str:
+    """Whether the selection is nearer to its targets than random ones, a line a target."""
     answer = findings.verdict(metrics)
     items = [
         f"<b><bdi>{escape(name)}</bdi></b> {escape(text)}"
@@ -170,23 +139,7 @@ def _better(metrics: Metrics) -> str:
         items.append('<span class="quiet">KL reduction: larger is better, 0 is no gain</span>')
     elif answer.word == "Not measured":
         items.append("Without a target there is nothing to measure against.")
-    return f'<p class="big text">{escape(answer.word)}</p>{_list(items)}'
-
-
-def _doubts(metrics: Metrics) -> str:
-    doubts = findings.distrust(metrics)
-    if not doubts:
-        return '<p class="big text">Nothing stands out</p>'
-    items = [f"<bdi>{escape(text)}</bdi>" for text in doubts]
-    first, rest = items[:SHOWN_DOUBTS], items[SHOWN_DOUBTS:]
-    more = (
-        f"<details><summary>{len(rest)} more</summary>{_list(rest[:40])}</details>" if rest else ""
-    )
-    return f'<div style="margin-top:.55rem">{_list(first)}{more}</div>'
-
-
-def _list(items: list[str]) -> str:
-    return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>" if items else ""
+    return f'<p class="big text">{escape(answer.word)}</p>{listed(items)}'
 
 
 def _ngrams(metrics: Metrics) -> str:

@@ -26,6 +26,7 @@ SHOWN_PARTS = 15
 SHOWN_SHIFTS = 20
 WIDE = 940  # pixels of the column
 HALF = 450
+THIRD = 300
 
 _KEY = {
     "pool": '<span><i class="k-pool"></i>pool</span>',
@@ -81,23 +82,25 @@ def _value(target: Target) -> float | None:
 def _target_table(known: Sequence[Target]) -> str:
     rows = []
     quotas = any(f.finite(target.get("proportion")) is not None for target in known)
+    chosen_for = any(target.get("chosen") for target in known)
     for target in known:
         reduction = target.get("kl_reduction") or {"value": None}
-        on = "the half that chose nothing" if reduction.get("held_out") else "what chose"
+        on = "that chose nothing" if reduction.get("held_out") else "that chose"
         measured = word(reduction.get("measured") or "", 200)
         proportion = f.share(target.get("proportion"))
         quota = f'<td class="n">{proportion}</td>' if quotas else ""
         chosen = target.get("chosen")
-        number = chosen["documents"] if chosen else None
+        number = f.count(chosen["documents"] if chosen else None)
+        of = f'<td class="n">{number}</td>' if chosen_for else ""
         rows.append(
             f"<tr><td>{word(target['name'], 60)}</td>"
             f'<td class="n">{f.count(target.get("documents"))}</td>'
-            f"<td>{f.counted(reduction.get('documents'), 'document')} of {on}</td>"
-            f'<td class="n">{f.count(number)}</td>'
-            f"{quota}"
+            f"<td>{f.counted(reduction.get('documents'), 'document')} {on}</td>"
+            f"{of}{quota}"
             f'<td class="quiet">{measured}</td></tr>'
         )
-    head = [("", "target"), ("n", "examples"), ("", "measured on"), ("n", "chosen for it")]
+    head = [("", "target"), ("n", "examples"), ("", "measured on")]
+    head += [("n", "chosen for it")] if chosen_for else []
     return table([*head, *([("n", "quota")] if quotas else []), ("", "how")], rows)
 
 
@@ -174,11 +177,12 @@ def composition(metrics: Metrics) -> str:
     fields = [c for c in metrics.get("composition") or [] if c["parts"]]
     if not fields:
         return ""
+    known = any(part["pool"]["documents"] for field in fields for part in field["parts"])
     key = (
         '<p class="key"><span><i class="k-ring"></i>share of the pool</span>'
         '<span><i class="k-dot"></i>share of the selection</span></p>'
     )
-    return key + "".join(_composition(field) for field in fields)
+    return (key if known else "") + "".join(_composition(field) for field in fields)
 
 
 def _composition(field: Composition) -> str:
@@ -196,15 +200,22 @@ def _composition(field: Composition) -> str:
     if values:
         others = [*folded, *([rest] if rest else [])]
         named.append((f"{values:,} other values", _sum(others)))
+    name = word(field["field"], 60)
+    if not before:  # without a pool the selection stands alone
+        amounts = [(name, _amount(p["selection"], unit) / (after or 1)) for name, p in named]
+        lede = f"% of the selection's {unit}"
+        return (
+            f'<figure><figcaption><h3>By {name}</h3><p class="lede">{lede}</p></figcaption>'
+            f"{shares_table(amounts)}</figure>"
+        )
     rows = [
         (
             name,
-            _amount(p["pool"], unit) / (before or 1),
+            _amount(p["pool"], unit) / before,
             _amount(p["selection"], unit) / (after or 1),
         )
         for name, p in named
     ]
-    name = word(field["field"], 60)
     title = f"share of {unit}"
     chart = charts.dumbbell(rows, width=WIDE, title=title)
     count = len(parts) + (field.get("rest_values") or 0)
@@ -213,6 +224,17 @@ def _composition(field: Composition) -> str:
         f'<figure><figcaption><h3>By {name}</h3><p class="lede">{lede}</p></figcaption>{chart}'
         f"<details><summary>As a table</summary>{_part_table(named)}</details></figure>"
     )
+
+
+def shares_table(rows: Sequence[tuple[str, float]]) -> str:
+    """A bar and a number for each share, in 0 to 1."""
+    lines = [
+        f'<tr><td>{word(name, 80)}</td><td class="barcell">'
+        f'<span class="bar kept" style="width:{100 * max(0.0, min(1.0, value)):.1f}%"></span></td>'
+        f'<td class="n">{f.share(value)}</td></tr>'
+        for name, value in rows
+    ]
+    return table([("", "value"), ("barcell", ""), ("n", "share")], lines)
 
 
 def _part_table(named: Sequence[tuple[str, Part]]) -> str:

@@ -26,29 +26,29 @@ BAR = 20  # characters of the longest bar
 
 def show(metrics: Metrics, console: Console) -> None:
     """Print the summary of a run: what was kept, what was dropped, is it any good, how fast."""
-    _print(console, _rows(metrics), visible(metrics["run"].get("title") or "Selection", 200))
+    print_rows(console, _rows(metrics), visible(metrics["run"].get("title") or "Selection", 200))
     doubts = findings.distrust(metrics)
     if doubts:
-        console.print(_styled(console, "What to distrust", "bold"))
+        console.print(styled(console, "What to distrust", "bold"))
     for doubt in doubts:
-        console.print(_data(console, f"  - {doubt}", "yellow"), soft_wrap=True)
+        console.print(data(console, f"  - {doubt}", "yellow"), soft_wrap=True)
 
 
 def explain(explanation: Explanation, console: Console) -> None:
     """Print one document's score, rank, threshold, drop reason and what drove the score."""
     document = explanation["document"]
     answer = "kept" if explanation["kept"] else "not kept"
-    _print(console, _reasons(explanation), f"{visible(document['uid'], 40)}: {answer}", "left")
+    print_rows(console, _reasons(explanation), f"{visible(document['uid'], 40)}: {answer}", "left")
     drivers = _drivers(document, console)
     if drivers.row_count:
         unit = explanation.get("units", {}).get(document.get("column") or "", "")
         heading = f"What drove the score ({visible(unit, 40)})" if unit else "What drove the score"
-        console.print(_styled(console, heading, "bold"))
+        console.print(styled(console, heading, "bold"))
         console.print(drivers)
     excerpt = visible(document["text"], 300)
     if excerpt:
-        console.print(_styled(console, "Text", "bold"))
-        console.print(_data(console, f"  {excerpt}"), soft_wrap=True)
+        console.print(styled(console, "Text", "bold"))
+        console.print(data(console, f"  {excerpt}"), soft_wrap=True)
 
 
 def _rows(metrics: Metrics) -> Iterator[tuple[str, str, str]]:
@@ -73,7 +73,7 @@ def _rows(metrics: Metrics) -> Iterator[tuple[str, str, str]]:
             where = "held-out half" if reduction.get("held_out") else "not held out"
             label = f"KL reduction: {visible(target['name'], 30)}"
             nats = f"{f.real(reduction['value'])} nats"
-            yield label, nats, f"{_against(reduction['value'], reduction)}, {where}"
+            yield label, nats, f"{against(reduction['value'], reduction)}, {where}"
     choose = (run.get("settings") or {}).get("choose") or {}
     if choose.get("resolved"):
         yield "chosen by", visible(str(choose["resolved"]).partition("(")[0], 40), ""
@@ -112,7 +112,8 @@ def _amounts(metrics: Metrics) -> Iterator[tuple[str, str, str]]:
         yield "budget", visible(budget["asked"], 40), share
 
 
-def _against(value: float | None, reduction: Reduction) -> str:
+def against(value: float | None, reduction: Reduction) -> str:
+    """What a KL reduction is held against: its bound and random selections."""
     parts = []
     bound = f.finite(reduction.get("bound"))
     if bound:
@@ -170,45 +171,46 @@ def _drivers(document: Sample, console: Console) -> Table:
     table = _table()
     drivers = [d for d in document.get("why") or [] if f.finite(d["contribution"]) is not None]
     largest = max((abs(driver["contribution"]) for driver in drivers), default=0) or 1
-    block = "#" if _plain(console) else "█"
+    block = "#" if plain(console) else "█"
     for driver in drivers[:SHOWN_DRIVERS]:
         value = driver["contribution"]
         bar = block * max(1, round(BAR * abs(value) / largest))
         count = driver.get("count") or 1
         table.add_row(
-            _data(console, f"  {visible(driver['label'], 40)}"),
-            _styled(console, f.real(value, signed=True)),
+            data(console, f"  {visible(driver['label'], 40)}"),
+            styled(console, f.real(value, signed=True)),
             Text.assemble(
                 (bar, "blue" if value > 0 else "red"),
-                _styled(console, f" {f.TIMES}{f.count(count)}" if count > 1 else "", "dim"),
+                styled(console, f" {f.TIMES}{f.count(count)}" if count > 1 else "", "dim"),
             ),
         )
     rest = f.finite(document.get("rest"))
     left = sum(driver["contribution"] for driver in drivers[SHOWN_DRIVERS:])
     if drivers and (rest is not None or left):
         table.add_row(
-            _styled(console, "  all else", "dim"),
-            _styled(console, f.real((rest or 0) + left, signed=True), "dim"),
+            styled(console, "  all else", "dim"),
+            styled(console, f.real((rest or 0) + left, signed=True), "dim"),
             Text(),
         )
     return table
 
 
-def _print(
+def print_rows(
     console: Console,
     rows: Iterator[tuple[str, str, str]],
     title: str,
     justify: Literal["left", "right"] = "right",
 ) -> None:
+    """A title and rows of label, number and note."""
     table = _table(justify)
     for label, number, note in rows:
         strong = "bold" if label == "kept" else ""
         table.add_row(
-            _data(console, label, strong),
-            _data(console, number, strong),
-            _data(console, note, "dim"),
+            data(console, label, strong),
+            data(console, number, strong),
+            data(console, note, "dim"),
         )
-    console.print(_data(console, title, "bold"), soft_wrap=True)
+    console.print(data(console, title, "bold"), soft_wrap=True)
     console.print(table)
 
 
@@ -220,19 +222,20 @@ def _table(justify: Literal["left", "right"] = "right") -> Table:
     return table
 
 
-def _plain(console: Console) -> bool:
+def plain(console: Console) -> bool:
+    """Whether own words and lines must be ASCII."""
     return not console.is_terminal or not console.encoding.lower().startswith("utf")
 
 
-def _styled(console: Console, text: str, style: str = "") -> Text:
+def styled(console: Console, text: str, style: str = "") -> Text:
     """Own words: ASCII where the output is no terminal."""
-    return Text(f.ascii_only(text) if _plain(console) else text, style=style)
+    return Text(f.ascii_only(text) if plain(console) else text, style=style)
 
 
-def _data(console: Console, text: str, style: str = "") -> Text:
+def data(console: Console, text: str, style: str = "") -> Text:
     """Words that may hold data: Unicode stays wherever the output can carry it."""
     if not console.encoding.lower().startswith("utf"):
         text = f.ascii_only(text)
-    elif _plain(console):
+    elif plain(console):
         text = f.plain_signs(text)
     return Text(text, style=style)

@@ -1,0 +1,347 @@
+"""How a comparison is read: which leaderboard leads, who is first, what to distrust.
+
+The page and the terminal share it. Nothing is measured here; sentences are plain text in which
+what comes from data was made visible, not yet escaped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from dataworth.report import format as f
+from dataworth.report.comparison_model import (
+    Comparison,
+    Leaderboard,
+    Measure,
+    Multiplier,
+    Row,
+    Training,
+)
+from dataworth.report.inert import visible
+
+COLOURED = 5  # selections that have a colour of their own on the page
+FEW_SEEDS = 3
+MANY_EPOCHS = 4.0  # more passes over the same text than this are worth less and less
+MANY_INTERVALS = 20  # of 95 %: one in twenty errs
+FEW_POINTS = 10
+MOST_TIMES = 100  # a compute multiplier above it is not given in digits
+
+BETTER, WORSE, UNSHOWN = "better", "worse", "no difference shown"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What models were trained as: a size and a number of tokens."""
+
+    size: str
+    tokens: int
+
+    @property
+    def words(self) -> str:
+        """tiny, 200 k tokens."""
+        return f"{visible(self.size, 30)}, {tokens(self.tokens)} tokens"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A comparison with its leading measure and setting.
+
+    `boards` holds the leading leaderboards by target (None: the mean over targets), `order` every
+    selection, best first, `colours` a CSS colour for each.
+    """
+
+    measure: Measure
+    setting: Setting | None
+    boards: dict[str | None, Leaderboard]
+    order: list[str]
+    colours: dict[str, str]
+    baseline: str | None
+    targets: list[str]
+    bounds: frozenset[str] = frozenset()
+
+    @property
+    def board(self) -> Leaderboard | None:
+        """The leaderboard that leads: the mean over targets, or the only target's."""
+        if None in self.boards:
+            return self.boards[None]
+        known = [self.boards[target] for target in self.targets if target in self.boards]
+        return known[0] if known else None
+
+
+def tokens(number: float | None) -> str:
+    """200 k, 1 M, 1.5 M: a round number without zeros that say nothing."""
+    digits_, _, letter = f.short(number).partition(" ")
+    if "." in digits_:
+        digits_ = digits_.rstrip("0").rstrip(".")
+    return f"{digits_} {letter}".strip()
+
+
+def read(comparison: Comparison) -> Reading:
+    """The comparison's leading leaderboards: first measure, most selections, then most compute."""
+    measures = comparison.get("measures") or []
+    boards = [board for board in comparison.get("leaderboards") or [] if board["rows"]]
+    known = {board["measure"] for board in boards}
+    nothing: Measure = {"name": "", "label": "loss", "unit": "", "lower_is_better": True}
+    measure = next(
+        (m for m in measures if m["name"] in known), measures[0] if measures else nothing
+    )
+    mine = [board for board in boards if board["measure"] == measure["name"]]
+    sizes = parameters(comparison.get("trainings") or [])
+
+    def weight(board: Leaderboard) -> tuple[int, bool, float]:
+        work = sizes.get(board["size"], 1.0) * board["tokens"]
+        return len(board["rows"]), board["target"] is None, work
+
+    setting = None
+    if mine:
+        best = max(mine, key=weight)
+        setting = Setting(best["size"], best["tokens"])
+    leading = {board["target"]: board for board in mine if setting and setting_of(board) == setting}
+    draft = Reading(measure, setting, leading, [], {}, None, list(comparison["targets"]))
+    first = draft.board
+    names = [row["selection"] for row in ranked(first, measure)] if first else []
+    planned = [candidate["name"] for candidate in comparison.get("selections") or []]
+    order = list(dict.fromkeys([*names, *planned]))
+    kinds = (c["name"] for c in comparison.get("selections") or [] if c["kind"] == "baseline")
+    baseline = first["baseline"] if first else next(kinds, None)
+    return Reading(
+        measure,
+        setting,
+        leading,
+        order,
+        _colours(order, baseline),
+        baseline,
+        draft.targets,
+        frozenset(c["name"] for c in comparison.get("selections") or [] if c.get("bound") is True),
+    )
+
+
+def _colours(order: Sequence[str], baseline: str | None) -> dict[str, str]:
+    """Colours for the first few, ink for the baseline, grey for the rest."""
+    others = [name for name in order if name != baseline]
+    colours = {
+        name: f"var(--c{i + 1})" if i < COLOURED else "var(--pool)" for i, name in enumerate(others)
+    }
+    if baseline is not None:
+        colours[baseline] = "var(--ink)"
+    return colours
+
+
+def ranked(board: Leaderboard, measure: Measure) -> list[Row]:
+    """The rows, best mean first; those without a mean last."""
+    sign = 1 if measure["lower_is_better"] else -1
+
+    def place(row: Row) -> tuple[bool, float]:
+        mean = f.finite(row["mean"])
+        return mean is None, sign * (mean or 0.0)
+
+    return sorted(board["rows"], key=place)
+
+
+def setting_of(board: Leaderboard) -> Setting:
+    """The size and tokens of a leaderboard."""
+    return Setting(board["size"], board["tokens"])
+
+
+def parameters(trainings: Iterable[Training]) -> dict[str, float]:
+    """The number of parameters of each size, where it is known."""
+    return {training["size"]: f.finite(training.get("parameters")) or 1.0 for training in trainings}
+
+
+def others(comparison: Comparison, reading: Reading) -> list[Leaderboard]:
+    """The leading measure's leaderboards over all targets in other settings, most compute first."""
+    sizes = parameters(comparison.get("trainings") or [])
+    lead = reading.board
+    if lead is None:
+        return []
+    found = [
+        board
+        for board in comparison.get("leaderboards") or []
+        if board["measure"] == reading.measure["name"]
+        and board["target"] == lead["target"]
+        and any(row["selection"] != board["baseline"] for row in board["rows"])
+        and setting_of(board) != reading.setting
+    ]
+    return sorted(found, key=lambda b: -sizes.get(b["size"], 1.0) * b["tokens"])
+
+
+def by_measure(comparison: Comparison, reading: Reading) -> dict[str, Leaderboard]:
+    """The leaderboard of every measure in the leading setting, over the leading target."""
+    lead = reading.board
+    result = {}
+    for measure in comparison.get("measures") or []:
+        for board in comparison.get("leaderboards") or []:
+            same = board["measure"] == measure["name"] and board["rows"]
+            if same and lead and setting_of(board) == reading.setting:
+                wanted = board["target"] == lead["target"]
+                if wanted or (measure["name"] not in result and board["target"] is None):
+                    result[measure["name"]] = board
+    return result
+
+
+def label(measure: Measure) -> str:
+    """Loss (nats a token)."""
+    unit = measure["unit"]
+    return visible(measure["label"], 60) + (f" ({visible(unit, 40)})" if unit else "")
+
+
+def digits(rows: Iterable[Row]) -> int:
+    """Decimals that say as much as the intervals allow: the median half-width has one or two."""
+    halves = sorted(
+        (high - low) / 2
+        for row in rows
+        if (low := f.finite(row.get("low"))) is not None
+        and (high := f.finite(row.get("high"))) is not None
+        and high > low
+    )
+    if not halves:
+        return 3
+    return max(0, min(6, math.ceil(-math.log10(halves[len(halves) // 2] / 5))))
+
+
+def fixed(value: float | None, decimals: int, *, signed: bool = False) -> str:
+    """A number with so many decimals, with a typographic minus; "n/a" when there is none."""
+    number = f.finite(value)
+    if number is None:
+        return f.MISSING
+    text = f"{number:{'+' if signed else ''},.{decimals}f}"
+    if not float(text.replace(",", "")):
+        text = text.lstrip("+-")
+    return text.replace("-", f.MINUS)
+
+
+def interval(row: Row, decimals: int) -> str:
+    """Low to high; nothing where there is no interval."""
+    low, high = f.finite(row.get("low")), f.finite(row.get("high"))
+    if low is None or high is None:
+        return ""
+    return f"{fixed(low, decimals, signed=True)} to {fixed(high, decimals, signed=True)}"
+
+
+def multiplier(value: float | None) -> str:
+    """Two times as much and half as much: x2 and x0.5, as the field writes it.
+
+    What lies beyond a hundred is extrapolation gone wild, and is not given in digits.
+    """
+    number = f.finite(value)
+    if number is None or number < 0:
+        return f.MISSING
+    if number > MOST_TIMES:
+        return f"over {f.TIMES}{MOST_TIMES}"
+    return (
+        f"under {f.TIMES}{1 / MOST_TIMES}"
+        if number < 1 / MOST_TIMES
+        else f"{f.TIMES}{f.real(number)}"
+    )
+
+
+def multiplier_interval(given: Multiplier) -> str:
+    """2.1 to 2.9; nothing where there is no interval."""
+    if f.finite(given.get("low")) is None or f.finite(given.get("high")) is None:
+        return ""
+    low, high = multiplier(given.get("low")), multiplier(given.get("high"))
+    return f"{low} to {high}".replace(f.TIMES, "")
+
+
+def tally(board: Leaderboard | None, reading: Reading) -> dict[str, int]:
+    """How many selections are better, worse, or not shown to differ; bounds do not count."""
+    counts = {BETTER: 0, UNSHOWN: 0, WORSE: 0}
+    for row in board["rows"] if board else []:
+        verdict, name = row.get("verdict"), row["selection"]
+        counted = board and name != board["baseline"] and name not in reading.bounds
+        if verdict in counts and counted:
+            counts[verdict] += 1
+    return counts
+
+
+def winner(board: Leaderboard | None, reading: Reading) -> Row | None:
+    """The best selection that is shown to be better than the baseline; bounds do not count."""
+    if board is None:
+        return None
+    rows = (row for row in ranked(board, reading.measure) if row["selection"] not in reading.bounds)
+    return next((row for row in rows if row.get("verdict") == BETTER), None)
+
+
+def seeds(comparison: Comparison) -> list[int]:
+    """The seeds that anything was trained with."""
+    return sorted({training["seed"] for training in comparison.get("trainings") or []})
+
+
+def distrust(comparison: Comparison, reading: Reading) -> list[str]:
+    """Reasons to look twice, the comparison's own first; empty when nothing stands out."""
+    found = [visible(text, 400) for text in comparison.get("warnings") or []]
+    for part in (_evidence, _repeats, _laws, _few_points):
+        found.extend(part(comparison, reading))
+    left_out = len(comparison.get("gave_up") or [])
+    if left_out:
+        found.append(
+            f"To fit the time, {f.counted(left_out, 'thing')} of the plan {_were(left_out)} left "
+            'out: see "Left out".'
+        )
+    return list(dict.fromkeys(found))
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _evidence(comparison: Comparison, reading: Reading) -> Iterator[str]:
+    if not (comparison.get("trainings") or []):
+        yield "Nothing was trained."
+        return
+    number = len(seeds(comparison))
+    if number < FEW_SEEDS:
+        yield (
+            f"Only {f.counted(number, 'seed')}: with fewer than {FEW_SEEDS}, chance can hardly be "
+            "told from a difference."
+        )
+    intervals = sum(
+        f.finite(row.get("low")) is not None
+        for board in reading.boards.values()
+        for row in board["rows"]
+    )
+    if intervals >= MANY_INTERVALS:
+        yield (
+            f"{intervals} intervals of 95 %: if nothing differed, about {intervals * 0.05:.0f} "
+            "would still seem to. A lone narrow win means little."
+        )
+
+
+def _repeats(comparison: Comparison, reading: Reading) -> Iterator[str]:
+    most: dict[str, float] = {}
+    for training in comparison.get("trainings") or []:
+        name, epochs = training["selection"], f.finite(training.get("epochs")) or 0.0
+        most[name] = max(most.get(name, 0.0), epochs)
+    many = [(name, epochs) for name, epochs in most.items() if epochs > MANY_EPOCHS]
+    if many:
+        named = [f"{visible(name, 40)} {f.real(epochs)}" for name, epochs in many]
+        yield f"Selections were repeated in training. Passes over the text: {some(named)}."
+
+
+def _laws(comparison: Comparison, reading: Reading) -> Iterator[str]:
+    outside = [
+        f"{visible(scaling['selection'], 40)} ({visible(scaling['target'] or 'all targets', 30)})"
+        for scaling in comparison.get("scaling") or []
+        if (scaling.get("multiplier") or {}).get("outside")
+    ]
+    if outside:
+        number = len(outside)
+        yield (
+            f"{f.counted(number, 'compute multiplier')} {_were(number)} read outside the measured "
+            f"range: {some(outside)}."
+        )
+
+
+def _few_points(comparison: Comparison, reading: Reading) -> Iterator[str]:
+    few = [p for p in comparison.get("predictions") or [] if p["n"] < FEW_POINTS]
+    if few:
+        least = min(p["n"] for p in few)
+        yield f"Correlations of cheap metrics rest on as few as {f.counted(least, 'point')}."
+
+
+def some(items: Sequence[str], most: int = 3) -> str:
+    """a; b; c; and 4 more."""
+    more = len(items) - most
+    return "; ".join(items[:most]) + (f"; and {more} more" if more > 0 else "")
