@@ -15,7 +15,7 @@ import dataworth
 from commands import run
 from dataworth.cli.app import app
 
-COMMANDS = ("select", "score", "choose", "run", "explain", "inspect", "methods")
+COMMANDS = ("select", "score", "choose", "run", "explain", "judge", "compare", "inspect", "methods")
 HEAVY = ("numpy", "numba", "pyarrow", "orjson", "fsspec", "tokenizers", "vl_convert", "yaml")
 # What a flag is called for the Python function's option.
 FLAGS = {"steps": "step", "quotas": "quota", "proportions": "proportion"}
@@ -24,8 +24,8 @@ FLAGS |= {"storage_options": "storage_option"}
 
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys; sys.argv = ['dataworth', 'select', '--help']\n"
-    code += "from dataworth.cli import main\n"
-    code += "try: main()\nexcept SystemExit: pass\n"
+    code += "import dataworth.cli\ndataworth.cli.end = lambda code: None\n"
+    code += "dataworth.cli.main()\n"
     code += f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "HEAVY []"
@@ -66,13 +66,15 @@ def test_version() -> None:
     assert done.stdout == f"dataworth {dataworth.__version__}\n"
 
 
-@pytest.mark.parametrize("name", ["select", "score"])
+@pytest.mark.parametrize("name", ["select", "score", "judge"])
 def test_every_option_of_the_function_has_a_flag(name: str) -> None:
     command = get_command(app).commands[name]  # type: ignore[attr-defined]
     flags = {parameter.name for parameter in command.params}
     parameters = set(inspect.signature(getattr(dataworth, name)).parameters)
     wanted = {FLAGS.get(option, option) for option in parameters}
-    wanted |= {"join", "template", "split_words", "txt", "max_line_bytes"}
+    wanted |= {"join", "template", "txt", "max_line_bytes"}
+    wanted |= {"split_words"} if name != "judge" else set()
+    wanted -= {"engine"} if name == "judge" else set()  # always threads: nothing of it is a step
     assert wanted - flags == {"progress", "field_options"}
 
 

@@ -61,7 +61,7 @@ def places(texts: Iterable[str]) -> list[str | Path]:
     return [text if "://" in text else Path(text) for text in texts]
 
 
-def targets(texts: Iterable[str]) -> dict[str, list[str | Path]] | None:
+def targets(texts: Iterable[str], flag: str = "--target") -> dict[str, list[str | Path]] | None:
     """Targets by name; one without a name is named by its file, as in Python."""
     from dataworth.flow.targets import named
 
@@ -72,8 +72,8 @@ def targets(texts: Iterable[str]) -> dict[str, list[str | Path]] | None:
         name, path = match.groups() if match else (next(iter(named(text))), text)
         if (match is None and name in found) or name in own:
             raise typer.BadParameter(
-                f"two targets are called {name!r}, one by its file; name it: --target NAME={path}",
-                param_hint="--target",
+                f"two targets are called {name!r}, one by its file; name it: {flag} NAME={path}",
+                param_hint=flag,
             )
         if match is None:
             own.add(name)

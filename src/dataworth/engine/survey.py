@@ -84,7 +84,7 @@ class _Part:
         """Keep the documents of smallest hash; copying texts is put off until it is worth it."""
         if self.held <= 2 * capacity:
             return
-        sample, hashes = _smallest(self.batches, self.hashes, capacity, spare=True)
+        sample, hashes = smallest(self.batches, self.hashes, capacity, spare=True)
         hint.lower(int(hashes[-1]))
         self.batches, self.hashes, self.held = [sample], [hashes], len(sample.data)
 
@@ -185,7 +185,7 @@ def _windows(unit: Unit, share: float, seed: int) -> list[Unit] | None:
     return pieces
 
 
-def _smallest(
+def smallest(
     parts: list[Documents], hashes: list[NDArray[np.uint64]], capacity: int, *, spare: bool
 ) -> tuple[Documents, NDArray[np.uint64]]:
     """The documents of smallest hash whose texts fit `capacity` bytes, by growing hash.
@@ -248,7 +248,7 @@ def _survey(
     if part is None:
         return Survey()
     spare = longest == _NO_LIMIT
-    sample, hashes = _smallest(part.batches, part.hashes, sample_bytes, spare=spare)
+    sample, hashes = smallest(part.batches, part.hashes, sample_bytes, spare=spare)
     return replace(part.counts, sample=sample, hashes=hashes, whole=share >= 1)
 
 

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.corpus.fetch import fetch_texts
-from dataworth.corpus.fields import Fields
 from dataworth.engine.table import Table
 from dataworth.flow.choosing import Choice, sample_rows
+from dataworth.flow.samples import samples
 from dataworth.flow.scoring import Scored
 from dataworth.judge.kl import MEASURED, kl_reduction
 from dataworth.judge.shifts import Shift, ngram_shifts
 from dataworth.judge.weights import effective_sample_size, length_correlation
 from dataworth.mechanism.base import split_name
 from dataworth.mechanism.budget import parse_budget
-from dataworth.mechanism.expression import Combined
 from dataworth.mechanism.gumbel_top_k import GumbelTopK
 from dataworth.mechanism.per_target import PerTarget
 from dataworth.report import model
 from dataworth.report.histogram import histogram
 
+T = TypeVar("T")
+
 _BINS = 60
 _VALUES = 200  # of a group field, the rest is summed
-_EXCERPT = 4000
-_EACH = 6  # sample documents of a kind
-_DRIVERS = 12
 
 
 @dataclass(frozen=True)
@@ -58,31 +54,39 @@ def measure(
     *,
     run: model.Run,
     seed: int,
+    threads: int = 1,
 ) -> model.Metrics:
-    """All metrics of a choice."""
-    table, counts = scored.table, choice.counts
-    columns = choice.view.utilities
-    taken = counts > 0
-    metrics: model.Metrics = {
-        "metrics_version": model.METRICS_VERSION,
-        "run": run,
-        "accounting": _accounting(scored, choice),
-        "utilities": [_utility(scored, choice, column) for column in columns],
-        "targets": [_target(scored, choice, name, text, seed) for name in scored.targets.names],
-        "composition": [_composition(table, choice, name) for name in scored.corpus.fields.groups],
-        "lengths": _lengths(choice.candidates.column("text_bytes"), taken),
-        "samples": _samples(scored, choice),
-        "warnings": warnings(scored, choice),
-        "notes": list(choice.notes),
-    }
-    gained, lost = ngram_shifts(scored.survey.sample, text.documents)
-    if gained or lost:
-        metrics["ngrams"] = {
-            "gained": [_shift(item) for item in gained],
-            "lost": [_shift(item) for item in lost],
-            "measured": f"on up to 3 MB of the pool's random sample and of {text.how}; counts "
-            "plus one; n-grams in three documents or more",
+    """All metrics of a choice, independent ones side by side in `threads`."""
+    table, columns = scored.table, choice.view.utilities
+    groups = scored.corpus.fields.groups
+    _ = choice.order  # made once, before the parts share it
+    with ThreadPoolExecutor(threads) as pool:
+
+        def each(work: Callable[[str], T], names: Iterable[str]) -> list[Future[T]]:
+            return [pool.submit(work, name) for name in names]
+
+        # The longest first. What they read is fixed, so their order changes nothing.
+        utilities = each(lambda name: utility_facts(scored, choice, name), columns)
+        shown = pool.submit(samples, scored, choice)
+        ngrams = pool.submit(ngrams_of, scored.survey.sample, text)
+        targets = each(lambda name: _target(scored, choice, name, text, seed), scored.targets.names)
+        lengths = pool.submit(lengths_of, choice.candidates.column("text_bytes"), choice.counts > 0)
+        composition = each(lambda name: _composition(table, choice, name), groups)
+        metrics: model.Metrics = {
+            "metrics_version": model.METRICS_VERSION,
+            "run": run,
+            "accounting": _accounting(scored, choice),
+            "utilities": [part.result() for part in utilities],
+            "targets": [part.result() for part in targets],
+            "composition": [part.result() for part in composition],
+            "lengths": lengths.result(),
+            "samples": shown.result(),
+            "warnings": warnings(scored, choice),
+            "notes": list(choice.notes),
         }
+        found = ngrams.result()
+    if found is not None:
+        metrics["ngrams"] = found
     return metrics
 
 
@@ -129,7 +133,8 @@ def temperature_of(choice: Choice, column: str) -> float | None:
     return inner.temperature_of(column) if isinstance(inner, GumbelTopK) else None
 
 
-def _utility(scored: Scored, choice: Choice, column: str) -> model.Utility:
+def utility_facts(scored: Scored, choice: Choice, column: str) -> model.Utility:
+    """A utility of the table: its values, and whether weights or lengths tell against it."""
     values = choice.view.column(column)
     eligible, taken = choice.candidates.eligible, choice.counts > 0
     step, target = split_name(column)
@@ -204,36 +209,60 @@ def _target(
         targets = {split_name(column)[1]: column for column in choice.view.utilities}
         found["proportion"] = mechanism.shares(targets).get(name)
     if len(text.documents):
-        made = kl_reduction(documents, scored.survey.sample, text.documents, seed=seed)
-        found["kl_reduction"] = {
-            "value": made.value,
-            "bound": made.bound,
-            "random": 0.0,
-            "random_spread": made.random_spread,
-            "random_draws": made.draws,
-            "held_out": held_out,
-            "documents": len(documents),
-            "measured": f"{MEASURED}; on {text.how}",
-        }
+        found["kl_reduction"] = reduction(
+            documents, scored.survey.sample, text, seed=seed, held_out=held_out
+        )
     return found
+
+
+def reduction(
+    target: Documents, pool: Documents, text: SelectionText, *, seed: int, held_out: bool
+) -> model.Reduction:
+    """The KL reduction for one target; `held_out`: whether nothing was chosen with `target`."""
+    made = kl_reduction(target, pool, text.documents, seed=seed)
+    return {
+        "value": made.value,
+        "bound": made.bound,
+        "random": 0.0,
+        "random_spread": made.random_spread,
+        "random_draws": made.draws,
+        "held_out": held_out,
+        "documents": len(target),
+        "measured": f"{MEASURED}; on {text.how}",
+    }
 
 
 def _composition(table: Table, choice: Choice, name: str) -> model.Composition:
     codes, values = table.codes(name)
-    many = choice.counts.astype(np.float64)
+    counts = choice.counts.astype(np.float64)
     tokens = choice.tokens.astype(np.float64)
     size = len(values)
 
     def sums(weights: NDArray[np.float64] | None) -> list[int]:
         return [int(x) for x in np.bincount(codes, weights, minlength=size)]
 
-    pool_documents, pool_tokens = sums(None), sums(tokens)
-    kept_documents, kept_tokens = sums((many > 0).astype(np.float64)), sums(tokens * many)
+    kept = (counts > 0).astype(np.float64)
+    return composition(
+        name,
+        values,
+        pool=(sums(None), sums(tokens)),
+        selection=(sums(kept), sums(tokens * counts)),
+    )
+
+
+Sums = tuple[Sequence[int], Sequence[int]]
+"""(documents, tokens) of each value of a field."""
+
+
+def composition(
+    name: str, values: Sequence[str | None], *, pool: Sums, selection: Sums
+) -> model.Composition:
+    """The parts by a field, those with most of the pool first; the rest is summed."""
     parts: list[model.Part] = [
         {
             "value": value,
-            "pool": {"documents": pool_documents[i], "tokens": pool_tokens[i]},
-            "selection": {"documents": kept_documents[i], "tokens": kept_tokens[i]},
+            "pool": {"documents": pool[0][i], "tokens": pool[1][i]},
+            "selection": {"documents": selection[0][i], "tokens": selection[1][i]},
         }
         for i, value in enumerate(values)
     ]
@@ -258,7 +287,8 @@ def _total(amounts: Any) -> model.Amount:
     return {"documents": documents, "tokens": tokens}
 
 
-def _lengths(lengths: NDArray[np.int64], taken: NDArray[np.bool_]) -> model.Lengths | None:
+def lengths_of(lengths: NDArray[np.int64], taken: NDArray[np.bool_]) -> model.Lengths | None:
+    """How long documents are, in the pool and in the selection."""
     if not len(lengths):
         return None
     made: model.Lengths = {
@@ -288,6 +318,19 @@ def warnings(scored: Scored, choice: Choice) -> list[str]:
     return found
 
 
+def ngrams_of(pool: Documents, text: SelectionText) -> model.Ngrams | None:
+    """The n-grams that tell the selection from the pool's random sample; None without any."""
+    gained, lost = ngram_shifts(pool, text.documents)
+    if not gained and not lost:
+        return None
+    return {
+        "gained": [_shift(item) for item in gained],
+        "lost": [_shift(item) for item in lost],
+        "measured": f"on up to 3 MB of the pool's random sample and of {text.how}; counts "
+        "plus one; n-grams in three documents or more",
+    }
+
+
 def _shift(item: Shift) -> model.Shift:
     return {
         "ngram": item.ngram,
@@ -295,159 +338,3 @@ def _shift(item: Shift) -> model.Shift:
         "selection": item.selection,
         "log_ratio": item.log_ratio,
     }
-
-
-def _samples(scored: Scored, choice: Choice) -> model.Samples:
-    """Documents at the top of the order, around the cut, at its end, and dropped ones."""
-    order, counts = choice.order, choice.counts
-    if not len(order):
-        return {}
-    taken = np.flatnonzero(counts[order] > 0)
-    last = int(taken[-1]) if len(taken) else -1
-    head = order[taken[:_EACH]].astype(np.int64)
-    groups = {
-        "top": head,
-        "just_kept": np.setdiff1d(order[taken[-_EACH:]].astype(np.int64), head),
-        "just_missed": order[last + 1 : last + 1 + _EACH].astype(np.int64),
-    }
-    columns = choice.view.utilities
-    if len(columns) == 1:
-        values = np.where(choice.candidates.eligible, choice.view.column(columns[0]), np.inf)
-        few = min(_EACH, len(values))
-        lowest = np.sort(np.argpartition(values, few - 1)[:few])
-        kept = choice.candidates.eligible[lowest] & (counts[lowest] == 0)
-        groups["bottom"] = lowest[kept]
-    if scored.table.tally.dropped:
-        codes, reasons = scored.table.codes("drop")
-        wanted = [code for code, reason in enumerate(reasons) if reason is not None]
-        dropped = np.flatnonzero(np.isin(codes, wanted))
-        step = max(1, len(dropped) // _EACH)
-        groups["dropped"] = dropped[::step][:_EACH]
-    everything = np.unique(np.concatenate(list(groups.values())))
-    shown = dict(zip(everything.tolist(), describe_rows(scored, choice, everything), strict=True))
-    made: dict[str, list[model.Sample]] = {}
-    for name, rows in groups.items():
-        made[name] = [shown[int(row)] for row in rows]
-    made["just_kept"].sort(key=lambda sample: sample.get("rank") or 0)
-    return cast(model.Samples, made)
-
-
-def describe_rows(scored: Scored, choice: Choice, rows: NDArray[np.int64]) -> list[model.Sample]:
-    """Documents of the table as a person sees them: text, place, scores, reason, what drove it."""
-    if not len(rows):
-        return []
-    table = scored.table
-    facts = table.rows(rows).to_pylist()
-    texts = texts_of(scored, rows)
-    ranks = choice.ranks(rows)
-    best = best_columns(choice, rows)
-    own = set(table.utilities)
-    shown = {name: choice.view.column(name)[rows] for name in choice.view.utilities}
-    out: list[model.Sample] = []
-    for i, (fact, text) in enumerate(zip(facts, texts, strict=True)):
-        utilities = {name: fact[name] for name in table.utilities}
-        utilities |= {name: float(values[i]) for name, values in shown.items() if name not in own}
-        column = best[i]
-        sample: model.Sample = {
-            "uid": f"{fact['uid']:016x}",
-            "text": text[:_EXCERPT],
-            "characters": len(text),
-            "file": scored.corpus.files[fact["file"]].path,
-            "offset": fact["offset"],
-            "id": fact.get("id"),
-            "column": column,
-            "utility": utilities.get(column) if column is not None else None,
-            "rank": int(ranks[i]) or None,
-            "copies": int(choice.counts[rows[i]]),
-            "drop": _drop_reason(choice, fact, int(rows[i])),
-            "groups": {name: fact.get(name) for name in scored.corpus.fields.groups},
-        }
-        if len(utilities) > 1:
-            sample["utilities"] = utilities
-        if column is not None and fact["drop"] is None:
-            drivers, rest = why(scored, choice, text, column)
-            sample["why"], sample["rest"] = drivers, rest
-        out.append(sample)
-    return out
-
-
-def best_columns(choice: Choice, rows: NDArray[np.int64]) -> list[str | None]:
-    """For each row the utility by which it stands highest: the target that it was chosen for."""
-    columns = choice.view.utilities
-    if len(columns) < 2:
-        return [columns[0] if columns else None] * len(rows)
-    above = np.empty((len(columns), len(rows)), np.int64)
-    for i, column in enumerate(columns):
-        values = choice.view.column(column)
-        ordered = np.sort(values[choice.candidates.eligible])
-        above[i] = len(ordered) - np.searchsorted(ordered, values[rows], side="right")
-    return [columns[int(i)] for i in np.argmin(above, axis=0)]
-
-
-def _drop_reason(choice: Choice, fact: dict[str, Any], row: int) -> str | None:
-    if fact["drop"] is not None:
-        return str(fact["drop"])
-    if choice.candidates.eligible[row]:
-        return None
-    reasons = [reason for reason in choice.dropped if reason.startswith(("excluded", "duplicate"))]
-    return " or ".join(reasons) or None
-
-
-def why(
-    scored: Scored, choice: Choice, text: str, column: str
-) -> tuple[list[model.Driver], float | None]:
-    """What drove a document's utility most, and the sum of all else."""
-    view = choice.view
-    terms = view.terms(column) if isinstance(view, Combined) else [(1.0, column)]
-    shares: dict[str, float] = {}
-    for weight, name in terms:
-        for fitted in scored.fitted:
-            if name in [item.name for item in fitted.columns]:
-                for label, value in fitted.explain(text, name):
-                    shares[label] = shares.get(label, 0.0) + weight * value
-    if not shares:
-        return [], None
-    ordered = sorted(shares.items(), key=lambda share: (-abs(share[1]), share[0]))
-    drivers: list[model.Driver] = [
-        {"label": label, "contribution": value} for label, value in ordered[:_DRIVERS]
-    ]
-    return drivers, float(sum(value for _, value in ordered[_DRIVERS:]))
-
-
-def texts_of(scored: Scored, rows: NDArray[np.int64]) -> list[str]:
-    """The texts of some rows of the table, read from the pool."""
-    table, corpus = scored.table, scored.corpus
-    pieces = ["piece"] if corpus.fields.split_words is not None else []
-    places = table.rows(rows, ["file", "offset", "bytes", *pieces])
-    corpus.check_unchanged(places["file"].unique().to_pylist())
-    units = np.searchsorted(table.firsts, rows, side="right") - 1
-    texts: list[str] = [""] * len(rows)
-    for unit in np.unique(units):
-        inside = np.flatnonzero(units == unit)
-        part = places.take(inside)
-        numbers = np.asarray(part["piece"], np.int64) if pieces else None
-        found = fetch_texts(
-            corpus.units[int(unit)],
-            np.asarray(part["offset"], np.int64),
-            np.asarray(part["bytes"], np.int64),
-            corpus.fields,
-            pieces=numbers,
-            storage_options=corpus.storage_options,
-        )
-        for place, text in zip(inside, found, strict=True):
-            texts[place] = text
-    return texts
-
-
-def load_text(folder: Path, names: Sequence[str], limit: int, pool: Corpus) -> Documents | None:
-    """Documents of written shards, for measuring: about the first `limit` bytes of text."""
-    fields = Fields() if pool.fields.split_words else replace(pool.fields, groups=(), id=None)
-    corpus = Corpus.open([folder / name for name in names], fields=fields)
-    batches, held = [], 0
-    for unit in corpus.units:
-        for block in corpus.blocks(unit):
-            batches.append(block.documents)
-            held += int(block.documents.text_bytes.sum())
-            if held >= limit:
-                return Documents.concatenate(batches)
-    return Documents.concatenate(batches) if batches else None

@@ -34,14 +34,14 @@ from dataworth.errors import ConfigError, DataworthError, InputError
 from dataworth.flow.choosing import Choice
 from dataworth.flow.metrics import (
     SelectionText,
-    describe_rows,
-    load_text,
     measure,
     temperature_of,
     text_of_selection,
     unit_of,
 )
+from dataworth.flow.samples import describe_rows
 from dataworth.flow.settings import WriteSettings, fingerprint
+from dataworth.flow.texts import load_text
 from dataworth.report import model, page
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ class Selection:
             text,
             run=self.scores.run_facts(self),
             seed=self.scores.settings.seed,
+            threads=self.scores.engine.size,
         )
 
     def write(

@@ -68,24 +68,33 @@ def read_targets(
     fit: dict[str, Documents] = {}
     held: dict[str, Documents] = {}
     for name, corpus in corpora.items():
-        documents, blocks = corpus.read_all()
-        where = ", ".join(file.path for file in corpus.files[:3]) or name
-        bad = [line for block in blocks for line in block.bad]
-        if len(bad) > max_bad * (len(bad) + len(documents)):
-            first = bad[0]
-            raise InputError(
-                f"target {name!r}: {len(bad)} of {len(bad) + len(documents)} lines are bad, more "
-                f"than the {max_bad:.2%} allowed; the first is {first.file}, line {first.line}: "
-                f"{first.reason} ({first.detail}). Mend the file, name the field that holds the "
-                "text, or allow more (--max-bad)"
-            )
-        if not len(documents):
-            raise InputError(
-                f"target {name!r} holds no document ({where}): give a file with examples of what "
-                "the model should become good at"
-            )
+        documents = read_documents(f"target {name!r}", corpus, max_bad=max_bad)
         fit[name], held[name] = halves(documents, holdout, seed)
     return Targets(fit, {name: part for name, part in held.items() if len(part)})
+
+
+def read_documents(what: str, corpus: Corpus, *, max_bad: float) -> Documents:
+    """All documents of a small corpus; `what` it is called in errors.
+
+    Raises InputError if it is empty or has more than `max_bad` bad lines.
+    """
+    documents, blocks = corpus.read_all()
+    bad = [line for block in blocks for line in block.bad]
+    if len(bad) > max_bad * (len(bad) + len(documents)):
+        first = bad[0]
+        raise InputError(
+            f"{what}: {len(bad)} of {len(bad) + len(documents)} lines are bad, more "
+            f"than the {max_bad:.2%} allowed; the first is {first.file}, line {first.line}: "
+            f"{first.reason} ({first.detail}). Mend the file, name the field that holds the "
+            "text, or allow more (--max-bad)"
+        )
+    if not len(documents):
+        where = ", ".join(file.path for file in corpus.files[:3])
+        raise InputError(
+            f"{what} holds no document ({where}): give a file with examples of what "
+            "the model should become good at"
+        )
+    return documents
 
 
 def halves(documents: Documents, holdout: float, seed: int) -> tuple[Documents, Documents]:

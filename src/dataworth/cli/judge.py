@@ -1,0 +1,193 @@
+"""`dataworth judge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dataworth.cli import options as o
+from dataworth.cli import parsing as p
+from dataworth.cli.console import begin
+from dataworth.cli.show import console, show_json, show_places
+
+AGAINST = "Judging against"
+
+Selected = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SELECTION",
+        show_default=False,
+        help="The folder of a run, of one of its choices or its data/; or any files, folders, "
+        "quoted globs or URLs.",
+    ),
+]
+JudgeTarget = Annotated[
+    list[str] | None,
+    typer.Option(
+        *("--target", "-t"),
+        metavar="[NAME=]PATH",
+        rich_help_panel=AGAINST,
+        show_default=False,
+        help="Examples of what the model should become good at. [dim]\\[default: the run's][/]",
+    ),
+]
+JudgePool = Annotated[
+    list[str] | None,
+    typer.Option(
+        *("--pool", "-p"),
+        metavar="PATH",
+        rich_help_panel=AGAINST,
+        show_default=False,
+        help="What was selected from. [dim]\\[default: the run's][/]",
+    ),
+]
+Validation = Annotated[
+    list[str] | None,
+    typer.Option(
+        *("--validation", "-v"),
+        metavar="[NAME=]PATH",
+        rich_help_panel=AGAINST,
+        show_default=False,
+        help="Text that models will be measured on: the selection is searched for it, and a "
+        "target of that name is measured on it too.",
+    ),
+]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(
+        *("--against", "-a"),
+        metavar="SELECTION",
+        rich_help_panel=AGAINST,
+        show_default=False,
+        help="Another selection, to see the overlap; several, one at a time.",
+    ),
+]
+JudgeSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        rich_help_panel=AGAINST,
+        show_default=False,
+        help="Of samples and of the halves of the targets. [dim]\\[default: the run's, or 0][/]",
+    ),
+]
+JudgeHoldout = Annotated[
+    float | None,
+    typer.Option(
+        "--holdout",
+        metavar="SHARE",
+        parser=p.share,
+        rich_help_panel=AGAINST,
+        show_default=False,
+        help="Share of each target that is held out, and measured on. "
+        "[dim]\\[default: the run's, or 0.5][/]",
+    ),
+]
+JudgeGroup = Annotated[
+    list[str] | None,
+    typer.Option(
+        *("--group-by", "-g"),
+        metavar="FIELD",
+        rich_help_panel=o.READING,
+        show_default=False,
+        help="A field to show the composition by, such as domain. [dim]\\[default: the run's][/]",
+    ),
+]
+JudgeMaxBad = Annotated[
+    float | None,
+    typer.Option(
+        "--max-bad",
+        metavar="SHARE",
+        parser=p.share,
+        rich_help_panel=o.READING,
+        show_default=False,
+        help="Share of bad lines past which it fails; up to it they are left out and counted. "
+        "[dim]\\[default: 1%][/]",
+    ),
+]
+JudgeOut = Annotated[
+    Path | None,
+    typer.Option(
+        *("--out", "-o"),
+        metavar="FOLDER",
+        rich_help_panel=o.RUNNING,
+        show_default=False,
+        help="Write metrics.json and report.html there.",
+    ),
+]
+
+
+def judge(
+    selection: Selected,
+    target: JudgeTarget = None,
+    pool: JudgePool = None,
+    validation: Validation = None,
+    against: Against = None,
+    group_by: JudgeGroup = None,
+    seed: JudgeSeed = None,
+    holdout: JudgeHoldout = None,
+    text_field: o.TextField = None,
+    target_text_field: o.TargetTextField = None,
+    join: o.Join = None,
+    template: o.Template = None,
+    txt: o.TxtMode = None,
+    max_line_bytes: o.MaxLineBytes = None,
+    max_bad: JudgeMaxBad = None,
+    storage_option: o.StorageOption = None,
+    out: JudgeOut = None,
+    workers: o.Workers = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Is a selection any good? Measured on its text, without training.
+
+    How much nearer to the target it is than random documents, how varied, how
+    much of it is there twice, what it is made of, whether it holds the text that
+    models will be measured on, and what it shares with other selections.
+
+    [bold]Examples[/]
+
+    \b
+    dataworth judge out/
+    dataworth judge out/ --validation math=math-val.jsonl --against other/
+    dataworth judge 'theirs/*.parquet' --pool pool/ --target math=math.jsonl \\
+        --group-by domain --out judged/
+    """
+    progress = begin(quiet)
+    import dataworth
+
+    options = {
+        "group_by": group_by,
+        "seed": seed,
+        "holdout": holdout,
+        "text_field": text_field,
+        "target_text_field": target_text_field,
+        "join": join,
+        "template": template,
+        "txt": txt,
+        "max_line_bytes": max_line_bytes,
+        "max_bad": max_bad,
+        "out": out,
+    }
+    found = dataworth.judge(
+        p.places(selection),
+        p.targets(target or [], "--target"),
+        pool=p.places(pool) if pool else None,
+        validation=p.targets(validation or [], "--validation"),
+        against=p.places(against or []),
+        storage_options=p.storage_options(storage_option or []),
+        engine=p.engine(workers, None),
+        progress=progress,
+        **p.given(options),
+    )
+    if json:
+        show_json(found.metrics)
+    elif not quiet:
+        from dataworth.report import judgement_summary
+
+        judgement_summary.show(found.metrics, console())
+        if out is not None:
+            show_places({"metrics": out / "metrics.json", "report": out / "report.html"})

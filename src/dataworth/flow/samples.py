@@ -1,0 +1,135 @@
+"""Documents of a run as a person sees them: text, place, scores, reason, what drove the score."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.flow.choosing import Choice
+from dataworth.flow.scoring import Scored
+from dataworth.flow.texts import texts_of
+from dataworth.mechanism.expression import Combined
+from dataworth.report import model
+
+_EXCERPT = 4000
+_EACH = 6  # sample documents of a kind
+_DRIVERS = 12
+
+
+def samples(scored: Scored, choice: Choice) -> model.Samples:
+    """Documents at the top of the order, around the cut, at its end, and dropped ones."""
+    order, counts = choice.order, choice.counts
+    if not len(order):
+        return {}
+    taken = np.flatnonzero(counts[order] > 0)
+    last = int(taken[-1]) if len(taken) else -1
+    head = order[taken[:_EACH]].astype(np.int64)
+    groups = {
+        "top": head,
+        "just_kept": np.setdiff1d(order[taken[-_EACH:]].astype(np.int64), head),
+        "just_missed": order[last + 1 : last + 1 + _EACH].astype(np.int64),
+    }
+    columns = choice.view.utilities
+    if len(columns) == 1:
+        values = np.where(choice.candidates.eligible, choice.view.column(columns[0]), np.inf)
+        few = min(_EACH, len(values))
+        lowest = np.sort(np.argpartition(values, few - 1)[:few])
+        kept = choice.candidates.eligible[lowest] & (counts[lowest] == 0)
+        groups["bottom"] = lowest[kept]
+    if scored.table.tally.dropped:
+        codes, reasons = scored.table.codes("drop")
+        wanted = [code for code, reason in enumerate(reasons) if reason is not None]
+        dropped = np.flatnonzero(np.isin(codes, wanted))
+        step = max(1, len(dropped) // _EACH)
+        groups["dropped"] = dropped[::step][:_EACH]
+    everything = np.unique(np.concatenate(list(groups.values())))
+    shown = dict(zip(everything.tolist(), describe_rows(scored, choice, everything), strict=True))
+    made: dict[str, list[model.Sample]] = {}
+    for name, rows in groups.items():
+        made[name] = [shown[int(row)] for row in rows]
+    made["just_kept"].sort(key=lambda sample: sample.get("rank") or 0)
+    return cast(model.Samples, made)
+
+
+def describe_rows(scored: Scored, choice: Choice, rows: NDArray[np.int64]) -> list[model.Sample]:
+    """Documents of the table as a person sees them: text, place, scores, reason, what drove it."""
+    if not len(rows):
+        return []
+    table = scored.table
+    facts = table.rows(rows).to_pylist()
+    texts = texts_of(scored, rows)
+    ranks = choice.ranks(rows)
+    best = best_columns(choice, rows)
+    own = set(table.utilities)
+    shown = {name: choice.view.column(name)[rows] for name in choice.view.utilities}
+    out: list[model.Sample] = []
+    for i, (fact, text) in enumerate(zip(facts, texts, strict=True)):
+        utilities = {name: fact[name] for name in table.utilities}
+        utilities |= {name: float(values[i]) for name, values in shown.items() if name not in own}
+        column = best[i]
+        sample: model.Sample = {
+            "uid": f"{fact['uid']:016x}",
+            "text": text[:_EXCERPT],
+            "characters": len(text),
+            "file": scored.corpus.files[fact["file"]].path,
+            "offset": fact["offset"],
+            "id": fact.get("id"),
+            "column": column,
+            "utility": utilities.get(column) if column is not None else None,
+            "rank": int(ranks[i]) or None,
+            "copies": int(choice.counts[rows[i]]),
+            "drop": _drop_reason(choice, fact, int(rows[i])),
+            "groups": {name: fact.get(name) for name in scored.corpus.fields.groups},
+        }
+        if len(utilities) > 1:
+            sample["utilities"] = utilities
+        if column is not None and fact["drop"] is None:
+            drivers, rest = why(scored, choice, text, column)
+            sample["why"], sample["rest"] = drivers, rest
+        out.append(sample)
+    return out
+
+
+def best_columns(choice: Choice, rows: NDArray[np.int64]) -> list[str | None]:
+    """For each row the utility by which it stands highest: the target that it was chosen for."""
+    columns = choice.view.utilities
+    if len(columns) < 2:
+        return [columns[0] if columns else None] * len(rows)
+    above = np.empty((len(columns), len(rows)), np.int64)
+    for i, column in enumerate(columns):
+        values = choice.view.column(column)
+        ordered = np.sort(values[choice.candidates.eligible])
+        above[i] = len(ordered) - np.searchsorted(ordered, values[rows], side="right")
+    return [columns[int(i)] for i in np.argmin(above, axis=0)]
+
+
+def _drop_reason(choice: Choice, fact: dict[str, Any], row: int) -> str | None:
+    if fact["drop"] is not None:
+        return str(fact["drop"])
+    if choice.candidates.eligible[row]:
+        return None
+    reasons = [reason for reason in choice.dropped if reason.startswith(("excluded", "duplicate"))]
+    return " or ".join(reasons) or None
+
+
+def why(
+    scored: Scored, choice: Choice, text: str, column: str
+) -> tuple[list[model.Driver], float | None]:
+    """What drove a document's utility most, and the sum of all else."""
+    view = choice.view
+    terms = view.terms(column) if isinstance(view, Combined) else [(1.0, column)]
+    shares: dict[str, float] = {}
+    for weight, name in terms:
+        for fitted in scored.fitted:
+            if name in [item.name for item in fitted.columns]:
+                for label, value in fitted.explain(text, name):
+                    shares[label] = shares.get(label, 0.0) + weight * value
+    if not shares:
+        return [], None
+    ordered = sorted(shares.items(), key=lambda share: (-abs(share[1]), share[0]))
+    drivers: list[model.Driver] = [
+        {"label": label, "contribution": value} for label, value in ordered[:_DRIVERS]
+    ]
+    return drivers, float(sum(value for _, value in ordered[_DRIVERS:]))

@@ -1,0 +1,105 @@
+"""Word n-grams as 64-bit numbers, of any length at the same cost: for sets, not for buckets.
+
+A word has the 32-bit number that `features.ngrams` gives it; an n-gram is a polynomial of its
+words' mixed numbers modulo 2^64. Two different n-grams share a number about never (once in 2^32
+where they differ in one word).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.documents import Documents
+from dataworth.corpus.uid import hash_uid
+from dataworth.features.ngrams import HashedNgrams
+
+_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2^64
+_INVERSE = pow(_BASE, -1, 2**64)
+_WORD = 0x776F7264  # of `hash_uid`
+WORDPUNCT = HashedNgrams(ngrams=1, buckets=2**32 - 1)
+MIXED = HashedNgrams(ngrams=1, buckets=2**32 - 1, tokens="mixed")
+_SPACE = 32
+
+
+def _letters_only() -> NDArray[np.uint8]:
+    """Every byte as it is, but ASCII that is no letter, digit or underscore as a space."""
+    table = np.arange(256, dtype=np.uint8)
+    for byte in range(128):
+        if not (chr(byte).isalnum() or byte == ord("_")):
+            table[byte] = _SPACE
+    return table
+
+
+_LETTERS = _letters_only()
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of documents: `hashes` uint64, those of document i in `spans[i]:spans[i + 1]`."""
+
+    spans: NDArray[np.int64]
+    hashes: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.spans) - 1
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Words of each document, int64 [n]."""
+        return np.diff(self.spans)
+
+
+def words_of(documents: Documents, *, punctuation: bool = True) -> Words:
+    """The words of each text, lower-cased.
+
+    With `punctuation` as DSIR cuts them: runs of letters, digits and underscores, and runs of
+    other signs. Without, ASCII signs and those of U+2000 to U+203F (dashes, quotation marks) count
+    as spaces, and every character of a script that is written without spaces is a word.
+    """
+    if punctuation:
+        spans, ids = WORDPUNCT.rows(documents)
+    else:
+        documents = documents.compact()
+        data = _LETTERS[documents.data]
+        first = np.flatnonzero(data[:-2] == 0xE2)
+        first = first[data[first + 1] == 0x80]
+        for offset in range(3):
+            data[first + offset] = _SPACE
+        plain = Documents(
+            data,
+            documents.starts,
+            documents.ends,
+            documents.uid,
+            documents.file,
+            documents.offset,
+            documents.bytes,
+        )
+        spans, ids = MIXED.rows(plain)
+    return Words(spans, hash_uid(0, ids.astype(np.uint64), _WORD))
+
+
+def ngrams_of(words: Words, size: int) -> Words:
+    """The n-grams of `size` words, within documents only: len(document) - size + 1 of each."""
+    counts = np.maximum(words.counts - size + 1, 0)
+    spans = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    total = len(words.hashes)
+    if size == 1 or not spans[-1]:
+        return Words(spans, words.hashes if size == 1 else np.empty(0, np.uint64))
+    powers, inverses = np.empty(total, np.uint64), np.empty(total, np.uint64)
+    for array, factor in ((powers, _BASE), (inverses, _INVERSE)):
+        array.fill(factor)
+        array[0] = 1
+        np.cumprod(array, out=array)
+    sums = np.zeros(total + 1, np.uint64)
+    np.cumsum(words.hashes * powers, out=sums[1:])
+    grams = (sums[size:] - sums[:-size]) * inverses[: total - size + 1]
+    # Windows that begin too near to the end of their document reach into the next one.
+    inside = np.ones(total, np.bool_)
+    short = np.minimum(words.counts, size - 1)
+    ends = words.spans[1:]
+    for back in range(1, size):
+        inside[ends[short >= back] - back] = False
+    return Words(spans, grams[inside[: total - size + 1]])
