@@ -1,0 +1,1 @@
+"""Small language models: tokenizers, packed sequences, a causal model, training, evaluation."""

@@ -1,0 +1,128 @@
+"""The loss of a batch: in which numbers, on how many threads, compiled or not.
+
+`torch.compile` turns the loss and its gradient into a few C++ kernels for one shape. That takes
+seconds the first time, about one with the kernels on the disk (torch keeps them, see
+`TORCHINDUCTOR_CACHE_DIR`) and nothing for further runs of the same shape in one process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Literal, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dataworth.lm.llama import CausalLM, LanguageModel, attention_bias
+from dataworth.lm.readout import read_out_loss
+
+Loss = Callable[[LanguageModel, Tensor, Tensor, int, float, torch.dtype], tuple[Tensor, Tensor]]
+_Core = Callable[[CausalLM, Tensor, Tensor, Tensor, float, torch.dtype], tuple[Tensor, Tensor]]
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+COMPILE_TOKENS = 100_000
+"""Tokens of a run from which "auto" compiles: below, compiling takes longer than it saves."""
+_SHAPES = 256  # compiled shapes that one process may hold
+
+
+def numbers(precision: Precision, device: str) -> torch.dtype:
+    """What products are computed in. "auto": bfloat16 where the processor has it, else float32."""
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    if torch.device(device).type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if capable else torch.float32
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """`count` threads of torch inside the block: sums depend on the number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def document_segments(inputs: Tensor, end: int) -> Tensor:
+    """Which document each input is of, int16 [batch, length]: `end` begins a new one.
+
+    With `end` below zero all of a row is one segment.
+    """
+    return (inputs == end).cumsum(1).to(torch.int16)
+
+
+def loss_function(
+    model: LanguageModel, compiled: Literal["auto"] | bool, tokens: int, device: str
+) -> tuple[Loss, bool]:
+    """The loss of a batch, and whether it is compiled.
+
+    It takes (model, inputs, targets, end, z_loss, dtype), inputs and targets [batch, length], and
+    gives the loss to descend and the mean nats a token, without gradient.
+    """
+    if not isinstance(model, CausalLM):
+        return (torch.compile(_any_loss) if compiled is True else _any_loss), compiled is True
+    if compiled == "auto":
+        compiled = _has_compiler(device) and tokens >= COMPILE_TOKENS
+    core = _compiled_core() if compiled else _core
+
+    def loss(
+        model: LanguageModel, inputs: Tensor, targets: Tensor, end: int, z: float, kind: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        # Made outside of the compiled function, which would compute it again in each layer.
+        bias = attention_bias(document_segments(inputs, end))
+        return core(cast(CausalLM, model), inputs, targets, bias, z, kind)
+
+    return loss, bool(compiled)
+
+
+def _core(
+    model: CausalLM,
+    inputs: Tensor,
+    targets: Tensor,
+    bias: Tensor,
+    z_loss: float,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    hidden = model.stream(inputs, bias)
+    return read_out_loss(hidden, model.read_out_weight, targets, z_loss=z_loss, dtype=dtype)
+
+
+def _any_loss(
+    model: LanguageModel,
+    inputs: Tensor,
+    targets: Tensor,
+    end: int,
+    z_loss: float,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """The same for any model, by its logits; `dtype` comes from autocast."""
+    segments = document_segments(inputs, end) if end >= 0 else None
+    logits = model(inputs, segments).float().flatten(0, 1)
+    nats = functional.cross_entropy(logits, targets.flatten())
+    if z_loss:
+        return nats + z_loss * logits.logsumexp(-1).square().mean(), nats.detach()
+    return nats, nats.detach()
+
+
+@cache
+def _compiled_core() -> _Core:
+    """One compiled function for all runs of the process; torch keeps a program for each shape."""
+    import torch._dynamo
+
+    for limit in ("recompile_limit", "accumulated_recompile_limit"):
+        setattr(torch._dynamo.config, limit, max(getattr(torch._dynamo.config, limit), _SHAPES))
+    return torch.compile(_core, dynamic=False, fullgraph=True)
+
+
+def _has_compiler(device: str) -> bool:
+    if torch.device(device).type == "cuda":
+        return True
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))

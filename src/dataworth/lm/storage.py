@@ -1,0 +1,231 @@
+"""Models on disk: our own in the format of transformers' Llama, and any other causal model in.
+
+What muP multiplies by (the read-out, the scale of attention) is folded into the saved weights, so
+that transformers computes the same logits; `dataworth` in config.json holds our own shape, by
+which loading undoes it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from dataworth.engine.files import atomic_folder, read_json
+from dataworth.errors import ConfigError, DataworthError
+from dataworth.lm.llama import CausalLM, LanguageModel, ModelConfig
+from dataworth.lm.tokenizer import END, end_token, save_tokenizer
+
+_WEIGHTS = "model.safetensors"
+_OWN = "dataworth"
+
+
+def save_model(
+    model: LanguageModel, folder: str | Path, tokenizer: Tokenizer | None = None
+) -> None:
+    """Write a folder that `load_model` and transformers' AutoModelForCausalLM load.
+
+    With a tokenizer, AutoTokenizer loads it from the same folder.
+    """
+    with atomic_folder(Path(folder)) as temporary:
+        if isinstance(model, CausalLM):
+            _save_own(model, temporary, tokenizer)
+        elif isinstance(model, HuggingFaceLM):
+            model.inner.save_pretrained(temporary)
+        else:
+            raise ConfigError(f"{type(model).__name__}: not a model that can be saved")
+        if tokenizer is not None:
+            _save_tokenizer(tokenizer, temporary, model.context)
+
+
+def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
+    """Our own model from a folder, or any causal model by its folder or Hugging Face name.
+
+    Weights are float32. Raises ConfigError if there is no such model, MissingExtra without
+    transformers.
+    """
+    folder = Path(source)
+    config = folder / "config.json"
+    if config.exists() and _OWN in (facts := read_json(config)):
+        return _load_own(folder, facts[_OWN]).to(device)
+    from dataworth.lm.extra import needs_lm
+
+    with needs_lm("a Hugging Face model"):
+        from transformers import AutoModelForCausalLM
+    try:
+        inner = AutoModelForCausalLM.from_pretrained(str(source), dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(f"{source}: no causal language model can be loaded ({reason})") from error
+    return HuggingFaceLM(inner).to(device)
+
+
+class HuggingFaceLM(nn.Module):
+    """A transformers model behind `LanguageModel`. It stays in evaluation mode: no dropout."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner.eval()
+        self.config = inner.config
+        names = inspect.signature(inner.forward).parameters
+        self._placed = "position_ids" in names
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the input embedding."""
+        return int(self.embeddings().shape[0])
+
+    @property
+    def context(self) -> int:
+        """Positions that the model knows, or 2,048 where it does not say."""
+        return int(getattr(self.config, "max_position_embeddings", None) or 2048)
+
+    def train(self, mode: bool = True) -> HuggingFaceLM:
+        """Stays in evaluation mode, so that training is the same each time."""
+        return self
+
+    def forward(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
+        """Logits [batch, length, vocabulary]; see `LanguageModel`."""
+        out: Tensor = self.inner(input_ids=ids, use_cache=False, **self._masks(segments)).logits
+        return out.float()
+
+    def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
+        """The last hidden states [batch, length, width]."""
+        extra = {"use_cache": False, "output_hidden_states": True, **self._masks(segments)}
+        out: Tensor = self.inner(input_ids=ids, **extra).hidden_states[-1]
+        return out.float()
+
+    def embeddings(self) -> Tensor:
+        """The input embedding of each token [vocabulary, width]."""
+        out: Tensor = self.inner.get_input_embeddings().weight
+        return out
+
+    def as_module(self) -> nn.Module:
+        """Itself."""
+        return self
+
+    def _masks(self, segments: Tensor | None) -> dict[str, Tensor]:
+        """The mask and positions that keep segments apart."""
+        if segments is None:
+            return {}
+        length = segments.shape[1]
+        places = torch.arange(length, device=segments.device)
+        same = segments[:, None, :, None] == segments[:, None, None, :]
+        mask = same & (places[:, None] >= places)
+        added = torch.zeros(mask.shape, device=segments.device)
+        masks = {"attention_mask": added.masked_fill(~mask, torch.finfo(torch.float32).min)}
+        if self._placed:
+            starts = (same[:, 0].int().argmax(-1)).to(places.dtype)
+            masks["position_ids"] = places - starts
+        return masks
+
+
+def _save_own(model: CausalLM, folder: Path, tokenizer: Tokenizer | None) -> None:
+    config = model.config
+    end = end_token(tokenizer) if tokenizer is not None else 0
+    facts: dict[str, Any] = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": config.vocabulary,
+        "hidden_size": config.hidden,
+        "intermediate_size": config.intermediate,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.heads,
+        "head_dim": config.head_size,
+        "max_position_embeddings": config.context,
+        "rms_norm_eps": config.norm_epsilon,
+        "rope_theta": config.rope_base,
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_base},
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "mlp_bias": False,
+        "tie_word_embeddings": config.tied,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": None,
+        "torch_dtype": "float32",
+        _OWN: asdict(config),
+    }
+    (folder / "config.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+    tensors = {name: tensor.contiguous() for name, tensor in _as_llama(model)}
+    save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
+
+
+def _as_llama(model: CausalLM) -> Iterator[tuple[str, Tensor]]:
+    """Our parameters under transformers' names, muP folded in."""
+    config, state = model.config, model.state_dict()
+    query = config.attention_scale * math.sqrt(config.head_size) if config.mup_base else 1.0
+    yield "model.embed_tokens.weight", state["embed.weight"]
+    norm = state["norm.weight"]
+    yield "model.norm.weight", norm / config.multiplier if config.mup_base else norm
+    if not config.tied:
+        yield "lm_head.weight", state["read_out.weight"]
+    for i in range(config.layers):
+        ours, theirs = f"blocks.{i}.", f"model.layers.{i}."
+        q, k, v = state[ours + "attention.qkv.weight"].chunk(3)
+        gate, up = state[ours + "feed.gate_up.weight"].chunk(2)
+        yield theirs + "input_layernorm.weight", state[ours + "attention_norm.weight"]
+        yield theirs + "self_attn.q_proj.weight", q * query if config.mup_base else q
+        yield theirs + "self_attn.k_proj.weight", k
+        yield theirs + "self_attn.v_proj.weight", v
+        yield theirs + "self_attn.o_proj.weight", state[ours + "attention.out.weight"]
+        yield theirs + "post_attention_layernorm.weight", state[ours + "feed_norm.weight"]
+        yield theirs + "mlp.gate_proj.weight", gate
+        yield theirs + "mlp.up_proj.weight", up
+        yield theirs + "mlp.down_proj.weight", state[ours + "feed.down.weight"]
+
+
+def _load_own(folder: Path, shape: dict[str, Any]) -> CausalLM:
+    """The inverse of `_save_own`. Raises DataworthError if the files do not fit together."""
+    try:
+        config = ModelConfig(**shape)
+        saved = load_file(folder / _WEIGHTS)
+        model = CausalLM(config)
+        model.load_state_dict(dict(_from_llama(config, saved)))
+    except (OSError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise DataworthError(f"{folder}: the saved model is damaged ({error})") from error
+    return model
+
+
+def _from_llama(config: ModelConfig, saved: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    query = config.attention_scale * math.sqrt(config.head_size) if config.mup_base else 1.0
+    yield "embed.weight", saved["model.embed_tokens.weight"]
+    norm = saved["model.norm.weight"]
+    yield "norm.weight", norm * config.multiplier if config.mup_base else norm
+    if not config.tied:
+        yield "read_out.weight", saved["lm_head.weight"]
+    for i in range(config.layers):
+        ours, theirs = f"blocks.{i}.", f"model.layers.{i}."
+        q, k, v = (saved[f"{theirs}self_attn.{name}_proj.weight"] for name in "qkv")
+        q = q / query if config.mup_base else q
+        gate, up = (saved[f"{theirs}mlp.{name}_proj.weight"] for name in ("gate", "up"))
+        yield ours + "attention_norm.weight", saved[theirs + "input_layernorm.weight"]
+        yield ours + "attention.qkv.weight", torch.cat((q, k, v))
+        yield ours + "attention.out.weight", saved[theirs + "self_attn.o_proj.weight"]
+        yield ours + "feed_norm.weight", saved[theirs + "post_attention_layernorm.weight"]
+        yield ours + "feed.gate_up.weight", torch.cat((gate, up))
+        yield ours + "feed.down.weight", saved[theirs + "mlp.down_proj.weight"]
+
+
+def _save_tokenizer(tokenizer: Tokenizer, folder: Path, context: int) -> None:
+    end = tokenizer.id_to_token(end_token(tokenizer)) or END
+    facts = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": end,
+        "eos_token": end,
+        "model_max_length": context,
+        "clean_up_tokenization_spaces": False,
+    }
+    save_tokenizer(tokenizer, folder)
+    (folder / "tokenizer_config.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
