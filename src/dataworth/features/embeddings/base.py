@@ -1,0 +1,136 @@
+"""What an embedder is, and what all of them share."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.documents import Documents
+from dataworth.errors import ConfigError
+
+Vectors = NDArray[np.float32]
+Texts = Documents | Sequence[str]
+
+_LOOKS, _LOOK_BYTES = 16, 1 << 16
+# What may decide about a model's numbers; licences and read-mes may change without a new model.
+_PARTS = (".safetensors", ".bin", ".npy", ".parquet", ".model", ".txt", ".json")
+_BATCH_BYTES = 1 << 23
+_FETCHED = ["*.safetensors", "*.json", "*.txt", "*.model"]
+
+
+class Embedder(Protocol):
+    """Texts → vectors. It is a `Feature` too, so that a store can be built of it."""
+
+    @property
+    def name(self) -> str:
+        """The kind of embedding."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """All that the vectors depend on, as JSON."""
+        ...
+
+    def embed(self, texts: Texts) -> Vectors:
+        """A vector for each text, float32 [n, dimension]; zeros where nothing in it is known."""
+        ...
+
+
+class VectorFeature:
+    """What makes an embedder a feature of a store."""
+
+    columns: ClassVar[tuple[str, ...]] = ()
+    dtype: ClassVar[str] = "float32"
+
+    def embed(self, texts: Texts) -> Vectors:
+        """A vector for each text, float32 [n, dimension]."""
+        raise NotImplementedError
+
+    def values(self, documents: Documents) -> Vectors:
+        """The vectors of some documents: what a store holds."""
+        return self.embed(documents)
+
+
+def as_documents(texts: Texts) -> Documents:
+    """Texts as documents."""
+    return texts if isinstance(texts, Documents) else Documents.from_texts(list(texts))
+
+
+def as_texts(texts: Texts) -> list[str]:
+    """Documents as texts."""
+    return texts.texts() if isinstance(texts, Documents) else list(texts)
+
+
+def batches(documents: Documents) -> list[tuple[int, int]]:
+    """Ranges of documents of about 8 MiB of text: their lists of tokens have to lie in memory."""
+    ends = np.cumsum(documents.text_bytes)
+    edges = [0]
+    while edges[-1] < len(documents):
+        before = int(ends[edges[-1] - 1]) if edges[-1] else 0
+        stop = int(np.searchsorted(ends, before + _BATCH_BYTES, side="right"))
+        edges.append(max(stop, edges[-1] + 1))
+    return list(itertools.pairwise(edges))
+
+
+def unit_rows(vectors: NDArray[np.floating[Any]]) -> Vectors:
+    """Rows of length 1; rows of zeros stay."""
+    rows = np.asarray(vectors, np.float32)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
+
+
+@cache
+def model_folder(model: str, what: str) -> Path:
+    """The folder of a model: itself if it is one, else the Hugging Face model of that name.
+
+    Raises ConfigError if there is neither a folder nor, here or on the hub, a model of that name.
+    """
+    path = Path(model)
+    if model and path.is_dir():
+        return path.resolve()
+    if not model or path.is_file() or model.startswith(("/", ".", "~")):
+        raise ConfigError(f"{what}: {model!r} is no folder of a model")
+    try:
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(model, allow_patterns=_FETCHED))
+    except Exception as error:  # the hub's library raises many kinds, also without a network
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"{what}: {model!r} is neither a folder nor a model that could be loaded from the "
+            f"Hugging Face hub ({reason}); give the path of a folder"
+        ) from error
+
+
+def folder_identity(folder: Path) -> str:
+    """32 hexadecimal digits that tell a model's folder from another, wherever it lies.
+
+    Of every file of weights, vocabulary and configuration: its name, size, and sixteen stretches
+    of 64 KiB spread evenly over it, with its first and last bytes. That takes no time on models of
+    gigabytes, and training changes weights everywhere.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if not path.is_file() or path.suffix not in _PARTS or name.startswith("."):
+            continue
+        size = path.stat().st_size
+        digest.update(f"{name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            last = max(size - _LOOK_BYTES, 0)
+            for place in sorted({last * look // (_LOOKS - 1) for look in range(_LOOKS)}):
+                file.seek(place)
+                digest.update(file.read(_LOOK_BYTES))
+    return digest.hexdigest()

@@ -1,0 +1,206 @@
+"""Embeddings out of a causal language model: its input table, or its last hidden states.
+
+Both are averages over positions, padding left out (Sam et al. 2025, arXiv 2502.02494: "token
+embeddings" and "output embeddings", averaged; which layer and pooling are remembered, not checked).
+The model is a folder that `dataworth.lm` wrote, or any causal model that transformers loads.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.errors import ConfigError, MissingExtra
+from dataworth.features.embeddings.averages import average_rows
+from dataworth.features.embeddings.base import (
+    Texts,
+    VectorFeature,
+    Vectors,
+    as_documents,
+    as_texts,
+    batches,
+    folder_identity,
+    model_folder,
+)
+from dataworth.features.embeddings.running import PRECISIONS, even_batches, one_thread
+
+_WHAT = "causal model"
+
+
+@dataclass(frozen=True)
+class TokenAverage(VectorFeature):
+    """The mean of the model's input embeddings of a document's tokens: no forward pass.
+
+    `model`: a folder or a name on the Hugging Face hub. All of a document counts.
+    """
+
+    model: str
+
+    name = "token_average"
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector: the model's hidden size."""
+        return int(_table(self._folder).shape[1])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the vectors depend on."""
+        return {"files": folder_identity(Path(self._folder))}
+
+    def embed(self, texts: Texts) -> Vectors:
+        """The mean input embeddings, float32 [n, dimension]."""
+        documents = as_documents(texts)
+        table = _table(self._folder)
+        out = np.empty((len(documents), table.shape[1]), np.float32)
+        for start, stop in batches(documents):
+            part = documents.take(np.arange(start, stop)).texts()
+            spans, ids = token_ids(self._folder, part)
+            out[start:stop] = average_rows(spans, ids, table)
+        return out
+
+    @property
+    def _folder(self) -> str:
+        return str(model_folder(self.model, _WHAT))
+
+
+@dataclass(frozen=True)
+class StateAverage(VectorFeature):
+    """The mean over positions of the model's last hidden states, after its final norm.
+
+    `model`: a folder or a name on the Hugging Face hub. A document is run in windows of `window`
+    tokens (0: the model's context), each by itself; `windows` of them count (0: all), so that
+    windows=1 looks at the beginning alone. Positions weigh the same. `precision`, `batch_tokens`:
+    as in `SentenceModel`.
+    """
+
+    model: str
+    window: int = 0
+    windows: int = 1
+    precision: str = "float32"
+    batch_tokens: int = 4096
+
+    name = "state_average"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"precision must be {' or '.join(PRECISIONS)}, not {self.precision!r}"
+            )
+        if self.window < 0 or self.windows < 0 or self.batch_tokens < 1:
+            raise ConfigError(
+                "window and windows must be 0 or more, batch_tokens at least 1, not "
+                f"{self.window}, {self.windows}, {self.batch_tokens}"
+            )
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector: the model's hidden size."""
+        return int(load(self._folder).embeddings().shape[1])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the vectors depend on."""
+        return {
+            "files": folder_identity(Path(self._folder)),
+            "window": self.window,
+            "windows": self.windows,
+            "precision": self.precision,
+            "batch_tokens": self.batch_tokens,
+        }
+
+    def working(self) -> AbstractContextManager[None]:
+        """One thread for each worker."""
+        return one_thread("lm")
+
+    def embed(self, texts: Texts) -> Vectors:
+        """The mean last hidden states, float32 [n, dimension]."""
+        given = as_texts(texts)
+        model = load(self._folder)
+        spans, ids = token_ids(self._folder, given)
+        room = int(model.context)
+        pieces, owner = _windows(spans, min(self.window or room, room), self.windows)
+        out = np.zeros((len(given), self.dimension), np.float64)
+        sizes = pieces[:, 1] - pieces[:, 0]
+        for rows in even_batches(sizes, self.batch_tokens):
+            np.add.at(out, owner[rows], _state_sums(model, ids, pieces[rows], self.precision))
+        total = np.bincount(owner, sizes, len(given))[:, None]
+        return np.asarray(out / np.maximum(total, 1), np.float32)
+
+    @property
+    def _folder(self) -> str:
+        return str(model_folder(self.model, _WHAT))
+
+
+def _windows(
+    spans: NDArray[np.int64], size: int, most: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Windows of each document's tokens: (places int64 [pieces, 2], document int64 [pieces])."""
+    places: list[tuple[int, int]] = []
+    owner: list[int] = []
+    for row, (start, stop) in enumerate(zip(spans[:-1].tolist(), spans[1:].tolist(), strict=True)):
+        last = stop if most == 0 else min(stop, start + most * size)
+        for at in range(start, last, size):
+            places.append((at, min(at + size, last)))
+            owner.append(row)
+    return np.array(places, np.int64).reshape(-1, 2), np.array(owner, np.int64)
+
+
+def _state_sums(
+    model: Any, ids: NDArray[np.int32], pieces: NDArray[np.int64], precision: str
+) -> NDArray[np.float64]:
+    """The last hidden states of some windows summed over positions, float64 [n, hidden]."""
+    import torch
+
+    sizes = pieces[:, 1] - pieces[:, 0]
+    padded = np.zeros((len(pieces), int(sizes.max())), np.int64)
+    for row, (start, stop) in enumerate(pieces.tolist()):
+        padded[row, : stop - start] = ids[start:stop]
+    # A causal model does not look ahead, so padding at the end changes nothing before it.
+    mask = torch.from_numpy(np.arange(padded.shape[1]) < sizes[:, None])
+    number = PRECISIONS[precision](torch)
+    with torch.inference_mode(), torch.autocast("cpu", number, enabled=precision != "float32"):
+        states = model.hidden(torch.from_numpy(padded)).float()
+        summed: NDArray[np.float64] = (states * mask[..., None]).sum(1).double().numpy()
+    return summed
+
+
+def token_ids(folder: str, texts: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Every token's id, without special tokens: (spans int64 [n+1], ids int32 [spans[-1]])."""
+    found = _tokenizer(folder).encode_batch_fast(texts, add_special_tokens=False)
+    spans = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(item) for item in found], out=spans[1:])
+    ids = np.fromiter((id_ for item in found for id_ in item.ids), np.int32, int(spans[-1]))
+    return spans, ids
+
+
+@cache
+def _tokenizer(folder: str) -> Any:
+    from dataworth.lm.tokenizer import load_tokenizer
+
+    return load_tokenizer(folder)
+
+
+@cache
+def load(folder: str) -> Any:
+    """A causal model ready to run (`dataworth.lm.llama.LanguageModel`). MissingExtra without lm."""
+    try:
+        from dataworth.lm.model import load_model
+    except ImportError as error:
+        raise MissingExtra("a causal model", "lm") from error
+    model = load_model(folder)
+    model.as_module().eval()
+    return model
+
+
+@cache
+def _table(folder: str) -> Vectors:
+    """The input embeddings, float32 [vocabulary, hidden]."""
+    table: Vectors = load(folder).embeddings().detach().float().numpy()
+    return np.ascontiguousarray(table)

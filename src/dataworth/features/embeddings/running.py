@@ -1,0 +1,49 @@
+"""How models run: on one thread for each worker, in float32 or bfloat16."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.errors import MissingExtra
+
+PRECISIONS: dict[str, Callable[[Any], Any]] = {
+    "float32": lambda torch: torch.float32,
+    "bfloat16": lambda torch: torch.bfloat16,
+}
+
+
+@contextlib.contextmanager
+def one_thread(extra: str) -> Iterator[None]:
+    """One torch thread within the block; `extra`: what brings torch, if it is missing.
+
+    Sums then run in one order whatever the machine, and workers do not wait for each other.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtra("what runs a model", extra) from error
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def even_batches(sizes: NDArray[np.int64], tokens: int) -> Iterator[NDArray[np.int64]]:
+    """Rows of about `tokens` tokens together, padding included, the longest first, int64 [k].
+
+    Rows of about one length come together, so hardly any padding is computed. At least one row.
+    """
+    order = np.argsort(-sizes, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = max(int(sizes[order[start]]), 1)
+        stop = start + max(1, tokens // longest)
+        yield order[start:stop]
+        start = stop

@@ -1,0 +1,71 @@
+"""What a feature is: documents → numbers, by settings alone. Stores keep them (`store.py`)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.documents import Documents
+
+DTYPES = ("float16", "float32", "float64")
+
+
+class Feature(Protocol):
+    """Documents → numbers, by settings alone: equal texts have equal rows."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in `store.json`."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Numbers for each document."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """How they are stored unless `build` is told otherwise: one of `DTYPES`."""
+        ...
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The numbers' names, if each means something by itself; else empty."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """All that the numbers depend on, as JSON: options, and what tells a model from another."""
+        ...
+
+    def values(self, documents: Documents) -> NDArray[np.floating[Any]]:
+        """The numbers, [documents, dimension], finite."""
+        ...
+
+
+@runtime_checkable
+class Works(Protocol):
+    """A feature that needs something around its work, such as one thread for each worker."""
+
+    def working(self) -> AbstractContextManager[None]:
+        """Entered in every process and thread that computes."""
+        ...
+
+
+def fingerprint(feature: Feature) -> str:
+    """Twelve hexadecimal digits that name a feature with its settings."""
+    known = {"feature": feature.name, "settings": dict(feature.settings)}
+    text = json.dumps(known, sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def working(feature: Feature) -> AbstractContextManager[None]:
+    """What a feature needs around its work, if anything."""
+    return feature.working() if isinstance(feature, Works) else contextlib.nullcontext()

@@ -1,0 +1,302 @@
+"""Per-example gradients of a whole batch in one backward pass.
+
+Hooks keep each covered module's inputs and the gradients in its outputs; the gradients of the
+parameters are outer products of the two (`modules`, `factors`), so the parameters themselves need
+none and are frozen meanwhile: a third of a backward pass is saved. The model is in evaluation mode
+(no dropout), as the measurements of a trained model are.
+
+The first batch is checked: the gradient of its last example, computed for it alone by plain
+automatic differentiation, has to be the one found through hooks. If it is not, calls of the
+functions `linear` and `embedding` are looked at in place of modules (a read-out that takes the
+weight of the embedding, an embedding that is scaled). What does not fit then (a weight that is used
+in another way, examples that are mixed, a normalisation of another form) is refused by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from dataworth.errors import ConfigError, InputError
+from dataworth.features.gradients.batches import Batch
+from dataworth.features.gradients.blocks import Blocks
+from dataworth.features.gradients.factors import Factors
+from dataworth.features.gradients.losses import first_order
+from dataworth.features.gradients.modules import (
+    EMBEDDING,
+    LINEAR,
+    Call,
+    Use,
+    calls_of,
+    cover,
+)
+from dataworth.features.gradients.task import Task
+
+Of = Literal["loss", "measure", "sampled"]
+
+# Largest difference in the first batch, relative to the gradient's largest entry.
+_TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
+
+
+class Gradients:
+    """The gradients of a model's trained parameters (`requires_grad`) in a task's losses.
+
+    `blocks`: how they lie in a vector. `check`: compare with plain differentiation on the first
+    batch. Raises ConfigError for parameters that are not covered.
+    """
+
+    def __init__(self, model: nn.Module, task: Task, *, check: bool = True) -> None:
+        self.model = model
+        self.task = task
+        self.blocks, self._uses = cover(model, task.modules(model))
+        self._modules = dict(model.named_modules())
+        covered = set(self.blocks.parameters)
+        self._parameters = {
+            name: parameter for name, parameter in model.named_parameters() if name in covered
+        }
+        first = next(iter(self._parameters.values()))
+        self.device = first.device
+        self.dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
+        self._tolerance = _TOLERANCE.get(first.dtype, 0.1)
+        self._unchecked = check
+        self._functions = False  # whether calls of functions are looked at
+
+    @property
+    def size(self) -> int:
+        """The length P of a gradient."""
+        return self.blocks.size
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The covered parameters, by name."""
+        return dict(self._parameters)
+
+    def losses(self, batch: Batch, of: Of = "loss", seed: int = 0) -> Tensor:
+        """The loss of each example alone: [n]; no gradient."""
+        with torch.no_grad(), evaluating(self.model):
+            return self._losses(batch.to(self.device), of, seed)
+
+    def factors(self, batch: Batch, of: Of = "loss", seed: int = 0) -> Factors:
+        """The gradients of each example's training loss, of its measurement, or of its loss with
+        labels drawn from the model (`seed`).
+        """
+        batch = batch.to(self.device)
+        found = self._record(batch, of, seed)
+        if self._unchecked:
+            truth = self._truth(batch, of, seed)
+            if self._wrong(found, truth):
+                self._functions = True
+                found = self._record(batch, of, seed)
+            if wrong := self._wrong(found, truth):
+                raise InputError(
+                    f"the gradients of {', '.join(wrong[:5])}"
+                    + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+                    + " found through hooks are not those of plain differentiation: the weight is "
+                    "used outside its module, or the batch's examples are mixed. Freeze these "
+                    "parameters or name the modules to take"
+                )
+            self._unchecked = False
+        return found
+
+    def gradients(self, batch: Batch, of: Of = "loss", seed: int = 0) -> Tensor:
+        """As `factors`, formed: [n, P]."""
+        return self.factors(batch, of, seed).gradients()
+
+    def _losses(self, batch: Batch, of: Of, seed: int) -> Tensor:
+        outputs = self.task.outputs(self.model, batch)
+        if of == "sampled":
+            batch = self.task.sample(outputs.detach(), batch, seed)
+        losses = (
+            self.task.measure(outputs, batch) if of == "measure" else self.task.loss(outputs, batch)
+        )
+        if losses.dim() == 0 or len(losses) != len(batch):
+            raise ConfigError(
+                f"the {of} of a batch of {len(batch)} examples has the shape "
+                f"{tuple(losses.shape)}: it is [examples] or [examples, positions]"
+            )
+        return losses.flatten(1).sum(1) if losses.dim() > 1 else losses
+
+    def _record(self, batch: Batch, of: Of, seed: int) -> Factors:
+        with (
+            evaluating(self.model),
+            _frozen(self.model),
+            torch.enable_grad(),
+            first_order(),
+            _Recorder(self._modules, self._uses, len(batch), self.device) as recorder,
+            recorder.functions(self._functions),
+        ):
+            losses = self._losses(batch, of, seed)
+            if not losses.requires_grad:
+                raise ConfigError("the loss does not depend on any of the modules that count")
+            torch.autograd.grad(losses.sum(), recorder.zero)
+        return Factors(self.blocks, recorder.calls(self.blocks), losses.detach(), self.dtype)
+
+    def _truth(self, batch: Batch, of: Of, seed: int) -> Tensor:
+        """The gradient of the batch's last example alone, by plain differentiation: [P]."""
+        alone = batch.take(slice(len(batch) - 1, len(batch)))
+        with evaluating(self.model), torch.enable_grad():
+            loss = self._losses(alone, of, seed).sum()
+            grads = torch.autograd.grad(loss, list(self._parameters.values()), allow_unused=True)
+        return self.blocks.flatten(
+            {
+                name: torch.zeros_like(parameter) if grad is None else grad
+                for (name, parameter), grad in zip(self._parameters.items(), grads, strict=True)
+            }
+        ).to(self.dtype)
+
+    def _wrong(self, found: Factors, truth: Tensor) -> list[str]:
+        """The blocks in which the last example's gradient is not `truth`."""
+        bound = self._tolerance * truth.abs().max()
+        wrong = []
+        for index, block in enumerate(self.blocks):
+            ours, theirs = found.block(index)[-1].flatten(), truth[block.span]
+            # Not "greater": a difference that is no number is wrong too.
+            if ours.shape != theirs.shape or not bool((ours - theirs).abs().max() <= bound):
+                wrong.append(block.name)
+        return wrong
+
+
+class _Recorder:
+    """Hooks that keep the inputs of covered modules and the gradients in their outputs."""
+
+    def __init__(
+        self,
+        modules: dict[str, nn.Module],
+        uses: list[Use],
+        examples: int,
+        device: torch.device,
+    ) -> None:
+        self.modules = modules
+        self.uses = uses
+        self.examples = examples
+        # Joins the graph where nothing before it asks for gradients.
+        self.zero = torch.zeros((), device=device, requires_grad=True)
+        self._seen: list[tuple[Use, Tensor, int, list[Tensor]]] = []
+        self._handles: dict[str, Any] = {}
+
+    def __enter__(self) -> _Recorder:
+        for use in self.uses:
+            module = self.modules[use.name]
+            self._handles[use.name] = module.register_forward_hook(self._hook(use))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles.values():
+            handle.remove()
+
+    @contextlib.contextmanager
+    def functions(self, wanted: bool) -> Iterator[None]:
+        """Look at calls of `functional.linear` and `functional.embedding` instead of modules'."""
+        if not wanted:
+            yield
+            return
+        known: dict[tuple[str, int, int | None], Use] = {}
+        for use in self.uses:
+            module = self.modules[use.name]
+            if use.kind not in (LINEAR, EMBEDDING):
+                continue
+            self._handles.pop(use.name).remove()
+            bias = getattr(module, "bias", None)
+            known[use.kind, id(module.weight), None if bias is None else id(bias)] = use
+            # A read-out that takes the table's weight has no module of its own.
+            read = Use(use.name, LINEAR, use.weight, None)
+            known.setdefault((LINEAR, id(module.weight), None), read)
+        with _Functions(self, known):
+            yield
+
+    def _hook(self, use: Use) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+            if not args:
+                raise InputError(f"{use.name} is called by keywords only: leave it out")
+            return self.saw(use, args[0], output)
+
+        return hook
+
+    def saw(self, use: Use, value: Tensor, output: Tensor) -> Tensor:
+        """Keep a call's input, and later the gradient in its output; gives the output to use."""
+        # A position's embedding is made once for all examples; each has its own gradient.
+        if output.shape[0] == 1 and self.examples > 1:
+            output = output.expand(self.examples, *output.shape[1:])
+            value = value.expand(self.examples, *value.shape[1:])
+        if not output.requires_grad:
+            output = output + self.zero
+        kept: list[Tensor] = []
+        output.register_hook(kept.append)  # type: ignore[no-untyped-call]
+        self._seen.append((use, value.detach(), value._version, kept))
+        return output
+
+    def calls(self, blocks: Blocks) -> list[list[Call]]:
+        """What was kept, by block."""
+        found: list[list[Call]] = [[] for _ in blocks]
+        for use, value, version, kept in self._seen:
+            if value._version != version:
+                raise InputError(
+                    f"the input of {use.name} is changed in place after its use, so its gradient "
+                    "cannot be known: leave the module out, or make the change out of place"
+                )
+            for grad in kept:
+                module = self.modules[use.name]
+                for index, call in calls_of(use, module, value, grad, self.examples):
+                    found[index].append(_widened(call, blocks[index].columns))
+        return found
+
+
+class _Functions(TorchFunctionMode):
+    """Shows the recorder calls of functions with a weight that is covered."""
+
+    def __init__(self, recorder: _Recorder, known: dict[tuple[str, int, int | None], Use]) -> None:
+        super().__init__()
+        self.recorder = recorder
+        self.known = known
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        use = None
+        if func is functional.linear and len(args) >= 2:
+            bias = args[2] if len(args) > 2 else (kwargs or {}).get("bias")
+            use = self.known.get((LINEAR, id(args[1]), None if bias is None else id(bias)))
+        elif func is functional.embedding and len(args) >= 2:
+            use = self.known.get((EMBEDDING, id(args[1]), None))
+        if use is not None:
+            return self.recorder.saw(use, args[0], output)
+        return output
+
+
+def _widened(call: Call, columns: int) -> Call:
+    """With a column of zeros for the bias of another module that shares the weight."""
+    if call.right is None or call.right.shape[-1] == columns:
+        return call
+    zeros = call.right.new_zeros(*call.right.shape[:-1], columns - call.right.shape[-1])
+    return Call(call.module, call.left, torch.cat([call.right, zeros], -1))
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and back to what each module was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextlib.contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """No parameter asks for a gradient, meanwhile."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)

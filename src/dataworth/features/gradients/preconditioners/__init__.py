@@ -1,0 +1,43 @@
+"""Ways to weigh the directions of gradient space, behind one interface."""
+
+from dataworth.features.gradients.preconditioners.base import Damping, Preconditioner
+from dataworth.features.gradients.preconditioners.kronecker import Eigen, kronecker
+from dataworth.features.gradients.preconditioners.products import Products
+from dataworth.features.gradients.preconditioners.simple import (
+    AdamDiagonal,
+    AdamStep,
+    Diagonal,
+    Gram,
+    Identity,
+    Moments,
+    diagonal,
+    gram,
+)
+from dataworth.features.gradients.preconditioners.solvers import (
+    ConjugateGradients,
+    Dense,
+    NeumannSeries,
+    dense,
+    scaling_of,
+)
+
+__all__ = [
+    "AdamDiagonal",
+    "AdamStep",
+    "ConjugateGradients",
+    "Damping",
+    "Dense",
+    "Diagonal",
+    "Eigen",
+    "Gram",
+    "Identity",
+    "Moments",
+    "NeumannSeries",
+    "Preconditioner",
+    "Products",
+    "dense",
+    "diagonal",
+    "gram",
+    "kronecker",
+    "scaling_of",
+]

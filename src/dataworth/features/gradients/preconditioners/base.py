@@ -1,0 +1,107 @@
+"""One interface for all ways to weigh the directions of gradient space.
+
+A score is an inner product of a query's gradient and an example's, between them a matrix:
+
+    score(example, query) = scale * <apply(query's gradient), train(example's gradient)>
+
+and means: the estimated reduction of the query's loss, in nats, from training on the example. With
+an inverse curvature it is the effect of one more copy of the example in the training set of N
+examples, brought to convergence (scale 1 / N); with a step's form it is the effect of one step of
+the optimizer on the example (scale: the learning rate). Positive: the example helps.
+
+`apply` is linear. `train` is the identity except where an optimizer's step is not linear in the
+gradient.
+
+**Damping.** By default each block's curvature gets a tenth of its own mean eigenvalue added
+(Grosse et al. 2023, section 3.2; remembered, not checked), so that nothing has to be tuned to the
+scale of losses. A fixed value is the same for all blocks: the strength of weight decay, where the
+training had any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from dataworth.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Damping:
+    """`factor` times the mean eigenvalue of each block's curvature, or a `fixed` value for all."""
+
+    factor: float = 0.1
+    fixed: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.factor if self.fixed is None else self.fixed) < 0:
+            raise ConfigError("damping cannot be negative")
+
+    def values(self, means: Tensor) -> Tensor:
+        """The damping of each block, from the mean eigenvalues of their curvature: [blocks]."""
+        return self.factor * means if self.fixed is None else torch.full_like(means, self.fixed)
+
+    def describe(self) -> str:
+        """In words."""
+        if self.fixed is not None:
+            return f"damping {self.fixed:g}"
+        return f"damping {self.factor:g} times each block's mean curvature"
+
+
+@runtime_checkable
+class Preconditioner(Protocol):
+    """See the module."""
+
+    @property
+    def name(self) -> str:
+        """A short name."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Of the scores."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """What inner products are multiplied with."""
+        ...
+
+    @property
+    def linear(self) -> bool:
+        """Whether `train` is the identity."""
+        ...
+
+    def apply(self, vectors: Tensor) -> Tensor:
+        """What stands on the query's side: [q, P] from [q, P]."""
+        ...
+
+    def train(self, gradients: Tensor) -> Tensor:
+        """What stands on the example's side: [n, P] from [n, P]."""
+        ...
+
+    def describe(self) -> str:
+        """What it is and how it was fitted, in words."""
+        ...
+
+
+class Linear:
+    """Shared by the preconditioners that leave the example's side alone."""
+
+    linear = True
+
+    def train(self, gradients: Tensor) -> Tensor:
+        """The gradients as they are."""
+        return gradients
+
+
+STEP = "estimated reduction of the query's loss in nats by one step on the example"
+COPY = "estimated reduction of the query's loss in nats from one more copy of the example"
+
+
+def divided(vectors: Tensor, curvature: Tensor) -> Tensor:
+    """`vectors / curvature`, and 0 where there is no curvature at all: no gradient leads there."""
+    return torch.where(curvature > 0, vectors / curvature.clamp_min(1e-300), 0.0)

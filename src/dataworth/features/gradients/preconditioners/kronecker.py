@@ -1,0 +1,223 @@
+"""K-FAC and EK-FAC: curvature of a block as a product of its two sides.
+
+With `A` the mean over positions of the column sides' outer products and `S` that of the row sides'
+(labels drawn from the model), a block's Fisher information is about T * S (x) A, T being the mean
+number of positions of an example: gradients of one example's positions are taken as independent
+(Martens & Grosse 2015). EK-FAC keeps the eigenvectors of both and measures the variance of the
+examples' gradients along each pair of them (George et al. 2018), which needs no independence.
+
+The factor T is not in all published code; with it, K-FAC and EK-FAC have the same scale and one
+rule of damping suits both. Sides longer than `longest` and the ids of embeddings are not rotated:
+their own coordinates stand for eigenvectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dataworth.errors import ConfigError
+from dataworth.features.gradients.batches import Batch, Examples
+from dataworth.features.gradients.blocks import Block, Blocks
+from dataworth.features.gradients.engine import Gradients
+from dataworth.features.gradients.factors import Factors
+from dataworth.features.gradients.modules import Call
+from dataworth.features.gradients.preconditioners.base import COPY, Damping, Linear, divided
+from dataworth.features.gradients.preconditioners.simple import Labels
+
+LONGEST = 2048
+
+
+@dataclass
+class _Side:
+    """Sums over one side of a block: of outer products, or of squares alone."""
+
+    total: Tensor
+    rotated: bool
+
+    @staticmethod
+    def empty(length: int, rotated: bool, device: torch.device) -> _Side:
+        shape = (length, length) if rotated else (length,)
+        return _Side(torch.zeros(shape, dtype=torch.float64, device=device), rotated)
+
+    def add(self, rows: Tensor | None, count: int, dtype: torch.dtype) -> None:
+        """Rows [m, length]; ids [m]; or None for ones."""
+        if rows is None:
+            self.total += count
+        elif rows.dtype == torch.int64:
+            # Only sides that are not rotated meet ids.
+            counts = torch.bincount(rows, minlength=len(self.total))
+            self.total += counts
+        elif self.rotated:
+            rows = rows.to(dtype)
+            self.total += rows.T @ rows
+        else:
+            self.total += rows.to(dtype).square().sum(0)
+
+    def basis(self, count: int) -> tuple[Tensor, Tensor | None]:
+        """Eigenvalues of the mean, and eigenvectors in columns; None for own coordinates."""
+        mean = self.total / max(count, 1)
+        if not self.rotated:
+            return mean, None
+        values, vectors = torch.linalg.eigh((mean + mean.T) / 2)
+        return values.clamp_min(0), vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Eigen(Linear):
+    """A curvature with known eigenvectors: for each block, `rows` and `columns` and, between them,
+    `values` [rows, columns], damping included.
+    """
+
+    name: str
+    blocks: Blocks
+    rows: list[Tensor | None]
+    columns: list[Tensor | None]
+    values: list[Tensor]
+    damping: Tensor
+    scale: float
+    about: str
+    unit = COPY
+
+    def apply(self, vectors: Tensor) -> Tensor:
+        """Solved block by block: [q, P]."""
+        parts = []
+        for index, block in enumerate(self.blocks):
+            turned = _turned(block.matrix(vectors), self.rows[index], self.columns[index])
+            turned = divided(turned, self.values[index])
+            parts.append(_back(turned, self.rows[index], self.columns[index]).flatten(1))
+        return torch.cat(parts, 1)
+
+    def describe(self) -> str:
+        """In words."""
+        return self.about
+
+
+def _turned(matrix: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+    if rows is not None:
+        matrix = rows.T @ matrix
+    return matrix if columns is None else matrix @ columns
+
+
+def _back(matrix: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+    if rows is not None:
+        matrix = rows @ matrix
+    return matrix if columns is None else matrix @ columns.T
+
+
+def _kept(side: Tensor | None, mask: Tensor | None) -> Tensor | None:
+    """Positions that hold content: [m, ...]."""
+    if side is None:
+        return None
+    if mask is not None and mask.shape == side.shape[:2]:
+        return side[mask]
+    return side.flatten(0, 1)
+
+
+class _Sums:
+    """Both sides of one block."""
+
+    def __init__(self, block: Block, ids: bool, longest: int, device: torch.device) -> None:
+        self.rows = _Side.empty(block.rows, block.rows <= longest and not ids, device)
+        self.columns = _Side.empty(block.columns, block.columns <= longest, device)
+        self.count = 0
+
+    def add(self, call: Call, mask: Tensor | None, dtype: torch.dtype) -> None:
+        left = _kept(call.left, mask)
+        assert left is not None
+        self.count += len(left)
+        self.rows.add(left, len(left), dtype)
+        self.columns.add(_kept(call.right, mask), len(left), dtype)
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Batches with their gradients, once for each draw of labels."""
+
+    engine: Gradients
+    examples: Examples
+    seeds: range | None
+
+    @property
+    def count(self) -> int:
+        """Examples that are met in one pass, each as often as labels are drawn."""
+        return len(self.examples) * (1 if self.seeds is None else len(self.seeds))
+
+    def __iter__(self) -> Iterator[tuple[Batch, Factors]]:
+        for _, batch in self.examples:
+            if self.seeds is None:
+                yield batch, self.engine.factors(batch)
+                continue
+            for seed in self.seeds:
+                yield batch, self.engine.factors(batch, "sampled", seed)
+
+
+def _sides(passes: _Passes, longest: int) -> list[_Sums]:
+    """The first pass."""
+    engine = passes.engine
+    sums: list[_Sums] = []
+    for batch, factors in passes:
+        if not sums:
+            ids = [any(c.left.dtype == torch.int64 for c in calls) for calls in factors.calls]
+            sums = [
+                _Sums(block, has, longest, engine.device)
+                for block, has in zip(engine.blocks, ids, strict=True)
+            ]
+        mask = None if batch.mask is None else batch.mask.to(engine.device)
+        for total, calls in zip(sums, factors.calls, strict=True):
+            for call in calls:
+                total.add(call, mask, engine.dtype)
+    return sums
+
+
+def kronecker(
+    engine: Gradients,
+    examples: Examples,
+    *,
+    kind: Literal["kfac", "ekfac"] = "ekfac",
+    damping: Damping | None = None,
+    labels: Labels = "sampled",
+    seed: int = 0,
+    draws: int = 1,
+    longest: int = LONGEST,
+    count: int | None = None,
+) -> Eigen:
+    """Fit K-FAC (one pass over the examples) or EK-FAC (two).
+
+    `labels`: drawn from the model (the Fisher information proper), `draws` times for each example,
+    or true. `longest`: of a side that is rotated. `count`: of the training examples, where
+    `examples` are a sample of them.
+    """
+    damping = damping or Damping()
+    if draws < 1:
+        raise ConfigError(f"labels are drawn at least once, not {draws} times")
+    passes = _Passes(engine, examples, range(seed, seed + draws) if labels == "sampled" else None)
+    sums = _sides(passes, longest)
+    rows, columns, values = [], [], []
+    for total in sums:
+        left, q_rows = total.rows.basis(total.count)
+        right, q_columns = total.columns.basis(total.count)
+        positions = total.count / passes.count
+        rows.append(None if q_rows is None else q_rows.to(engine.dtype))
+        columns.append(None if q_columns is None else q_columns.to(engine.dtype))
+        values.append(positions * left[:, None] * right[None, :])
+    if kind == "ekfac":
+        values = [torch.zeros_like(value) for value in values]
+        for _, factors in passes:
+            for index in range(len(engine.blocks)):
+                turned = _turned(factors.block(index), rows[index], columns[index])
+                values[index] += turned.square().sum(0)
+        values = [value / passes.count for value in values]
+    means = torch.stack([value.mean() for value in values])
+    damp = damping.values(means)
+    values = [(v + d).to(engine.dtype) for v, d in zip(values, damp, strict=True)]
+    about = (
+        f"{'K-FAC' if kind == 'kfac' else 'EK-FAC'} of {len(examples):,} examples, "
+        f"{labels} labels, {damping.describe()}"
+    )
+    scale = 1 / (count or len(examples))
+    return Eigen(kind, engine.blocks, rows, columns, values, damp, scale, about)

@@ -1,0 +1,123 @@
+"""Products with the curvature of the mean training loss, without its matrix.
+
+    Gauss-Newton   mean over examples of J^T H J, J: outputs by parameters, H: loss by outputs
+    Hessian        of the mean training loss by parameters
+
+The Gauss-Newton matrix is never negative and is the Fisher information for cross-entropy and
+squared error. `H` is taken by differentiating the task's own loss, so any loss will do. A batch's
+computation is recorded once; a product then goes over the record forwards (as the derivative of a
+backward pass in what it starts from) and backwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dataworth.features.gradients.batches import Batch, Examples
+from dataworth.features.gradients.engine import Gradients, evaluating
+from dataworth.features.gradients.functional import Called, differentiable
+
+Kind = Literal["gauss_newton", "hessian"]
+
+
+class Products:
+    """`kind` of curvature over the examples.
+
+    `together`: vectors that are multiplied at a time. `keep`: hold the records of all batches, for
+    many products with few examples; else each is made again for each product.
+    """
+
+    def __init__(
+        self,
+        engine: Gradients,
+        examples: Examples,
+        kind: Kind = "gauss_newton",
+        *,
+        together: int = 32,
+        keep: bool = False,
+    ) -> None:
+        self.engine = engine
+        self.examples = examples
+        self.kind = kind
+        self.together = together
+        self._kept: list[Part] | None = list(self._parts()) if keep else None
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """The products with the mean over all examples: [q, P]."""
+        total = torch.zeros_like(vectors)
+        for part in self.parts():
+            total += part(vectors)
+        return total / len(self.examples)
+
+    def parts(self) -> Iterator[Part]:
+        """The batches."""
+        yield from self._parts() if self._kept is None else self._kept
+
+    def _parts(self) -> Iterator[Part]:
+        for _, batch in self.examples:
+            yield self.part(batch)
+
+    def part(self, batch: Batch) -> Part:
+        """One batch."""
+        return Part(self.engine, batch.to(self.engine.device), self.kind, self.together)
+
+
+class Part:
+    """The curvature of the sum of a batch's losses."""
+
+    def __init__(self, engine: Gradients, batch: Batch, kind: Kind, together: int) -> None:
+        self._together = together
+        self._count = len(batch)
+        values = {name: value.detach() for name, value in engine.parameters().items()}
+        self._vector = engine.blocks.flatten(values).requires_grad_()
+        parts = engine.blocks.unflatten(self._vector)
+        with evaluating(engine.model), differentiable(), torch.enable_grad():
+            outputs = engine.task.outputs(Called(engine.model, parts), batch)
+            self._outputs = outputs
+            if kind == "hessian":
+                loss = engine.task.loss(outputs, batch).sum()
+                (self._slope,) = torch.autograd.grad(loss, self._vector, create_graph=True)
+                self._start = None
+                return
+            self._start = torch.zeros_like(outputs, requires_grad=True)
+            (self._back,) = torch.autograd.grad(
+                outputs, self._vector, self._start, create_graph=True
+            )
+            self._made = outputs.detach().requires_grad_()
+            loss = engine.task.loss(self._made, batch).sum()
+            (self._slope,) = torch.autograd.grad(loss, self._made, create_graph=True)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """The products: [q, P]."""
+        out = torch.empty_like(vectors)
+        for start in range(0, len(vectors), self._together):
+            rows = slice(start, start + self._together)
+            out[rows] = self._product(vectors[rows].to(self._vector.dtype))
+        return out
+
+    def _product(self, vectors: Tensor) -> Tensor:
+        if self._start is None:
+            return _pulled(self._slope, self._vector, vectors)
+        moved = _pulled(self._back, self._start, vectors)
+        bent = _pulled(self._slope, self._made, moved)
+        return _pulled(self._outputs, self._vector, bent)
+
+
+def _pulled(outputs: Tensor, inputs: Tensor, vectors: Tensor) -> Tensor:
+    """The transposed derivative of outputs by inputs, times each of `vectors`."""
+    if not outputs.requires_grad:  # a loss without curvature
+        return vectors.new_zeros(len(vectors), *inputs.shape)
+    options = {"retain_graph": True, "allow_unused": True}
+    if len(vectors) == 1:
+        (found,) = torch.autograd.grad(outputs, inputs, vectors[0], **options)
+        found = None if found is None else found.unsqueeze(0)
+    else:
+        (found,) = torch.autograd.grad(outputs, inputs, vectors, is_grads_batched=True, **options)
+    return vectors.new_zeros(len(vectors), *inputs.shape) if found is None else found

@@ -1,0 +1,237 @@
+"""Simple preconditioners: identity, diagonal, the moments of Adam, projected Gram."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dataworth.errors import ConfigError
+from dataworth.features.gradients.batches import Examples
+from dataworth.features.gradients.engine import Gradients
+from dataworth.features.gradients.preconditioners.base import COPY, STEP, Damping, Linear, divided
+
+Labels = Literal["sampled", "true"]
+
+
+@dataclass(frozen=True)
+class Identity(Linear):
+    """The plain inner product: one step of gradient descent with this learning rate."""
+
+    learning_rate: float = 1.0
+    name = "identity"
+    unit = STEP
+
+    @property
+    def scale(self) -> float:
+        """The learning rate."""
+        return self.learning_rate
+
+    def apply(self, vectors: Tensor) -> Tensor:
+        """As they are."""
+        return vectors
+
+    def describe(self) -> str:
+        """In words."""
+        return f"plain inner products, learning rate {self.learning_rate:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class Diagonal(Linear):
+    """The diagonal of the Fisher information, damped: `curvature` [P], already with damping."""
+
+    curvature: Tensor
+    scale: float
+    about: str
+    name = "diagonal"
+    unit = COPY
+
+    def apply(self, vectors: Tensor) -> Tensor:
+        """Divided."""
+        return divided(vectors, self.curvature)
+
+    def describe(self) -> str:
+        """In words."""
+        return self.about
+
+
+def diagonal(
+    engine: Gradients,
+    examples: Examples,
+    *,
+    damping: Damping | None = None,
+    labels: Labels = "sampled",
+    seed: int = 0,
+    count: int | None = None,
+) -> Diagonal:
+    """Fit `Diagonal`: mean squares of the gradients with labels drawn from the model, or true.
+
+    `count`: of the training examples, where `examples` are a sample of them.
+    """
+    damping = damping or Damping()
+    total = torch.zeros(engine.size, dtype=torch.float64, device=engine.device)
+    for _, batch in examples:
+        factors = engine.factors(batch, "sampled" if labels == "sampled" else "loss", seed)
+        for index, block in enumerate(engine.blocks):
+            total[block.span] += factors.block(index).square().sum(0).flatten()
+    mean = total / len(examples)
+    means = torch.stack([mean[block.span].mean() for block in engine.blocks])
+    curvature = (mean + engine.blocks.expand(damping.values(means))).to(engine.dtype)
+    about = f"diagonal Fisher of {len(examples):,} examples, {labels} labels, {damping.describe()}"
+    return Diagonal(curvature, 1 / (count or len(examples)), about)
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What Adam remembers of each parameter: `first` [P], `second` [P], after `step` steps."""
+
+    first: Tensor
+    second: Tensor
+    step: int
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+
+    @staticmethod
+    def of(optimizer: torch.optim.Optimizer, engine: Gradients) -> Moments:
+        """From an optimizer that has stepped; by parameter, never by position.
+
+        Raises ConfigError for a covered parameter that the optimizer has no moments of.
+        """
+        first, second, steps = {}, {}, set()
+        group: dict[str, Any] = optimizer.param_groups[0]
+        for name, parameter in engine.parameters().items():
+            state = optimizer.state.get(parameter, {})
+            if "exp_avg" not in state or "exp_avg_sq" not in state:
+                raise ConfigError(f"the optimizer has no moments of {name}: has it stepped?")
+            first[name], second[name] = state["exp_avg"], state["exp_avg_sq"]
+            steps.add(int(state["step"]))
+        if len(steps) != 1:
+            raise ConfigError(f"the optimizer's parameters have taken {sorted(steps)} steps")
+        return Moments(
+            engine.blocks.flatten(first).to(engine.dtype),
+            engine.blocks.flatten(second).to(engine.dtype),
+            steps.pop(),
+            group["betas"],
+            group["eps"],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class AdamDiagonal(Linear):
+    """Division by what Adam divides by, its second moment held fixed: linear in the gradient.
+
+    `sqrt(second / (1 - beta2 ** step)) + epsilon`.
+    """
+
+    moments: Moments
+    learning_rate: float = 1.0
+    name = "adam"
+    unit = STEP
+
+    @property
+    def scale(self) -> float:
+        """The learning rate."""
+        return self.learning_rate
+
+    def apply(self, vectors: Tensor) -> Tensor:
+        """Divided."""
+        m = self.moments
+        return vectors / ((m.second / (1 - m.betas[1] ** m.step)).sqrt() + m.epsilon)
+
+    def describe(self) -> str:
+        """In words."""
+        return f"Adam's second moment after {self.moments.step:,} steps"
+
+
+@dataclass(frozen=True, eq=False)
+class AdamStep:
+    """The step that Adam would take on the example alone: not linear in its gradient.
+
+    `form`: `adam`, what the optimizer does (moments updated with the gradient, corrected for their
+    start, epsilon outside the root); or `uncorrected`, what the published code of LESS does
+    (updated, not corrected, epsilon inside the root).
+    """
+
+    moments: Moments
+    form: Literal["adam", "uncorrected"] = "adam"
+    learning_rate: float = 1.0
+    name = "adam_step"
+    unit = STEP
+    linear = False
+
+    @property
+    def scale(self) -> float:
+        """The learning rate."""
+        return self.learning_rate
+
+    def apply(self, vectors: Tensor) -> Tensor:
+        """As they are."""
+        return vectors
+
+    def train(self, gradients: Tensor) -> Tensor:
+        """The steps, without the learning rate."""
+        m = self.moments
+        b1, b2 = m.betas
+        first = b1 * m.first + (1 - b1) * gradients
+        second = b2 * m.second + (1 - b2) * gradients.square()
+        if self.form == "uncorrected":
+            return first / (second + m.epsilon).sqrt()
+        first = first / (1 - b1 ** (m.step + 1))
+        return first / ((second / (1 - b2 ** (m.step + 1))).sqrt() + m.epsilon)
+
+    def describe(self) -> str:
+        """In words."""
+        return f"Adam's step ({self.form}) after {self.moments.step:,} steps"
+
+
+@dataclass(frozen=True, eq=False)
+class Gram(Linear):
+    """The inverse of the projected gradients' mean outer product: `factor` [k, k], its Cholesky."""
+
+    factor: Tensor
+    scale: float
+    about: str
+    name = "gram"
+    unit = COPY
+
+    def apply(self, vectors: Tensor) -> Tensor:
+        """Solved, in float64: [q, k]."""
+        solved = torch.cholesky_solve(vectors.to(self.factor.dtype).T, self.factor).T
+        return solved.to(vectors.dtype)
+
+    def describe(self) -> str:
+        """In words."""
+        return self.about
+
+
+def gram(
+    parts: Iterable[Tensor], *, damping: Damping | None = None, count: int | None = None
+) -> Gram:
+    """Fit `Gram` from rows [n, k], part by part, summed in float64.
+
+    `count`: of the training examples, where the rows are a sample of them.
+    Damping is relative to the mean eigenvalue of the whole. ConfigError if, with damping 0, there
+    are not as many independent rows as columns.
+    """
+    damping = damping or Damping()
+    total: Tensor | None = None
+    seen = 0
+    for part in parts:
+        rows = part.double()
+        total = rows.T @ rows if total is None else total + rows.T @ rows
+        seen += len(rows)
+    if total is None or not seen:
+        raise ConfigError("there are no gradients to fit on")
+    total /= seen
+    value = float(damping.values(total.diagonal().mean()[None])[0])
+    total.diagonal().add_(value)
+    factor, failed = torch.linalg.cholesky_ex(total)
+    if bool(failed):
+        raise ConfigError(
+            f"{seen:,} rows do not span {len(total):,} columns: use damping, or project to fewer"
+        )
+    about = f"Gram matrix of {seen:,} projected gradients, {damping.describe()}"
+    return Gram(factor, 1 / (count or seen), about)

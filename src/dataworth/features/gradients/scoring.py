@@ -1,0 +1,185 @@
+"""Scores of examples for queries: queries in memory, examples streamed past them.
+
+Every score is the estimated reduction of the query's loss in nats; see `preconditioners.base`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dataworth.errors import ConfigError
+from dataworth.features.gradients.batches import Examples
+from dataworth.features.gradients.engine import Gradients, Of
+from dataworth.features.gradients.factors import Factors
+from dataworth.features.gradients.low_rank import LowRank, compress
+from dataworth.features.gradients.preconditioners.base import Preconditioner
+from dataworth.features.gradients.preconditioners.simple import Identity
+
+# Bytes of query gradients that are held at a time.
+HELD = 1 << 30
+
+
+def query_vectors(
+    engine: Gradients, queries: Examples, preconditioner: Preconditioner | None = None
+) -> Tensor:
+    """The queries' gradients with the preconditioner and its scale applied: [q, P]."""
+    preconditioner = preconditioner or Identity()
+    out = torch.empty(len(queries), engine.size, dtype=engine.dtype, device=engine.device)
+    for rows, batch in queries:
+        out[torch.from_numpy(rows)] = engine.gradients(batch, "measure")
+    return preconditioner.apply(out) * preconditioner.scale
+
+
+def _groups(engine: Gradients, queries: int, held: int) -> Iterator[NDArray[np.int64]]:
+    """Queries whose gradients fit `held` bytes together."""
+    size = torch.empty((), dtype=engine.dtype).element_size()
+    together = max(1, held // (size * engine.size))
+    for start in range(0, queries, together):
+        yield np.arange(start, min(start + together, queries))
+
+
+def _stream(
+    engine: Gradients,
+    examples: Examples,
+    queries: Examples,
+    preconditioner: Preconditioner,
+    out: NDArray[np.float32],
+    score: Callable[[Factors, Tensor], Tensor],
+    held: int,
+) -> None:
+    """Fill `out` [n, q, ...], some queries at a time."""
+    for chosen in _groups(engine, len(queries), held):
+        vectors = query_vectors(engine, queries.take(chosen), preconditioner)
+        for rows, batch in examples:
+            part = score(engine.factors(batch), vectors)
+            out[rows[:, None], chosen[None, :]] = part.cpu().numpy()
+
+
+def scores(
+    engine: Gradients,
+    examples: Examples,
+    queries: Examples,
+    preconditioner: Preconditioner | None = None,
+    *,
+    rank: int | None = None,
+    held: int = HELD,
+) -> NDArray[np.float32]:
+    """Scores [n, q], float32: rows as in `examples`, columns as in `queries`.
+
+    `held`: bytes of query gradients in memory; more queries mean more passes over the examples.
+    `rank`: keep the queries' gradients in thin matrices of this rank (`low_rank`), all at once, in
+    one pass; only for linear preconditioners.
+    """
+    chosen = preconditioner or Identity()
+    if rank is not None:
+        return _low_rank(engine, examples, queries, chosen, rank, held)
+
+    def score(factors: Factors, vectors: Tensor) -> Tensor:
+        if chosen.linear:
+            return factors.scores(vectors)
+        return chosen.train(factors.gradients()) @ vectors.T
+
+    out = np.empty((len(examples), len(queries)), np.float32)
+    _stream(engine, examples, queries, chosen, out, score, held)
+    return out
+
+
+def _low_rank(
+    engine: Gradients,
+    examples: Examples,
+    queries: Examples,
+    preconditioner: Preconditioner,
+    rank: int,
+    held: int,
+) -> NDArray[np.float32]:
+    if not preconditioner.linear:
+        raise ConfigError(f"{preconditioner.name} needs whole gradients: leave `rank` out")
+    parts = [
+        compress(engine.blocks, query_vectors(engine, queries.take(chosen), preconditioner), rank)
+        for chosen in _groups(engine, len(queries), held)
+    ]
+    vectors = LowRank.joined(parts)
+    out = np.empty((len(examples), len(queries)), np.float32)
+    for rows, batch in examples:
+        out[rows] = vectors.scores(engine.factors(batch)).cpu().numpy()
+    return out
+
+
+def scores_by_block(
+    engine: Gradients,
+    examples: Examples,
+    queries: Examples,
+    preconditioner: Preconditioner | None = None,
+    *,
+    held: int = HELD,
+) -> NDArray[np.float32]:
+    """Scores by block [n, q, blocks]; their sum over blocks is the whole."""
+    chosen = preconditioner or Identity()
+
+    def score(factors: Factors, vectors: Tensor) -> Tensor:
+        if chosen.linear:
+            return factors.scores_by_block(vectors)
+        moved = chosen.train(factors.gradients())
+        parts = [moved[:, b.span] @ vectors[:, b.span].T for b in engine.blocks]
+        return torch.stack(parts, -1)
+
+    out = np.empty((len(examples), len(queries), len(engine.blocks)), np.float32)
+    _stream(engine, examples, queries, chosen, out, score, held)
+    return out
+
+
+def self_scores(
+    engine: Gradients, examples: Examples, preconditioner: Preconditioner | None = None
+) -> NDArray[np.float32]:
+    """The score of each example for itself [n], in its training loss: large for what is unlike the
+    rest, mislabelled examples among it.
+    """
+    chosen = preconditioner or Identity()
+    out = np.empty(len(examples), np.float32)
+    for rows, batch in examples:
+        factors = engine.factors(batch)
+        if isinstance(chosen, Identity):
+            found = factors.squared_norms() * chosen.scale
+        else:
+            gradients = factors.gradients()
+            found = (chosen.apply(gradients) * chosen.train(gradients)).sum(1) * chosen.scale
+        out[rows] = found.cpu().numpy()
+    return out
+
+
+def scores_by_position(
+    engine: Gradients,
+    examples: Examples,
+    queries: Examples,
+    preconditioner: Preconditioner | None = None,
+) -> list[NDArray[np.float32]]:
+    """What each position of each example adds to its scores: a list of [q, positions].
+
+    Padding is cut off. What has no position (a classifier's last layer) is left out, so that a sum
+    may be short of the whole score by it. For few examples: the queries' gradients are held at
+    once. ConfigError for a preconditioner that is not linear.
+    """
+    chosen = preconditioner or Identity()
+    if not chosen.linear:
+        raise ConfigError(f"{chosen.name} cannot be told apart by position: it is not linear")
+    vectors = query_vectors(engine, queries, chosen)
+    out: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(examples)
+    for rows, batch in examples:
+        found = engine.factors(batch).scores_by_position(vectors).positions.cpu().numpy()
+        for place, row in enumerate(rows):
+            mask = slice(None) if batch.mask is None else batch.mask[place].numpy()
+            out[row] = found[place][:, mask].astype(np.float32)
+    return out
+
+
+def gradient_lengths(engine: Gradients, examples: Examples, of: Of = "loss") -> NDArray[np.float32]:
+    """The length of each example's gradient [n], unformed where that is cheaper."""
+    out = np.empty(len(examples), np.float32)
+    for rows, batch in examples:
+        out[rows] = engine.factors(batch, of).squared_norms().sqrt().cpu().numpy()
+    return out

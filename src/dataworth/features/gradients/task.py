@@ -1,0 +1,303 @@
+"""What is trained on and what is measured: a task is four small functions.
+
+    lay(items, uid) -> Batch            how examples become a batch
+    loss(outputs, batch) -> Tensor      the training loss, [n], or [n, positions] to be summed
+    measure(outputs, batch) -> Tensor   what a query measures, smaller is better; the loss as a rule
+    modules(model) -> patterns          whose parameters count; None: all that are trained
+
+`Task` has a sensible answer for the last two. Ready-made: `CausalLM` (anything that takes token ids
+and gives logits), `SequenceClassification`, `Supervised` (plain modules on pairs of x and y), and
+`FunctionTask` for functions of your own.
+
+Losses are in nats where they are log-likelihoods. The loss of an example is the sum over its
+positions of what `loss` gives: a mean over tokens is the same with weights of 1 / tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dataworth.errors import ConfigError, InputError
+from dataworth.features.gradients.batches import Batch, Examples
+from dataworth.features.gradients.counter import normal, uniform
+from dataworth.features.gradients.losses import IGNORED, cross_entropy
+
+Reduction = Literal["sum", "mean"]
+
+
+class Task:
+    """The base of all tasks: `lay` and `loss` are to be written, the rest may be."""
+
+    reduction: str = "sum"
+
+    def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
+        """A batch of examples."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The training loss [n], or [n, positions] to be summed over positions."""
+        raise NotImplementedError
+
+    def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """What a query measures, smaller is better: [n] or [n, positions]. Here the loss."""
+        return self.loss(outputs, batch)
+
+    def modules(self, model: nn.Module) -> Sequence[str] | None:
+        """Patterns (`*.mlp.*`) of the modules that count; None for all with trained parameters."""
+        return None
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The model's outputs, [n, ...]."""
+        if isinstance(batch.inputs, Mapping):
+            return _tensor(model(**batch.inputs))
+        return _tensor(model(*batch.inputs))
+
+    def sample(self, outputs: Tensor, batch: Batch, seed: int) -> Batch:
+        """The batch with targets drawn from what the model believes, for the true Fisher.
+
+        Draws are keyed by (seed, uid, position), so that batching changes none of them.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} cannot draw labels from the model: write `sample`, "
+            "or use labels='true'"
+        )
+
+    def examples(
+        self,
+        items: Sequence[Any],
+        uid: NDArray[np.uint64] | None = None,
+        *,
+        size: int = 16,
+        tokens: int | None = None,
+    ) -> Examples:
+        """Items in batches of this task."""
+        return Examples(items, self.lay, uid, size, tokens, self.length)
+
+    def length(self, item: Any) -> int:
+        """Positions that an item takes: what batches are sorted by."""
+        return 1
+
+
+def _tensor(outputs: Any) -> Tensor:
+    """The logits of what a model gives."""
+    logits = getattr(outputs, "logits", None)
+    if logits is None:
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs
+    if not isinstance(logits, Tensor):
+        raise InputError(f"the model gives {type(outputs).__name__}, not a tensor or `.logits`")
+    return logits
+
+
+def sampled_classes(outputs: Tensor, batch: Batch, seed: int) -> Batch:
+    """The batch with classes drawn from softmax(outputs); targets of -100 stay."""
+    draws = uniform(seed, _uid(batch), batch.targets[0].numel(), outputs.device)
+    cumulated = outputs.double().softmax(-1).cumsum(-1)
+    # The last entry is 1 but for rounding; a draw above it would name no class.
+    below = cumulated[..., :-1] < draws.reshape(batch.targets.shape).unsqueeze(-1)
+    targets = torch.where(batch.targets == IGNORED, batch.targets, below.sum(-1))
+    return replace(batch, targets=targets)
+
+
+def _uid(batch: Batch) -> NDArray[np.uint64]:
+    return np.arange(len(batch), dtype=np.uint64) if batch.uid is None else batch.uid
+
+
+def _padded(rows: Sequence[Sequence[int] | NDArray[Any]], value: int) -> Tensor:
+    width = max(len(row) for row in rows)
+    out = np.full((len(rows), width), value, np.int64)
+    for row, values in zip(out, rows, strict=True):
+        row[: len(values)] = values
+    return torch.from_numpy(out)
+
+
+@dataclass(frozen=True)
+class CausalLM(Task):
+    """Next-token prediction by anything that takes token ids [n, positions] and gives logits.
+
+    An item is a sequence of token ids, or `(ids, weighted)` where `weighted` says of each token
+    whether its loss counts (an answer after its prompt). `reduction`: of the training loss over
+    the tokens that count; `measured`: of the query's. `patterns`: see `Task.modules`. `context`:
+    longer items are refused, if given.
+    """
+
+    reduction: Reduction = "sum"
+    measured: Reduction = "mean"
+    patterns: tuple[str, ...] | None = None
+    context: int | None = None
+
+    def __post_init__(self) -> None:
+        for given in (self.reduction, self.measured):
+            if given not in ("sum", "mean"):
+                raise ConfigError(f"a reduction is 'sum' or 'mean', not {given!r}")
+
+    def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
+        """Padded on the right: causal attention never looks there, so no mask is needed."""
+        pairs = [item if isinstance(item, tuple) else (item, None) for item in items]
+        targets = []
+        for number, (ids, weighted) in zip(uid, pairs, strict=True):
+            if len(ids) < 2 or (weighted is not None and not np.any(weighted[1:])):
+                raise InputError(
+                    f"the example of uid {number} has no token to predict: leave it out"
+                )
+            if self.context is not None and len(ids) > self.context:
+                raise InputError(
+                    f"the example of uid {number} has {len(ids):,} tokens and the model's context "
+                    f"{self.context:,}: cut it before"
+                )
+            following = np.append(np.asarray(ids[1:], np.int64), IGNORED)
+            if weighted is not None:
+                following[:-1][~np.asarray(weighted[1:], np.bool_)] = IGNORED
+            targets.append(following)
+        ids = _padded([pair[0] for pair in pairs], 0)
+        # The last token predicts nothing: no gradient passes its position.
+        lengths = torch.tensor([len(pair[0]) - 1 for pair in pairs])
+        mask = torch.arange(ids.shape[1]) < lengths[:, None]
+        return Batch((ids,), _padded(targets, IGNORED), None, mask, uid)
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits [n, positions, vocabulary]."""
+        assert isinstance(batch.inputs, tuple)
+        (ids,) = batch.inputs
+        # Hugging Face models would fill a cache of keys that nobody reads.
+        if hasattr(getattr(model, "config", None), "use_cache"):
+            return _tensor(model(input_ids=ids, use_cache=False))
+        return _tensor(model(ids))
+
+    def _loss(self, outputs: Tensor, batch: Batch, reduction: str) -> Tensor:
+        losses = cross_entropy(outputs, batch.targets, batch.weights)
+        if reduction == "mean":
+            losses = losses / (batch.targets != IGNORED).sum(1, keepdim=True)
+        return losses
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Nats [n, positions]."""
+        return self._loss(outputs, batch, self.reduction)
+
+    def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Nats [n, positions], of each token or of the mean token."""
+        return self._loss(outputs, batch, self.measured)
+
+    def modules(self, model: nn.Module) -> Sequence[str] | None:
+        """The patterns given."""
+        return self.patterns
+
+    def sample(self, outputs: Tensor, batch: Batch, seed: int) -> Batch:
+        """Each next token drawn from the model's prediction."""
+        return sampled_classes(outputs, batch, seed)
+
+    def length(self, item: Any) -> int:
+        """Tokens."""
+        return len(item[0] if isinstance(item, tuple) else item)
+
+
+@dataclass(frozen=True)
+class SequenceClassification(Task):
+    """A label for a sequence of tokens, by Hugging Face models (`input_ids`, `attention_mask`).
+
+    An item is `(ids, label)`. Padded on the right with `padding`.
+    """
+
+    patterns: tuple[str, ...] | None = None
+    padding: int = 0
+
+    def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
+        """Ids and attention mask."""
+        ids = _padded([item[0] for item in items], self.padding)
+        lengths = torch.tensor([len(item[0]) for item in items])
+        mask = torch.arange(ids.shape[1]) < lengths[:, None]
+        labels = torch.tensor([int(item[1]) for item in items])
+        inputs = {"input_ids": ids, "attention_mask": mask.long()}
+        return Batch(inputs, labels, None, mask, uid)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Nats [n]."""
+        return cross_entropy(outputs, batch.targets, batch.weights)
+
+    def modules(self, model: nn.Module) -> Sequence[str] | None:
+        """The patterns given."""
+        return self.patterns
+
+    def sample(self, outputs: Tensor, batch: Batch, seed: int) -> Batch:
+        """Labels drawn from the model's prediction."""
+        return sampled_classes(outputs, batch, seed)
+
+    def length(self, item: Any) -> int:
+        """Tokens."""
+        return len(item[0])
+
+
+@dataclass(frozen=True)
+class Supervised(Task):
+    """A plain module on items `(x, y)`: `squared` error or `cross_entropy`.
+
+    The squared error is half the sum of squares, the negative log-likelihood (up to a constant) of
+    a Gaussian of variance 1: nats too.
+    """
+
+    kind: Literal["squared", "cross_entropy"] = "cross_entropy"
+    patterns: tuple[str, ...] | None = None
+
+    def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
+        """Stacked."""
+        x = torch.stack([torch.as_tensor(item[0]) for item in items])
+        y = torch.stack([torch.as_tensor(item[1]) for item in items])
+        return Batch((x,), y, None, None, uid)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Nats [n]."""
+        if self.kind == "cross_entropy":
+            return cross_entropy(outputs, batch.targets, batch.weights)
+        errors = 0.5 * (outputs - batch.targets.reshape(outputs.shape)) ** 2
+        losses = errors.reshape(len(batch), -1).sum(1)
+        return losses if batch.weights is None else losses * batch.weights
+
+    def modules(self, model: nn.Module) -> Sequence[str] | None:
+        """The patterns given."""
+        return self.patterns
+
+    def sample(self, outputs: Tensor, batch: Batch, seed: int) -> Batch:
+        """Classes by softmax, or the outputs with Gaussian noise of variance 1."""
+        if self.kind == "cross_entropy":
+            return sampled_classes(outputs, batch, seed)
+        noise = normal(seed, _uid(batch), outputs[0].numel(), outputs.device)
+        return replace(batch, targets=outputs + noise.reshape(outputs.shape).to(outputs.dtype))
+
+
+@dataclass(frozen=True)
+class FunctionTask(Task):
+    """A task of functions of your own, each as in `Task`; what is left out has its default."""
+
+    lay_items: Callable[[Sequence[Any], NDArray[np.uint64]], Batch]
+    training_loss: Callable[[Tensor, Batch], Tensor]
+    measurement: Callable[[Tensor, Batch], Tensor] | None = None
+    patterns: tuple[str, ...] | None = None
+    sampling: Callable[[Tensor, Batch, int], Batch] | None = None
+
+    def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
+        """As given."""
+        return self.lay_items(items, uid)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """As given."""
+        return self.training_loss(outputs, batch)
+
+    def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """As given, or the loss."""
+        return (self.measurement or self.training_loss)(outputs, batch)
+
+    def modules(self, model: nn.Module) -> Sequence[str] | None:
+        """The patterns given."""
+        return self.patterns
+
+    def sample(self, outputs: Tensor, batch: Batch, seed: int) -> Batch:
+        """As given."""
+        if self.sampling is None:
+            return super().sample(outputs, batch, seed)
+        return self.sampling(outputs, batch, seed)

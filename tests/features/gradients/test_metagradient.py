@@ -1,0 +1,172 @@
+"""Gradients through training against finite differences and closed forms."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dataworth.errors import ConfigError
+from dataworth.features.gradients import CausalLM, Gradients, Supervised
+from dataworth.features.gradients.metagradient import (
+    Adam,
+    Descent,
+    Optimizer,
+    Run,
+    metagradients,
+    smoothness,
+)
+from dataworth.features.gradients.preconditioners import Damping, dense
+from dataworth.features.gradients.scoring import scores
+from features.gradients.models import TinyLM, documents, rng, seeded
+
+
+def order_of(count: int, steps: int, size: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(4)
+    return [generator.choice(count, size, replace=False) for _ in range(steps)]
+
+
+def language(optimizer: Optimizer, steps: int = 20) -> Run:
+    # The last example is in no batch.
+    return Run(
+        seeded(1, TinyLM(11, 4), 0.3),
+        CausalLM("mean"),
+        documents(13, 1, 11, 8),
+        order_of(12, steps, 4),
+        optimizer,
+    )
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        Descent(0.1),
+        Descent(tuple(0.2 / (1 + i) for i in range(20)), 0.9, 0.01),
+        Adam(1e-2, epsilon_root=1e-6, weight_decay=0.1),
+    ],
+    ids=["descent", "momentum", "adam"],
+)
+def test_finite_differences(optimizer: Optimizer) -> None:
+    run = language(optimizer)
+    queries = documents(2, 2, 11, 8)
+    found = metagradients(run, queries)
+    assert not found.scores[12].any()
+    h = 1e-4
+    worst = 0.0
+    for row in range(12):
+        ends = []
+        for sign in (1, -1):
+            weights = torch.ones(13, dtype=torch.float64)
+            weights[row] += sign * h
+            ends.append(run.losses(run.train(weights)[0], queries).detach().numpy())
+        expected = (ends[1] - ends[0]) / (2 * h)
+        error = np.abs(found.scores[row] - expected) / np.abs(found.scores).max()
+        worst = max(worst, float(error.max()))
+    assert worst < 1e-6
+    final = run.losses(run.train()[0], queries)
+    np.testing.assert_allclose(found.losses, final.detach().numpy())
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_training_is_that_of_torch(kind: str) -> None:
+    optimizer: Any = {
+        "sgd": Descent(0.1, 0.9, 0.01),
+        "adam": Adam(1e-2, (0.8, 0.99), 1e-8, 1e-30, 0.1),
+    }[kind]
+    run = language(optimizer)
+    found = run.named(run.train()[0])
+    model, task = run.model, run.task
+    theirs: torch.optim.Optimizer = {
+        "sgd": lambda p: torch.optim.SGD(p, 0.1, 0.9, weight_decay=0.01),
+        "adam": lambda p: torch.optim.AdamW(p, 1e-2, (0.8, 0.99), 1e-8, 0.1),
+    }[kind](model.parameters())
+    for rows in run.order:
+        batch = task.lay([run.items[row] for row in rows], rows.astype(np.uint64))
+        theirs.zero_grad()
+        (task.loss(task.outputs(model, batch), batch).sum() / len(rows)).backward()
+        theirs.step()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.detach(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("branching", [2, 3, 20])
+def test_states_are_made_again_or_kept(branching: int) -> None:
+    queries = documents(2, 2, 11, 8)
+    run = language(Adam(1e-2, epsilon_root=1e-6))
+    kept, again = (metagradients(run, queries, branching=b) for b in (20, branching))
+    assert np.array_equal(kept.scores, again.scores)
+    assert again.held <= branching * math.ceil(math.log(20, branching))
+    assert kept.held == 20
+
+
+def regression(steps: int, rate: float, decay: float) -> tuple[Run, list[Any]]:
+    generator = rng(0)
+    x = torch.randn(20, 4, generator=generator, dtype=torch.float64)
+    y = x @ torch.randn(4, 1, generator=generator, dtype=torch.float64)
+    y = y + torch.randn(20, 1, generator=generator, dtype=torch.float64)
+    items = list(zip(x[:15], y[:15], strict=True))
+    model = seeded(1, nn.Linear(4, 1, bias=False))
+    order = [np.arange(15)] * steps
+    run = Run(model, Supervised("squared"), items, order, Descent(rate, weight_decay=decay))
+    return run, list(zip(x[15:], y[15:], strict=True))
+
+
+def test_closed_form_of_descent() -> None:
+    """A product of (1 - rate * Hessian) between the step and the end."""
+    run, queries = regression(7, 0.1, 0.0)
+    found = metagradients(run, queries)
+    x = torch.stack([a for a, _ in run.items]).numpy()
+    y = torch.stack([b for _, b in run.items]).numpy()[:, 0]
+    w = run.model.weight.detach().numpy()[0]  # type: ignore[operator,union-attr]
+    h = x.T @ x / 15
+    moved = np.zeros((15, 4))
+    for _ in range(7):
+        moved = moved @ (np.eye(4) - 0.1 * h) - 0.1 / 15 * x * (x @ w - y)[:, None]
+        w = w - 0.1 * x.T @ (x @ w - y) / 15
+    qx = torch.stack([a for a, _ in queries]).numpy()
+    qy = torch.stack([b for _, b in queries]).numpy()[:, 0]
+    expected = -moved @ (qx * (qx @ w - qy)[:, None]).T
+    np.testing.assert_allclose(found.scores, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_long_training_gives_influence() -> None:
+    run, queries = regression(400, 0.2, 0.05)
+    found = metagradients(run, queries, branching=8)
+    model = nn.Linear(4, 1, bias=False).double()
+    model.load_state_dict(found.parameters)
+    engine = Gradients(model, run.task)
+    train = run.task.examples(run.items)
+    exact = dense(engine, train, damping=Damping(fixed=0.05))
+    expected = scores(engine, train, run.task.examples(queries), exact)
+    np.testing.assert_allclose(found.scores, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_smoothness() -> None:
+    run, queries = regression(30, 0.1, 0.0)
+    assert smoothness(run, queries) == pytest.approx(1.0)
+    # Past the largest stable rate, a query's loss moves to and fro.
+    wild = language(Descent(1.0), 40)
+    assert smoothness(wild, documents(12, 2, 11, 8)) < 0.5
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    run = language(Descent(0.1), 3)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    run.model.train()
+    metagradients(run, documents(1, 2, 11, 8))
+    assert run.model.training
+    assert all(torch.equal(before[k], v) for k, v in run.model.state_dict().items())
+    assert all(p.grad is None for p in run.model.parameters())
+
+
+def test_wrong_options() -> None:
+    with pytest.raises(ConfigError, match="branching"):
+        metagradients(language(Descent(0.1), 2), [[1, 2]], branching=1)
+    with pytest.raises(ConfigError, match="epsilon_root"):
+        Adam(0.1, epsilon_root=0.0)
+    with pytest.raises(ConfigError, match="at least one step"):
+        Run(nn.Linear(2, 2), Supervised(), [], [], Descent(0.1))
