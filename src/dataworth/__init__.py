@@ -9,8 +9,10 @@ from dataworth.version import __version__
 
 if TYPE_CHECKING:
     from dataworth.api import (
+        compare,
         explain,
         inspect,
+        judge,
         load,
         plan,
         read_recipe,
@@ -21,23 +23,29 @@ if TYPE_CHECKING:
     from dataworth.engine.local import Engine
     from dataworth.engine.progress import Progress
     from dataworth.errors import DataworthError
+    from dataworth.flow.comparing.comparison import Comparison
     from dataworth.flow.inspect import Inspection
+    from dataworth.flow.judging.judgement import Judgement
     from dataworth.flow.plan import Plan
     from dataworth.flow.recipe import Recipe
     from dataworth.flow.scores import Scores
     from dataworth.flow.selection import Selection
 
 _WHERE = {
+    "Comparison": "dataworth.flow.comparing.comparison",
     "DataworthError": "dataworth.errors",
     "Engine": "dataworth.engine.local",
     "Inspection": "dataworth.flow.inspect",
+    "Judgement": "dataworth.flow.judging.judgement",
     "Plan": "dataworth.flow.plan",
     "Progress": "dataworth.engine.progress",
     "Recipe": "dataworth.flow.recipe",
     "Scores": "dataworth.flow.scores",
     "Selection": "dataworth.flow.selection",
+    "compare": "dataworth.api",
     "explain": "dataworth.api",
     "inspect": "dataworth.api",
+    "judge": "dataworth.api",
     "load": "dataworth.api",
     "plan": "dataworth.api",
     "read_recipe": "dataworth.api",
@@ -47,17 +55,21 @@ _WHERE = {
 }
 
 __all__ = [
+    "Comparison",
     "DataworthError",
     "Engine",
     "Inspection",
+    "Judgement",
     "Plan",
     "Progress",
     "Recipe",
     "Scores",
     "Selection",
     "__version__",
+    "compare",
     "explain",
     "inspect",
+    "judge",
     "load",
     "plan",
     "read_recipe",

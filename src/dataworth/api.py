@@ -19,7 +19,10 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
 from dataworth.errors import ConfigError, RunError
+from dataworth.flow.comparing.comparison import Comparison, compare_plan
 from dataworth.flow.inspect import Inspection, inspect_corpus
+from dataworth.flow.judging.judgement import Judgement, check_folder, judge_selection
+from dataworth.flow.judging.opening import JudgeSettings
 from dataworth.flow.plan import Plan, make_plan
 from dataworth.flow.recipe import Recipe, recorded_choice
 from dataworth.flow.recipe import read_recipe as read_file
@@ -255,6 +258,113 @@ def inspect(
     )
 
 
+def judge(
+    selection: Any,
+    target: Any = None,
+    *,
+    pool: Any = None,
+    validation: Any = None,
+    against: Any = (),
+    text_field: Any = None,
+    target_text_field: Any = None,
+    group_by: Any = None,
+    seed: int | None = None,
+    holdout: float | None = None,
+    max_bad: float = 0.01,
+    storage_options: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    engine: Engine | int | None = None,
+    progress: Progress | None = None,
+    **field_options: Any,
+) -> Judgement:
+    """Is a selection any good? Measured on its text, without training.
+
+    `selection`: a `Selection`, the folder of a run or of one of its choices, the `data/` that a run
+    wrote, or anything that can be a pool. `target`, `validation`: as the target of `select`, one or
+    a mapping of names to such. `pool`: what was selected from; needed for a target, and known for
+    a selection of ours, as its targets are. `against`: another selection, or a list of them.
+    `group_by`: fields to show the composition by. `text_field`, `target_text_field`, `seed`,
+    `holdout`: None takes the run's own, or the defaults of `select`, so that the half of a target
+    that is measured on is the one that `select` held out. `max_bad`: share of bad lines past which
+    it fails. `out`: a folder for `metrics.json` and `report.html`.
+
+    Raises InputError for what cannot be read or is empty, ConfigError for wrong options.
+    """
+    known = [name for name in _FIELD_OPTIONS if name != "split_words"]
+    _check_further(field_options, known)
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        check_folder(folder)
+    texts, target_texts = as_tuple(text_field), as_tuple(target_text_field)
+    fields = target_fields = None
+    if texts or field_options:
+        fields = Fields(text=texts or ("text",), **field_options)
+    if target_texts or fields is not None:
+        target_fields = Fields(text=target_texts or texts or ("text",), **field_options)
+    settings = JudgeSettings(
+        fields=fields,
+        target_fields=target_fields,
+        groups=None if group_by is None else as_tuple(group_by),
+        seed=seed,
+        holdout=holdout,
+        max_bad=max_bad,
+    )
+    found = Judgement(
+        judge_selection(
+            selection,
+            target,
+            pool=pool,
+            validation=validation,
+            against=against,
+            settings=settings,
+            storage_options=storage_options,
+            engine=_engine(engine),
+            progress=progress or Progress(),
+        )
+    )
+    if folder is not None:
+        found.save(folder)
+    return found
+
+
+def compare(
+    plan: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    minutes: float | None = None,
+    overwrite: bool = False,
+    reuse: Sequence[str | Path] = (),
+    so_far: bool = False,
+    engine: Engine | int | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare ways to select: train the same small models on each selection and measure them.
+
+    `plan`: a YAML or JSON file or a mapping, see docs/comparing.md; the plan.json that a comparison
+    leaves is one too. `minutes`: fit the plan into that time, and say what was given up.
+    `out`: the folder; the same call on it goes on where it stopped, `overwrite` starts afresh.
+    `reuse`: folders of other comparisons, whose equal trainings are not done again. `so_far`: train
+    nothing, and show what is there. `engine`: the number of worker processes, or an `Engine`; one
+    of threads trains in this process. None of these changes a number.
+
+    Raises ConfigError for a plan that is wrong, InputError for data that cannot be read, RunError
+    for a folder that holds another plan (with the differences), MissingExtra without the extra lm.
+    """
+    keep = tempfile.TemporaryDirectory(prefix="dataworth-") if out is None else None
+    folder = Path(keep.name) / "comparison" if keep is not None else Path(str(out)).absolute()
+    return compare_plan(
+        plan,
+        folder,
+        minutes=minutes,
+        overwrite=overwrite,
+        reuse=reuse,
+        so_far=so_far,
+        engine=engine,
+        progress=progress,
+        keep=keep,
+    )
+
+
 def read_recipe(file: str | Path) -> Recipe:
     """The options in a recipe, a YAML file, or in the record (`run.json`) of an earlier run."""
     known = {*signature(select).parameters, *_FIELD_OPTIONS, "workers"}
@@ -292,9 +402,7 @@ def _prepare(
 ) -> tuple[ScoreSettings, tempfile.TemporaryDirectory[str] | None, Path]:
     """(settings, temporary folder if there is no `out`, folder) from a call's options."""
     further = options["field_options"]
-    unknown = [name for name in further if name not in _FIELD_OPTIONS]
-    if unknown:
-        raise TypeError(f"unknown option {unknown[0]!r}; of reading: {', '.join(_FIELD_OPTIONS)}")
+    _check_further(further, _FIELD_OPTIONS)
     text = as_tuple(options["text_field"])
     fields = Fields(
         text=text, id=options["id_field"], groups=as_tuple(options["group_by"]), **further
@@ -317,6 +425,13 @@ def _prepare(
         return settings, None, Path(options["out"]).absolute()
     keep = tempfile.TemporaryDirectory(prefix="dataworth-")
     return settings, keep, Path(keep.name) / "run"
+
+
+def _check_further(given: Mapping[str, Any], known: Sequence[str]) -> None:
+    """That the further options are options of reading."""
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise TypeError(f"unknown option {unknown[0]!r}; of reading: {', '.join(known)}")
 
 
 def _grouped(group_by: Any, quotas: Any) -> tuple[str, ...]:
@@ -394,9 +509,11 @@ def _command() -> str:
 
 
 __all__: Sequence[str] = (
+    "compare",
     "explain",
     "finish",
     "inspect",
+    "judge",
     "load",
     "plan",
     "read_recipe",

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dataworth.cli import choose, inspect, methods, recipe, select
+from dataworth.cli import choose, compare, inspect, judge, methods, recipe, select
 from dataworth.cli.errors import guard
 from dataworth.version import __version__
 
@@ -33,6 +33,7 @@ training on?
 \b
 dataworth select pool/ --target math=examples.jsonl --budget 100M --out out/
 dataworth choose out/ --budget 5% --write five-percent/
+dataworth judge out/
 dataworth inspect pool/
 
 A [bold]pool[/] is the raw documents to choose from, a [bold]target[/] examples of
@@ -65,6 +66,8 @@ app.command("select", rich_help_panel=RUNS)(select.select)
 app.command("score", rich_help_panel=RUNS)(select.score)
 app.command("choose", rich_help_panel=RUNS)(choose.choose)
 app.command("run", rich_help_panel=RUNS)(recipe.run)
+app.command("compare", rich_help_panel=LOOKS)(compare.compare)
 app.command("explain", rich_help_panel=LOOKS)(choose.explain)
+app.command("judge", rich_help_panel=LOOKS)(judge.judge)
 app.command("inspect", rich_help_panel=LOOKS)(inspect.inspect)
 app.command("methods", rich_help_panel=LOOKS)(methods.methods)

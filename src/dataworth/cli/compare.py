@@ -1,0 +1,146 @@
+"""`dataworth compare`: small models trained on each selection, and measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dataworth.cli import options as o
+from dataworth.cli import parsing as p
+from dataworth.cli.console import begin
+from dataworth.cli.show import console, show_json, show_places
+
+OUT = "comparison"
+
+
+def compare(
+    plan: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PLAN",
+            show_default=False,
+            help="A YAML file that says what to compare, or the plan.json of a comparison.",
+        ),
+    ],
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            *("--minutes", "-m"),
+            metavar="N",
+            show_default=False,
+            help="Fit the plan into N minutes, and say what was given up.",
+            rich_help_panel=o.RUNNING,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            *("--out", "-o"),
+            metavar="FOLDER",
+            show_default=OUT,
+            help="The comparison's folder. The same command again goes on where it stopped.",
+            rich_help_panel=o.RUNNING,
+        ),
+    ] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--reuse",
+            metavar="FOLDER",
+            show_default=False,
+            help="Another comparison: what it trained in the same way is not trained again.",
+            rich_help_panel=o.RUNNING,
+        ),
+    ] = None,
+    so_far: Annotated[
+        bool,
+        typer.Option(
+            "--so-far",
+            help="Train nothing, and show what is there.",
+            rich_help_panel=o.RUNNING,
+        ),
+    ] = False,
+    overwrite: o.Overwrite = False,
+    workers: o.Workers = None,
+    dry_run: o.DryRun = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Compare ways to select by training the same small models on each.
+
+    Selects with each list of steps for each target, trains a model on each
+    selection with each seed, and tells the losses on held-out text with
+    intervals, against random documents. Needs the extra [bold]lm[/].
+
+    \b
+    pool: pool/
+    targets: {math: {examples: math.jsonl, validation: math-val.jsonl}}
+    budget: 1M
+    selections:
+      default: {steps: [dsir]}
+      theirs: {from: theirs/}
+    seeds: 5
+
+    [bold]Examples[/]
+
+    \b
+    dataworth compare plan.yaml --out compared/
+    dataworth compare plan.yaml --minutes 30
+    dataworth compare compared/plan.json --out again/
+    """
+    progress = begin(quiet)
+    if dry_run:
+        _show_outline(plan, minutes, json=json)
+        return
+    import dataworth
+
+    made = dataworth.compare(
+        plan,
+        out=out or Path(OUT),
+        progress=progress,
+        **p.given(
+            {
+                "minutes": minutes,
+                "reuse": reuse or [],
+                "so_far": so_far,
+                "overwrite": overwrite,
+                "engine": workers,
+            }
+        ),
+    )
+    if json:
+        show_json(made.facts)
+    elif not quiet:
+        from dataworth.report import comparison_summary
+
+        comparison_summary.show(made.facts, console())
+        places: dict[str, Any] = {
+            "report": made.folder / "report.html",
+            "numbers": made.folder / "comparison.json",
+            "plan": made.folder / "plan.json",
+        }
+        show_places(places)
+
+
+def _show_outline(plan: Path, minutes: float | None, *, json: bool) -> None:
+    from dataworth.flow.comparing.comparison import outline
+
+    facts = outline(plan, minutes)
+    if json:
+        show_json(facts)
+        return
+    resolved = facts["plan"]
+    out = console()
+    for line in (
+        f"{len(resolved['selections'])} selections, {len(resolved['targets'])} targets, "
+        f"{len(resolved['seeds'])} seeds",
+        f"{facts['passes']} passes over the pool, {facts['choices']:,} choices",
+        f"{facts['trainings']:,} trainings at most, {facts['tokens'] / 1e6:,.1f} M tokens: "
+        + ", ".join(size["name"] for size in resolved["sizes"])
+        + " with "
+        + ", ".join(f"{tokens:,}" for tokens in resolved["tokens"])
+        + " tokens",
+    ):
+        out.print(line, markup=False)

@@ -1,0 +1,1 @@
+"""Comparing ways to select: the same small models trained on each selection, and measured."""

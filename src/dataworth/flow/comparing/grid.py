@@ -1,0 +1,98 @@
+"""What is to be trained: each different selection once for each seed, size and number of tokens.
+
+A training's name hangs on all that its numbers hang on: the documents, their copies, the seed, the
+model, the tokens, the settings of training and the tokenizer. Equal selections of several
+candidates, targets or comparisons are one training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataworth.engine.files import read_json
+from dataworth.flow.comparing.choices import Chosen
+from dataworth.flow.comparing.plan import ComparePlan, SizePlan
+from dataworth.flow.settings import fingerprint
+
+FORM = 1
+"""Goes up when a training of the same settings would give other numbers."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One model to train. `targets`: whose sets it is measured on."""
+
+    name: str
+    content: str
+    seed: int
+    size: str
+    tokens: int
+    targets: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return {**vars(self), "targets": list(self.targets)}
+
+
+Key = tuple[str, str, int, str, int]
+"""(selection, target, seed, size, tokens)."""
+
+
+def units_of(
+    plan: ComparePlan, chosens: Sequence[Chosen], marks: Mapping[str, str]
+) -> tuple[list[Unit], dict[Key, str]]:
+    """(all different trainings in the order of work, the training of each place in the grid).
+
+    `marks`: the fingerprint of each size's tokenizer. The order goes by size and tokens as the plan
+    has them, then by seeds, so that what is there when it is stopped is whole for the first ones.
+    """
+    places = {(item.selection, item.target, item.seed): item.content for item in chosens}
+    wanted: dict[str, tuple[Unit, set[str]]] = {}
+    grid: dict[Key, str] = {}
+    for size in plan.sizes:
+        for tokens in plan.tokens:
+            for seed in plan.seeds:
+                for candidate in plan.candidates:
+                    for target in plan.targets:
+                        content = places.get((candidate.name, target, seed))
+                        if content is None:
+                            content = places[candidate.name, None, seed]
+                        name = name_of(plan, size, content, seed, tokens, marks[size.name])
+                        unit = Unit(name, content, seed, size.name, tokens, ())
+                        wanted.setdefault(name, (unit, set()))[1].add(target)
+                        grid[candidate.name, target, seed, size.name, tokens] = name
+    units = [Unit(**{**vars(unit), "targets": tuple(sorted(of))}) for unit, of in wanted.values()]
+    return units, grid
+
+
+def name_of(
+    plan: ComparePlan, size: SizePlan, content: str, seed: int, tokens: int, mark: str
+) -> str:
+    """The name of a training's folder."""
+    options = size.as_dict()
+    options.pop("name")
+    return fingerprint([FORM, content, seed, tokens, options, dict(plan.training), mark])
+
+
+def result_file(folder: Path, name: str) -> Path:
+    """Where a training's numbers are: it is done if and only if this is there."""
+    return folder / name / "result.json"
+
+
+def missing(units: Iterable[Unit], folder: Path, keys: Mapping[str, Sequence[str]]) -> list[Unit]:
+    """The units without a result that has all they are measured on; `keys`: target → sets."""
+    found = []
+    for unit in units:
+        path = result_file(folder, unit.name)
+        if not path.is_file() or not covers(read_json(path), unit, keys):
+            found.append(unit)
+    return found
+
+
+def covers(result: Mapping[str, Any], unit: Unit, keys: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a result holds the measures of all the unit's targets, and of the pool's sample."""
+    wanted = [key for target in (*unit.targets, "") for key in keys.get(target, ())]
+    return all(key in result["evaluations"] for key in wanted)
