@@ -8,11 +8,12 @@
 | stage   | pool                         | selections                           | trained |
 |---------|------------------------------|--------------------------------------|---------|
 | plain   | as it is                     | all of plans/compare.yaml            | LITTLE  |
-| joined  | pieces joined into documents | all                                  | LITTLE  |
+| joined  | pieces joined into documents | JOINED                               | LITTLE  |
 | large   | as it is                     | five best of `plain`, default, ends  | LARGE   |
 | scaling | as it is                     | two best of `plain`, default, ends   | SCALING |
 
-The ends are random documents and the oracle.
+The ends are random documents and the oracle. `large` and `scaling` look at four targets,
+`large` with three seeds.
 Needs DATAWORTH_TEST_DATA. All goes through `dataworth.compare`; a stage that was stopped goes on
 where it was when it is started again, and no training is done twice, not in another stage either.
 Folders: $DATAWORTH_BENCH_DIR/compare/STAGE. Writes results/compare.md after each stage.
@@ -42,18 +43,22 @@ from dataworth.flow.comparing.comparison import load_comparison
 from judging import RIGHT
 
 PLAN = Path(__file__).parent / "plans" / "compare.yaml"
-POOL = {"plain": "plain", "joined": "joined", "large": "plain", "scaling": "plain"}
+POOL = {"plain": "plain", "joined": "joined", "clean": "plain", "large": "plain"}
+POOL |= {"scaling": "plain"}
 STAGES = tuple(POOL)
 SEEDS = 5
 BEST = 5
 BASE, TOP, DEFAULT = "random", "oracle", "default"
 LITTLE = {"sizes": ["tiny"], "tokens": ["200k"]}
-LARGE = {"sizes": ["small"], "tokens": ["400k"]}
-SCALING = {"tokens": ["100k", "200k", "400k", "800k"]}
+LARGE = {"sizes": ["small"], "tokens": ["400k"], "seeds": 3}
+SCALING = {"tokens": ["100k", "200k", "400k"]}
+FEW = ("wiki_books", "code", "math", "biomed")
+JOINED = ("longest documents", "100 words or more", "top-k", "sum, temperature 1", "reference")
 _STREAM = 0x6F7261636C65
 TITLES = {
     "plain": "The pool as it is: pieces of 250 to 400 words",
     "joined": "Joined into documents of 50 to 50,000 words",
+    "clean": "Without documents that share 13 words in a row with a validation set",
     "large": "The five best at the larger size",
     "scaling": "Scaling over tokens",
 }
@@ -76,12 +81,19 @@ def plan_of(stage: str) -> dict[str, Any]:
         if "from" in options:
             options["from"] = options["from"].replace("/plain/", f"/{pool}/")
     plan |= LITTLE
-    if stage == "large":
-        keep(plan, [DEFAULT, *best(BEST)])
-        plan |= LARGE
-    elif stage == "scaling":
+    if stage == "joined":
+        plan |= {"validation_bytes": "64KiB", "pool_bytes": "32KiB"}
+    elif stage == "clean":
         keep(plan, [DEFAULT, *best(2)])
-        plan |= SCALING
+        plan["decontaminate"] = True
+    if stage == "joined":
+        keep(plan, [DEFAULT, *JOINED])
+    elif stage in ("large", "scaling"):
+        keep(plan, [DEFAULT, *best(BEST if stage == "large" else 2)])
+        plan |= LARGE if stage == "large" else SCALING
+        for part in ("targets", "budget"):
+            plan[part] = {name: plan[part][name] for name in FEW}
+        plan["right"]["domain"] = {name: plan["right"]["domain"][name] for name in FEW}
     return plan
 
 
@@ -344,11 +356,13 @@ def report() -> None:
 def main() -> None:
     """Carry out stages and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("stages", nargs="*", choices=[*STAGES, "report"], default=list(STAGES))
+    parser.add_argument("stages", nargs="*", default=list(STAGES), metavar="STAGE")
     parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--so-far", action="store_true", help="train nothing, show what is there")
     parser.add_argument("--only-prepare", action="store_true", help="pools and finished selections")
     arguments = parser.parse_args()
+    if unknown := [stage for stage in arguments.stages if stage not in (*STAGES, "report")]:
+        parser.error(f"no stage {unknown[0]}: there are {', '.join(STAGES)} and report")
     for stage in arguments.stages:
         if stage == "report":
             report()

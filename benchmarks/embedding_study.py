@@ -114,7 +114,8 @@ class Study:
     def roles(self) -> dict[str, NDArray[np.int64]]:
         """Rows of `documents` for "judge", "proxy", "study", "validation"; "rest" is all but judge.
 
-        The study comes first in "rest", so that the wide measures hold it.
+        The study comes first in "rest", so that the wide measures hold it. "all" is the pool, if
+        `wide` asks for so many.
         """
         sizes, ends = self.sizes, np.cumsum(self.documents.text_bytes) / BYTES_PER_TOKEN
         judge = int(np.searchsorted(ends, sizes.judge_tokens)) + 1
@@ -140,6 +141,7 @@ class Study:
             "study": np.arange(proxy, study),
             "validation": np.array(held, np.int64),
             "rest": rest[: self.sizes.wide],
+            "all": np.arange(total if self.sizes.wide >= total else 0),
         }
 
     def codes(self, name: str) -> NDArray[np.int64]:
@@ -265,7 +267,7 @@ class Study:
         rows = self.roles[role]
         if name == RANDOM:
             return np.random.default_rng(0).normal(size=(len(rows), 256)).astype(np.float32)
-        wide = name in CHEAP
+        wide = name in CHEAP and self.sizes.wide > 0
         if not wide and role != "study":
             raise ValueError(f"{name} is computed for the study alone")
         store = self.store(name, wide=wide)

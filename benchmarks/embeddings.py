@@ -121,7 +121,7 @@ def structure(
 
 
 def measure(study: Study, role: str, names: Sequence[str]) -> dict[str, Any]:
-    """`structure` of some embeddings on "study" or "rest"; each is computed once."""
+    """`structure` of some embeddings on a role's documents; each is computed once."""
     rows = study.roles[role]
     domains, sources = study.codes("domain")[rows], study.codes("source")[rows]
     found: dict[str, Any] = {}
@@ -130,7 +130,9 @@ def measure(study: Study, role: str, names: Sequence[str]) -> dict[str, Any]:
 
         def compute(name: str = name) -> Any:
             nonlocal losses
-            losses = losses or targets(study, role)[0]
+            if losses is None:
+                # The judge model has seen some of "all": its domains alone are measured.
+                losses = {} if role == "all" else targets(study, role)[0]
             start = time.perf_counter()
             result = structure(study.centred(name, role), losses, domains, sources)
             print(f"{role}: {name}, {time.perf_counter() - start:.0f} s", flush=True)
@@ -241,8 +243,11 @@ def report(study: Study, options: argparse.Namespace) -> str:
     trained = diversify(study, options)
     parts.append(f"## 2. Diversification\n\n{training_table(trained, options)}")
     parts.append(f"## 3. Domains: {len(rows):,} documents\n\n{domain_table(near, domains[rows])}")
+    role = "all" if len(study.roles["all"]) else "rest"
     if study.sizes.wide:
-        parts.append(f"### {len(rest):,} documents\n\n{domain_table(wide, domains[rest])}")
+        many = study.roles[role]
+        wide = measure(study, role, CHEAP)
+        parts.append(f"### {len(many):,} documents\n\n{domain_table(wide, domains[many])}")
     names = [name for name in EMBEDDINGS if name != RANDOM]
     parts.append(f"## What centring is worth\n\n{centring_table(study, names)}")
     return "\n\n".join(parts)
