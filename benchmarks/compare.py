@@ -9,10 +9,11 @@
 |---------|------------------------------|--------------------------------------|---------|
 | plain   | as it is                     | all of plans/compare.yaml            | LITTLE  |
 | joined  | pieces joined into documents | JOINED                               | LITTLE  |
+| clean   | no 13 words of a validation  | two best of `plain`, default, ends   | LITTLE  |
 | large   | as it is                     | five best of `plain`, default, ends  | LARGE   |
 | scaling | as it is                     | two best of `plain`, default, ends   | SCALING |
 
-The ends are random documents and the oracle. `large` and `scaling` look at four targets,
+The ends are random documents and the oracle. `large` and `scaling` look at three targets,
 `large` with three seeds.
 Needs DATAWORTH_TEST_DATA. All goes through `dataworth.compare`; a stage that was stopped goes on
 where it was when it is started again, and no training is done twice, not in another stage either.
@@ -51,8 +52,8 @@ BEST = 5
 BASE, TOP, DEFAULT = "random", "oracle", "default"
 LITTLE = {"sizes": ["tiny"], "tokens": ["200k"]}
 LARGE = {"sizes": ["small"], "tokens": ["400k"], "seeds": 3}
-SCALING = {"tokens": ["100k", "200k", "400k"]}
-FEW = ("wiki_books", "code", "math", "biomed")
+SCALING = {"tokens": ["50k", "100k", "200k"]}
+FEW = ("wiki_books", "code", "math")
 JOINED = ("longest documents", "100 words or more", "top-k", "sum, temperature 1", "reference")
 _STREAM = 0x6F7261636C65
 TITLES = {
@@ -82,12 +83,11 @@ def plan_of(stage: str) -> dict[str, Any]:
             options["from"] = options["from"].replace("/plain/", f"/{pool}/")
     plan |= LITTLE
     if stage == "joined":
+        keep(plan, [DEFAULT, *JOINED])
         plan |= {"validation_bytes": "64KiB", "pool_bytes": "32KiB"}
     elif stage == "clean":
         keep(plan, [DEFAULT, *best(2)])
         plan["decontaminate"] = True
-    if stage == "joined":
-        keep(plan, [DEFAULT, *JOINED])
     elif stage in ("large", "scaling"):
         keep(plan, [DEFAULT, *best(BEST if stage == "large" else 2)])
         plan |= LARGE if stage == "large" else SCALING

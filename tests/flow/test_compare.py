@@ -14,6 +14,7 @@ import yaml
 
 import dataworth
 from dataworth import Comparison, Engine
+from dataworth.corpus.uid import uid_of
 from dataworth.errors import ConfigError, DataworthError, InputError, RunError
 from dataworth.flow.comparing import bench
 from dataworth.flow.comparing.bank import TextBank
@@ -314,6 +315,23 @@ class TestSelections:
         wrong = {"x": {"steps": ["dsir"], "utility": "dsir_2"}}
         with pytest.raises(ConfigError, match="names 'dsir_2'"):
             compare(self.one(place, selections=wrong), tmp_path / "other")
+
+    def test_decontamination(self, place: Path, tmp_path: Path) -> None:
+        red, blue = ([json.loads(x) for x in lines_of(name, 20, 2)] for name in ("red", "blue"))
+        rows = [json.loads(line) for line in (place / "pool.jsonl").read_text().splitlines()]
+        # A document around a validation document, one around twelve words of it, and one of blue.
+        words = red[0]["text"].split()
+        planted = [f"xx {red[0]['text']} yy", " ".join(["zz", *words[:12], "zz"]), blue[0]["text"]]
+        rows += [{"id": f"p{i}", "text": text, "domain": "red"} for i, text in enumerate(planted)]
+        write(tmp_path / "pool.jsonl", [json.dumps(row).encode() for row in rows])
+        plan = self.one(place, pool=str(tmp_path / "pool.jsonl"), decontaminate=True)
+        made = compare(plan, tmp_path / "out", so_far=True)
+        excluded = load_excluded(tmp_path / "out" / "held_out")
+        inside = [bool(np.isin(np.uint64(uid_of(text)), excluded)) for text in planted]
+        assert inside == [True, False, False]
+        assert any("were kept out of all selections" in text for text in made.findings)
+        hits = {i["value"] for i in made.facts["cheap"] if i["metric"] == "contamination"}
+        assert hits == {0.0}
 
     def test_half_of_the_examples_validates(self, place: Path, tmp_path: Path) -> None:
         made = compare(

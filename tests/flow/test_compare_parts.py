@@ -25,8 +25,8 @@ from dataworth.flow.comparing import bank as banks
 from dataworth.flow.comparing import losses
 from dataworth.flow.comparing.choices import Chosen, load_documents, rows_of, save_documents
 from dataworth.flow.comparing.grid import covers, units_of
-from dataworth.flow.comparing.plan import read_plan
 from dataworth.flow.comparing.questions import as_question
+from dataworth.flow.comparing.reading import read_plan
 from dataworth.flow.comparing.results import leaderboards, predictions, scaling
 from dataworth.flow.comparing.sizes import resolve
 from dataworth.flow.comparing.workers import Workers

@@ -14,8 +14,9 @@ from dataworth.errors import ConfigError
 from dataworth.flow.comparing.choices import Chosen
 from dataworth.flow.comparing.comparison import outline
 from dataworth.flow.comparing.minutes import Cost, fit, seconds_for
-from dataworth.flow.comparing.plan import CandidatePlan, SizePlan, read_plan
+from dataworth.flow.comparing.plan import CandidatePlan, SizePlan
 from dataworth.flow.comparing.pool import groups_of
+from dataworth.flow.comparing.reading import read_plan
 from dataworth.flow.comparing.sizes import resolve
 from dataworth.methods.registry import parse_step
 from flow.comparing import plan_of

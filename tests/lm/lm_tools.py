@@ -13,9 +13,10 @@ from tokenizers import Tokenizer
 from dataworth.lm.model import CausalLM, ModelConfig, build, save_model
 from dataworth.lm.tokenizer import train_tokenizer
 
-WORDS = "the model reads a document and learns what 12 of its tokens follow, größer Straße 東京 \n".split(
-    " "
-)
+WORDS = [
+    *("the", "model", "reads", "a", "document", "and", "learns", "what", "12", "of", "its"),
+    *("tokens", "follow,", "größer", "Straße", "東京", "\n"),
+]
 SHAPE = ModelConfig(32, 2, 4, 48, vocabulary=300, context=32)
 
 
@@ -42,6 +43,8 @@ def sharp(config: ModelConfig, seed: int = 0) -> CausalLM:
                 parameter += 0.2 * noise
             elif name.startswith(("embed", "read_out")):
                 parameter.copy_(0.5 * noise)
+            else:
+                parameter.copy_(noise / parameter.shape[1] ** 0.5)
     return model
 
 

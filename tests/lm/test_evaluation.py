@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dataworth.errors import ConfigError
@@ -80,9 +80,7 @@ def test_long_documents_are_read_in_windows(overlap: float) -> None:
     np.testing.assert_allclose(found, np.concatenate(wanted), rtol=1e-4, atol=1e-5)
 
 
-@given(
-    st.integers(1, 60), st.integers(1, 60), st.integers(1, 20), st.floats(0, 0.99)
-)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 20), st.floats(0, 0.99))
 def test_windows_predict_each_token_once(
     size: int, first: int, context: int, overlap: float
 ) -> None:

@@ -52,7 +52,8 @@ def test_gradients_are_those_of_transformers(tmp_path: Path) -> None:
     model, ids = sharp(SHAPE), some_ids()
     theirs = as_transformers(model, tmp_path / "model")
     for one in (model(ids), theirs(input_ids=ids).logits):
-        torch.nn.functional.cross_entropy(one[:, :-1].flatten(0, 1), ids[:, 1:].flatten()).backward()
+        loss = torch.nn.functional.cross_entropy(one[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+        loss.backward()
     grads = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     attention = "model.layers.1.self_attn."
     qkv = torch.cat([grads[f"{attention}{name}_proj.weight"] for name in "qkv"])
@@ -75,7 +76,8 @@ def test_presets_are_as_large_as_they_say() -> None:
 
 def test_a_seed_is_a_model() -> None:
     first, again, other = build(SHAPE, 1), build(SHAPE, 1), build(SHAPE, 2)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    pairs = zip(first.parameters(), again.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
     assert not torch.equal(first.embed.weight, other.embed.weight)
 
 

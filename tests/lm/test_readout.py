@@ -35,9 +35,7 @@ def test_loss_and_gradients(monkeypatch: pytest.MonkeyPatch, z_loss: float, rows
 def test_large_logits_do_not_overflow() -> None:
     hidden = torch.full((2, 4), 100.0)
     weight = torch.eye(4) * 100
-    loss, _ = read_out_loss(
-        hidden, weight, torch.tensor([0, 1]), z_loss=0.0, dtype=torch.float32
-    )
+    loss, _ = read_out_loss(hidden, weight, torch.tensor([0, 1]), z_loss=0.0, dtype=torch.float32)
     torch.testing.assert_close(float(loss), float(torch.tensor(4.0).log()))
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_the_loss_of_a_packed_batch_is_that_of_its_documents(tmp_path: Path, whi
     total, pieces = 0.0, 0
     for row, wanted in zip(inputs, targets, strict=True):
         starts = [0, *(place for place in range(1, 32) if row[place] == stream.end), 32]
-        for begin, end in zip(starts, starts[1:], strict=False):
+        for begin, end in pairwise(starts):
             with torch.no_grad():
                 logits = model(torch.from_numpy(row[None, begin:end]))[0].double()
             logs = logits.log_softmax(-1)[torch.arange(end - begin), wanted[begin:end]]
@@ -202,7 +203,8 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from lm.test_training import PLAIN, SHAPE, build, replace, small_tokenizer, some_texts, stream_of, train
+from lm.test_training import PLAIN, SHAPE, build, replace, stream_of, train
+from lm.lm_tools import small_tokenizer, some_texts
 def kill(progress):
     if progress.step == 9:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -40,7 +40,7 @@ class DocumentLosses:
     model: str
     window: int = 0
     context: int = 0
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
 
     name: ClassVar[str] = "document_losses"
     columns: ClassVar[tuple[str, ...]] = ("nats", "tokens", "bytes")

@@ -148,6 +148,9 @@ class Store:
     def __len__(self) -> int:
         return int(self.firsts[-1])
 
+    def __repr__(self) -> str:
+        return f"Store({self.feature}, {len(self):,} documents x {self.dimension}, {self.dtype})"
+
     @cached_property
     def firsts(self) -> NDArray[np.int64]:
         """The number of each unit's first row, and after the last the number of rows."""
@@ -296,6 +299,8 @@ def _record(corpus: Corpus, feature: Feature, dtype: str) -> dict[str, Any]:
         {"path": file.path, **file_fingerprint(file, corpus.storage_options)}
         for file in corpus.files
     ]
+    # Ids and groups are beside the text, and change no number.
+    fields = {k: v for k, v in asdict(corpus.fields).items() if k not in ("id", "groups")}
     record = {
         "version": VERSION,
         "feature": feature.name,
@@ -306,7 +311,7 @@ def _record(corpus: Corpus, feature: Feature, dtype: str) -> dict[str, Any]:
         "dtype": dtype,
         "slice": SLICE,
         "units": len(corpus.units),
-        "fields": asdict(corpus.fields),
+        "fields": fields,
         "inputs": inputs,
     }
     # As it will be read back: tuples are lists, keys are strings.

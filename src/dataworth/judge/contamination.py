@@ -65,6 +65,13 @@ class Index:
         holds[hits[self.counted[grams]]] = True
         return Seen(found, int(holds.sum()), len(words), np.intersect1d(uid, self.uid))
 
+    def holders_words(self, words: Words) -> NDArray[np.bool_]:
+        """Which documents, cut into words before (without signs), hold any n-gram; bool [n]."""
+        grams, hits = self._matches(words)
+        holds = np.zeros(len(words), np.bool_)
+        holds[hits[self.counted[grams]]] = True
+        return holds
+
     def leave_out_common(self, sample: Documents) -> int:
         """Let n-grams that are common in a sample of the pool no longer count; how many."""
         grams, rows = self._matches(words_of(sample, punctuation=False))

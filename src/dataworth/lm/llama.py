@@ -23,8 +23,8 @@ from dataworth.errors import ConfigError
 
 MUP_HEAD = 32
 """The head size at which muP's attention, q·k/d, is scaled as the usual q·k/sqrt(d) is."""
-EMBEDDING_STD = 0.02
-"""Standard deviation of a new embedding."""
+EMBEDDING_STD = 0.1
+"""Standard deviation of a new embedding (docs/lm.md says what it was chosen by)."""
 
 
 @dataclass(frozen=True)
@@ -266,23 +266,23 @@ class CausalLM(nn.Module):
 def build(config: ModelConfig, seed: int = 0) -> CausalLM:
     """A new model; its parameters depend on `config` and `seed` alone.
 
-    Matrices are normal with variance 1 / fan-in, those that write to the stream divided by the
-    square root of twice the layers besides (GPT-2). The embedding has standard deviation
-    `EMBEDDING_STD`. A read-out of its own starts at zero under muP, else as the embedding does.
+    Matrices are normal with variance 1 / fan-in, but those that write to the stream are zero, so
+    that at first the stream is the embedding. The embedding has standard deviation
+    `EMBEDDING_STD`, and so has a read-out of its own, which starts at zero under muP.
     """
     model = CausalLM(config)
     generator = torch.Generator().manual_seed(seed)
-    depth = math.sqrt(2 * max(config.layers, 1))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim < 2:
                 continue
+            std = 1 / math.sqrt(parameter.shape[1])
             if name.startswith(("embed", "read_out")):
                 std = EMBEDDING_STD
-                if name.startswith("read_out") and config.mup_base:
-                    std = 0.0
-            else:
-                std = 1 / math.sqrt(parameter.shape[1])
-                std /= depth if name.endswith(("out.weight", "down.weight")) else 1.0
-            parameter.normal_(0.0, std, generator=generator) if std else parameter.zero_()
+            if name.endswith(("out.weight", "down.weight")) and name.startswith("blocks"):
+                std = 0.0
+            if name.startswith("read_out") and config.mup_base:
+                std = 0.0
+            # Drawn even where nothing is used of it: the same seed, the same other matrices.
+            parameter.normal_(0.0, 1.0, generator=generator).mul_(std)
     return model

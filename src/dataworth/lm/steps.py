@@ -27,6 +27,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 COMPILE_TOKENS = 100_000
 """Tokens of a run from which "auto" compiles: below, compiling takes longer than it saves."""
+_OWN_GRADIENTS = "autograd_cache_allow_custom_autograd_functions"
 _SHAPES = 256  # compiled shapes that one process may hold
 
 
@@ -116,7 +117,12 @@ def _any_loss(
 def _compiled_core() -> _Core:
     """One compiled function for all runs of the process; torch keeps a program for each shape."""
     import torch._dynamo
+    import torch._functorch.config
 
+    # The read-out's gradient is our own: without this torch would not keep programs that have it.
+    # What they are kept by covers the gradient's code too.
+    if hasattr(torch._functorch.config, _OWN_GRADIENTS):
+        setattr(torch._functorch.config, _OWN_GRADIENTS, True)
     for limit in ("recompile_limit", "accumulated_recompile_limit"):
         setattr(torch._dynamo.config, limit, max(getattr(torch._dynamo.config, limit), _SHAPES))
     return torch.compile(_core, dynamic=False, fullgraph=True)

@@ -48,14 +48,14 @@ class TrainConfig:
 
     tokens: int
     learning_rate: float
-    batch_sequences: int = 8
+    batch_sequences: int = 4
     length: int | None = None
     warmup: float = 0.1
     schedule: Literal["cosine", "wsd"] = "cosine"
     final: float = 0.1
     decay: float = 0.2
     weight_decay: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[float, float] = (0.9, 0.99)
     epsilon: float = 1e-8
     clip: float = 1.0
     z_loss: float = 0.0

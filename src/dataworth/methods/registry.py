@@ -16,6 +16,7 @@ from dataworth.methods.base import Fitted, Needs, Step
 _WHERE = {
     "dsir": ("dataworth.methods.dsir", "DSIR"),
     "dsir_discriminative": ("dataworth.methods.dsir_discriminative", "DiscriminativeDSIR"),
+    "influence": ("dataworth.methods.influence", "Influence"),
     "length": ("dataworth.methods.length", "Length"),
 }
 

@@ -84,7 +84,7 @@ class StateAverage(VectorFeature):
     window: int = 0
     windows: int = 1
     precision: str = "float32"
-    batch_tokens: int = 4096
+    batch_tokens: int = 2048
 
     name = "state_average"
 

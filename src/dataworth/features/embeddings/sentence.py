@@ -130,7 +130,9 @@ class _Loaded:
 
         self.modules = list(model)
         self.modules[0].to(PRECISIONS[precision](torch))
-        self.dimension = int(model.get_embedding_dimension())
+        # The newer name, and the older one.
+        size = getattr(model, "get_embedding_dimension", None)
+        self.dimension = int((size or model.get_sentence_embedding_dimension)())
         self.longest = int(model.max_seq_length)
         tokenizer = model.tokenizer
         self.pad = int(tokenizer.pad_token_id or 0)

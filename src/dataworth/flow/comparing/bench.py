@@ -20,7 +20,8 @@ from dataworth.flow.comparing.bank import TextBank, TokenBank
 from dataworth.flow.comparing.choices import load_documents
 from dataworth.flow.comparing.grid import Unit, result_file
 from dataworth.flow.comparing.held_out import EvaluationSet, load_sets, read_rows
-from dataworth.flow.comparing.plan import SizePlan, read_plan
+from dataworth.flow.comparing.plan import SizePlan
+from dataworth.flow.comparing.reading import read_plan
 from dataworth.judge.choices import measures
 
 _LARGE = 32_000_000  # tokens of a stream from which only what is trained on is put together

@@ -16,8 +16,8 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import DataworthError
 from dataworth.flow.comparing.folder import CompareFolder
-from dataworth.flow.comparing.plan import read_plan
 from dataworth.flow.comparing.pool import groups_of
+from dataworth.flow.comparing.reading import read_plan
 from dataworth.flow.comparing.sizes import check_lm, resolve
 from dataworth.report import comparison_model as model
 

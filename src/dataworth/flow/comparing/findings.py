@@ -39,6 +39,16 @@ def findings(
     return said
 
 
+def kept_out(count: int, documents: int) -> list[str]:
+    """What decontamination kept out of all selections."""
+    if not count:
+        return []
+    return [
+        f"{count:,} of the pool's {documents:,} documents share a long run of words with a "
+        "validation set, and were kept out of all selections."
+    ]
+
+
 def _of_setting(plan: ComparePlan, boards: Sequence[Leaderboard], where: str) -> list[str]:
     mean = boards[0]
     rows = [row for row in mean["rows"] if row["selection"] != plan.baseline]

@@ -7,7 +7,7 @@ uid, of each at most its beginning. All of them, and exact copies, are kept out 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
+from dataworth.corpus.units import Unit
 from dataworth.engine.files import atomic_folder, read_json, write_json
+from dataworth.engine.local import Engine, Tick
+from dataworth.engine.progress import Progress
 from dataworth.errors import InputError
 from dataworth.flow.comparing.plan import ComparePlan
 from dataworth.flow.comparing.pool import Table, sources, target_fields
@@ -27,6 +30,8 @@ from dataworth.flow.comparing.questions import read_questions
 from dataworth.flow.scoring import input_record
 from dataworth.flow.settings import fingerprint
 from dataworth.flow.targets import open_targets, read_targets
+from dataworth.judge.contamination import Index, index
+from dataworth.judge.grams import words_of
 
 # The most that is read of one document: a long one shows little more than its beginning does.
 DOCUMENT_BYTES = 2 * 1024
@@ -55,15 +60,17 @@ class EvaluationSet:
         return f"{self.kind}:{self.target or ''}:{self.mark}"
 
 
-def build(plan: ComparePlan, table: Table, folder: Path) -> None:
+def build(
+    plan: ComparePlan, table: Table, folder: Path, engine: Engine, progress: Progress
+) -> None:
     """Write the sets, `excluded.npy` and `sets.json`, unless they are there."""
     if (folder / "sets.json").is_file():
         return
     excluded: list[NDArray[np.uint64]] = []
     with atomic_folder(folder) as place:
-        found = []
+        found, validation = [], {}
         for name in plan.targets:
-            documents = validation_of(plan, table, name)
+            documents = validation[name] = validation_of(plan, table, name)
             excluded.append(documents.uid)
             kept = some(documents, plan.validation_bytes, plan.score_seed)
             found.append(_write(place, "text", name, _texts(kept)))
@@ -75,13 +82,60 @@ def build(plan: ComparePlan, table: Table, folder: Path) -> None:
         kept = some(sample, plan.pool_bytes, plan.score_seed)
         excluded.append(kept.uid)
         found.append(_write(place, "text", None, _texts(kept)))
+        alike = np.empty(0, np.uint64)
+        if plan.decontaminate:
+            alike = sharing(table, validation.values(), engine, progress)
+            excluded.append(alike)
         np.save(place / "excluded.npy", np.unique(np.concatenate(excluded)))
-        write_json(place / "sets.json", {"sets": [vars(item) for item in found]})
+        facts = {"sets": [vars(item) for item in found], "decontaminated": len(alike)}
+        write_json(place / "sets.json", facts)
 
 
 def load_sets(folder: Path) -> list[EvaluationSet]:
     """The sets that `build` wrote."""
     return [EvaluationSet(**item) for item in read_json(folder / "sets.json")["sets"]]
+
+
+def load_decontaminated(folder: Path) -> int:
+    """How many documents of the pool were kept out for what they share with validation sets."""
+    return int(read_json(folder / "sets.json").get("decontaminated", 0))
+
+
+@dataclass(frozen=True)
+class _Sharing:
+    """The uids of a unit's documents that hold an n-gram of one of the indices."""
+
+    corpus: Corpus
+    indices: tuple[Index, ...]
+
+    def __call__(self, unit: Unit, tick: Tick) -> NDArray[np.uint64]:
+        found = [np.empty(0, np.uint64)]
+        for block in self.corpus.blocks(unit):
+            words = words_of(block.documents, punctuation=False)
+            holds = np.zeros(len(block.documents), np.bool_)
+            for looked in self.indices:
+                holds |= looked.holders_words(words)
+            found.append(block.documents.uid[holds])
+            tick(len(block.documents), block.raw_bytes)
+        return np.concatenate(found)
+
+
+def sharing(
+    table: Table, validation: Iterable[Documents], engine: Engine, progress: Progress
+) -> NDArray[np.uint64]:
+    """uids of the pool's documents that share a long run of words with a validation set.
+
+    The rule is that of `judge.contamination`: 13 words in a row, common ones left out.
+    """
+    indices = []
+    for documents in validation:
+        made = index(documents)
+        made.leave_out_common(table.scored.survey.sample)
+        indices.append(made)
+    corpus = table.scored.corpus
+    work = _Sharing(corpus, tuple(indices))
+    found = list(engine.map(work, corpus.units, progress=progress, name="decontaminate"))
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *found]))
 
 
 def load_excluded(folder: Path) -> NDArray[np.uint64]:

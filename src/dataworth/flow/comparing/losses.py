@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from dataworth.lm.llama import CausalLM, attention_bias
 
-ROWS = 8  # of a batch; the last one is filled up
+ROWS = 16  # of a batch; the last one is filled up
 OVERLAP = 0.25
 _CHUNK = 512  # rows of logits at a time
 

@@ -30,14 +30,16 @@ from dataworth.flow.comparing.held_out import (
     EvaluationSet,
     build,
     inputs_of,
+    load_decontaminated,
     load_excluded,
     load_sets,
     validation_of,
 )
 from dataworth.flow.comparing.measures import MEASURES, METRICS
 from dataworth.flow.comparing.minutes import Cost, fit
-from dataworth.flow.comparing.plan import ComparePlan, read_plan
+from dataworth.flow.comparing.plan import ComparePlan
 from dataworth.flow.comparing.pool import Table, groups_of, score_group
+from dataworth.flow.comparing.reading import read_plan
 from dataworth.flow.comparing.sizes import resolve, versions
 from dataworth.flow.comparing.workers import Workers
 from dataworth.report.comparison_model import COMPARISON_VERSION, Candidate, Comparison
@@ -124,7 +126,7 @@ def prepare(plan: ComparePlan, place: Path, how: Running) -> Prepared:
             done[group] = score_group(plan, group, place / "scores", how.scoring, how.progress)
         tables[name] = done[group]
     table = any_table(tables)
-    build(plan, table, place / "held_out")
+    build(plan, table, place / "held_out", how.scoring, how.progress)
     excluded = load_excluded(place / "held_out")
     log.info("choose: %d selections", len(plan.candidates))
     chosens = Chosens(plan, tables, excluded, place / "choices").make(how.engine.size)
@@ -326,7 +328,10 @@ def assemble(
         "predictions": predictions,
         "composition": cheap.composition(plan, made.chosens, table),
         "overlap": cheap.overlap(plan, made.chosens, made.tables, place / "choices"),
-        "findings": findings.findings(plan, boards, laws, predictions),
+        "findings": [
+            *findings.kept_out(load_decontaminated(place / "held_out"), len(table.scored.table)),
+            *findings.findings(plan, boards, laws, predictions),
+        ],
         "warnings": findings.warnings(made.plan, made.chosens, grid, outcomes, made.sets),
         "gave_up": list(gave_up),
     }

@@ -1,0 +1,379 @@
+"""Documents under a causal language model, ready for the gradient engine.
+
+    reader = Reader("model/")
+    vector = reader.gradient(target)                 # of the target's summed loss, [P]
+    found = reader.scores(documents, vector[None])   # inner products, [n, 1]
+
+A document is read as it is trained on: the end token stands before it and after it. One that is
+longer than the model's context is taken in windows that share one token, so that each of its tokens
+is predicted once, and its gradient is the sum over them. In chats, only what the assistant says
+counts. Losses are sums over tokens, in nats.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Encoding
+from torch import Tensor, nn
+
+from dataworth.corpus.documents import Documents
+from dataworth.corpus.uid import hash_uid
+from dataworth.errors import ConfigError
+from dataworth.features.embeddings.base import folder_identity, model_folder
+from dataworth.features.embeddings.causal import load
+from dataworth.features.embeddings.running import one_thread
+from dataworth.features.gradients.batches import Batch, Examples
+from dataworth.features.gradients.documents import windows
+from dataworth.features.gradients.engine import Gradients
+from dataworth.features.gradients.factors import Factors
+from dataworth.features.gradients.preconditioners.base import Preconditioner
+from dataworth.features.gradients.projection import Projector
+from dataworth.features.gradients.task import CausalLM
+from dataworth.lm.tokenizer import end_token, load_tokenizer
+
+_WHAT = "gradients"
+_PIECE = 0x70696563  # the stream of `hash_uid` for the windows of a document
+_BATCH = 4096  # positions of a batch, padding included
+_LOGITS = 1 << 24  # numbers that a batch's logits may have
+_HELD = 1 << 24  # numbers that a batch's gradients in the largest block may have
+_MOST = 64  # windows of a batch
+_TOGETHER = 4096  # documents whose tokens are in memory at a time
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How documents are read. `layers`: patterns of the modules that count (`*.mlp.*`); none: all
+    with trained parameters. `context`: tokens that the model sees at once, 0: as many as it was
+    made for. `windows`: of a document that count, from its beginning; 0: all. `batch_tokens`:
+    positions that run at once, 0: as suits the model; it changes results by rounding alone.
+    """
+
+    layers: tuple[str, ...] = ()
+    context: int = 0
+    windows: int = 0
+    batch_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if self.context < 0 or self.context == 1 or self.windows < 0 or self.batch_tokens < 0:
+            raise ConfigError(
+                "context is 0 (the model's own) or at least 2 tokens, windows and batch_tokens are "
+                f"0 or more, not {self.context}, {self.windows}, {self.batch_tokens}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Documents cut into windows: what a task lays batches of.
+
+    `items`: ids, or (ids, which of them count). `owner`, `number` int64 [items]: the document of
+    each, and which of its windows it is. `uid` uint64 [items]. `tokens` int64 [documents]: that are
+    predicted.
+    """
+
+    items: list[Any]
+    owner: NDArray[np.int64]
+    number: NDArray[np.int64]
+    uid: NDArray[np.uint64]
+    tokens: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.int64]) -> Items:
+        """Some windows."""
+        items = [self.items[row] for row in rows]
+        return replace(
+            self, items=items, owner=self.owner[rows], number=self.number[rows], uid=self.uid[rows]
+        )
+
+
+class Reader:
+    """A model, its tokenizer and the engine for its gradients.
+
+    `source`: a folder that `dataworth.lm` wrote, one of a Hugging Face causal model, or its name.
+    A reader belongs to one thread; several of one model share its weights.
+    Raises ConfigError if there is no such model.
+    """
+
+    def __init__(self, source: str, reading: Reading | None = None) -> None:
+        self.reading = reading = reading or Reading()
+        self.folder = model_folder(source, _WHAT)
+        loaded = load(str(self.folder))
+        self.model = _twin(getattr(loaded, "inner", loaded))
+        self.tokenizer = load_tokenizer(self.folder)
+        self.end = _end(self.tokenizer)
+        self.context = reading.context or int(loaded.context)
+        self.engine = Gradients(self.model, CausalLM("sum", "sum", reading.layers or None))
+        self.vocabulary = int(loaded.vocabulary)
+        room = max(self.context, min(_BATCH, _LOGITS // max(self.vocabulary, 1)))
+        self.batch_tokens = reading.batch_tokens or room
+
+    @cached_property
+    def identity(self) -> str:
+        """Tells this model from another, wherever it lies."""
+        return folder_identity(self.folder)
+
+    @property
+    def largest(self) -> int:
+        """Numbers of the largest block."""
+        return max(block.size for block in self.engine.blocks)
+
+    def working(self) -> AbstractContextManager[None]:
+        """One thread of torch, so that sums run in one order on any machine."""
+        return one_thread("lm")
+
+    def items(self, documents: Documents) -> Items:
+        """The documents' windows."""
+        encoded = self.encode(documents.texts())
+        edge = [] if self.end is None else [self.end]
+        items: list[Any] = []
+        owner: list[int] = []
+        number: list[int] = []
+        tokens = np.zeros(len(documents), np.int64)
+        spoken = _spoken(documents, encoded)
+        for row, one in enumerate(encoded):
+            ids = [*edge, *one.ids, *edge]
+            counts = spoken.get(row)
+            if counts is not None:
+                counts = [*([False] * len(edge)), *counts, *([True] * len(edge))]
+            start = 0
+            for place, piece in enumerate(windows(ids, self.context, self.reading.windows)):
+                item: Any = piece
+                predicted = len(piece) - 1
+                if counts is not None:
+                    weighted = np.array(counts[start : start + len(piece)], np.bool_)
+                    item, predicted = (piece, weighted), int(weighted[1:].sum())
+                start += self.context - 1
+                if predicted:
+                    items.append(item)
+                    owner.append(row)
+                    number.append(place)
+                    tokens[row] += predicted
+        rows, numbers = np.array(owner, np.int64), np.array(number, np.int64)
+        uid = hash_uid(0, documents.uid[rows] + numbers.astype(np.uint64), _PIECE)
+        return Items(items, rows, numbers, uid, tokens)
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """The texts' tokens, without special ones."""
+        found: list[Encoding] = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return found
+
+    def examples(self, items: Items) -> Examples:
+        """The windows in batches that fit into memory."""
+        size = max(1, min(_MOST, _HELD // self.largest))
+        return self.engine.task.examples(
+            items.items, items.uid, size=size, tokens=self.batch_tokens
+        )
+
+    def _batches(self, items: Items) -> Iterator[tuple[NDArray[np.int64], Batch]]:
+        for rows, batch in self.examples(items):
+            yield items.owner[rows], batch
+
+    def parts(self, documents: Documents) -> Iterator[tuple[NDArray[np.int64], Items]]:
+        """Some documents at a time: (their rows, their windows, with owners among these rows)."""
+        for start in range(0, len(documents), _TOGETHER):
+            rows = np.arange(start, min(start + _TOGETHER, len(documents)))
+            yield rows, self.items(documents.take(rows))
+
+    def losses(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
+        """Nats summed over each document's tokens [n], and the tokens [n]."""
+        nats, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
+        for rows, items in self.parts(documents):
+            tokens[rows] = items.tokens
+            for owner, batch in self._batches(items):
+                found = self.engine.losses(batch).double().cpu().numpy()
+                np.add.at(nats, rows[owner], found)
+        return nats, tokens
+
+    def gradient(self, documents: Documents) -> tuple[Tensor, int]:
+        """The gradient of the loss summed over all tokens of all documents [P], and the tokens."""
+        engine = self.engine
+        total = torch.zeros(engine.size, dtype=torch.float64, device=engine.device)
+        tokens = 0
+        for _, items in self.parts(documents):
+            tokens += int(items.tokens.sum())
+            for _, batch in self._batches(items):
+                factors = engine.factors(batch)
+                for index, block in enumerate(engine.blocks):
+                    total[block.span] += factors.block(index).sum(0).flatten().double()
+        return total.to(engine.dtype), tokens
+
+    def scores(
+        self,
+        documents: Documents,
+        vectors: Tensor,
+        *,
+        of: Callable[[Factors, Tensor], Tensor] | None = None,
+        together: int = 0,
+    ) -> tuple[Values, NDArray[np.int64]]:
+        """Inner products of the documents' gradients with vectors [q, P]: [n, q], and tokens [n].
+
+        `together`: vectors that are in memory at a time, if they are mapped; 0: all.
+        """
+        q = len(vectors)
+        step = together or max(q, 1)
+        out, tokens = np.zeros((len(documents), q)), np.zeros(len(documents), np.int64)
+        score = of or Factors.scores
+        for rows, items in self.parts(documents):
+            tokens[rows] = items.tokens
+            for owner, batch in self._batches(items):
+                factors = self.engine.factors(batch)
+                for start in range(0, q, step):
+                    part = score(factors, vectors[start : start + step]).double().cpu().numpy()
+                    np.add.at(out[:, start : start + step], rows[owner], part)
+        return out, tokens
+
+    def lengths(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
+        """The length of each document's gradient [n], and tokens [n].
+
+        Documents of one window are measured without forming a gradient where that is cheaper.
+        """
+        out, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
+        for rows, items in self.parts(documents):
+            tokens[rows] = items.tokens
+            count = np.bincount(items.owner, minlength=len(rows))
+            single = items.take(np.flatnonzero(count[items.owner] == 1))
+            for owner, batch in self._batches(single):
+                found = self.engine.factors(batch).squared_norms().clamp_min(0).sqrt()
+                out[rows[owner]] = found.double().cpu().numpy()
+            for row in np.flatnonzero(count > 1):
+                whole = self._whole(items.take(np.flatnonzero(items.owner == row)))
+                out[rows[row]] = float(whole.double().norm())
+        return out, tokens
+
+    def _whole(self, items: Items) -> Tensor:
+        """The summed gradient of some windows, [P]."""
+        engine = self.engine
+        total = torch.zeros(engine.size, dtype=engine.dtype, device=engine.device)
+        for _, batch in self._batches(items):
+            factors = engine.factors(batch)
+            for index, block in enumerate(engine.blocks):
+                total[block.span] += factors.block(index).sum(0).flatten()
+        return total
+
+    def self_scores(
+        self, documents: Documents, preconditioner: Preconditioner
+    ) -> tuple[Values, NDArray[np.int64]]:
+        """Each document's score for itself [n], without the scale, and tokens [n]."""
+        out, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
+        engine = self.engine
+        for rows, items in self.parts(documents):
+            tokens[rows] = items.tokens
+            count = np.bincount(items.owner, minlength=len(rows))
+            single = items.take(np.flatnonzero(count[items.owner] == 1))
+            few = max(1, _HELD // engine.size)
+            batches = replace(self.examples(single), size=min(few, _MOST))
+            for places, batch in batches:
+                gradients = engine.gradients(batch)
+                found = (preconditioner.apply(gradients) * gradients).sum(1)
+                out[rows[single.owner[places]]] = found.double().cpu().numpy()
+            for row in np.flatnonzero(count > 1):
+                whole = self._whole(items.take(np.flatnonzero(items.owner == row)))[None]
+                out[rows[row]] = float((preconditioner.apply(whole) * whole).sum())
+        return out, tokens
+
+    def projected(
+        self, documents: Documents, projector: Projector
+    ) -> tuple[Tensor, NDArray[np.int64]]:
+        """The documents' projected gradients [n, k], and tokens [n]."""
+        engine = self.engine
+        out = torch.zeros(len(documents), projector.dimension, dtype=engine.dtype)
+        tokens = np.zeros(len(documents), np.int64)
+        for rows, items in self.parts(documents):
+            tokens[rows] = items.tokens
+            for owner, batch in self._batches(items):
+                part = projector(engine.factors(batch)).cpu().to(out.dtype)
+                out.index_add_(0, torch.from_numpy(rows[owner]), part)
+        return out, tokens
+
+    def positions(self, documents: Documents, vectors: Tensor) -> list[NDArray[np.float32]]:
+        """What each token adds to each inner product: for each document [q, tokens of its text].
+
+        The part of the end token before the text is counted with its first token, so that the sum
+        is the whole. For few documents.
+        """
+        items = self.items(documents)
+        encoded = self.encode(documents.texts())
+        edge = 0 if self.end is None else 1
+        q = len(vectors)
+        out = [np.zeros((q, len(one.ids)), np.float32) for one in encoded]
+        for rows, batch in self.examples(items):
+            found = self.engine.factors(batch).scores_by_position(vectors)
+            values = found.positions.cpu().numpy()
+            rest = found.rest.cpu().numpy()
+            for i, row in enumerate(rows):
+                into = out[items.owner[row]]
+                if not into.shape[1]:
+                    continue
+                first = int(items.number[row]) * (self.context - 1) - edge
+                places = np.clip(first + np.arange(values.shape[2]), 0, into.shape[1] - 1)
+                np.add.at(into.T, places, values[i].T)
+                into += rest[i][:, None] / into.shape[1]
+        return out
+
+
+class Readers:
+    """One reader for each thread, made when it is first asked for; nothing of it is saved."""
+
+    def __init__(self, source: str, reading: Reading) -> None:
+        self.source, self.reading = source, reading
+        self._local = threading.local()
+
+    def __call__(self) -> Reader:
+        """This thread's reader."""
+        found: Reader | None = getattr(self._local, "reader", None)
+        if found is None:
+            found = self._local.reader = Reader(self.source, self.reading)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"source": self.source, "reading": self.reading}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["source"], state["reading"])  # type: ignore[misc]
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    """The same model with the same weights in memory: hooks and freezing are its own."""
+    kept: dict[int, Any] = {
+        id(value): nn.Parameter(value.detach(), requires_grad=value.requires_grad)
+        for value in model.parameters()
+    }
+    kept |= {id(value): value for value in model.buffers()}
+    return copy.deepcopy(model, kept)
+
+
+def _end(tokenizer: Any) -> int | None:
+    """The token that ends a document; None for a tokenizer without one."""
+    try:
+        return end_token(tokenizer)
+    except ConfigError:
+        return None
+
+
+def _spoken(documents: Documents, encoded: Sequence[Encoding]) -> dict[int, list[bool]]:
+    """For chats: which tokens the assistant says, by row. Others are not in it."""
+    spans = documents.spans
+    if spans is None:
+        return {}
+    out: dict[int, list[bool]] = {}
+    for row in np.unique(spans.document).tolist():
+        data = documents.text(row).encode()
+        said = np.zeros(len(data.decode()), np.bool_)
+        for place in np.flatnonzero(spans.document == row).tolist():
+            if spans.role[place] == "assistant":
+                # Offsets of tokens are in characters, those of spans in bytes.
+                first = len(data[: int(spans.start[place])].decode())
+                last = len(data[: int(spans.end[place])].decode())
+                said[first:last] = True
+        out[row] = [bool(said[a:b].any()) for a, b in encoded[row].offsets]
+    return out

@@ -1,0 +1,118 @@
+"""Preconditioners by name, fitted on the documents that a model was trained on or the like.
+
+| name | |
+|---|---|
+| `identity` | plain inner products |
+| `diagonal` | diagonal Fisher information |
+| `kfac`, `ekfac` | Kronecker factors; with corrected eigenvalues |
+| `ekfac_cg` | conjugate gradients on the Gauss-Newton matrix, started from `ekfac` |
+| `dense` | exact, for models of up to 8,192 parameters |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from dataworth.corpus.documents import Documents
+from dataworth.errors import ConfigError, DataworthError
+from dataworth.features.gradients.language import Items, Reader
+from dataworth.features.gradients.preconditioners import (
+    ConjugateGradients,
+    Damping,
+    Identity,
+    Preconditioner,
+    Products,
+    dense,
+    diagonal,
+    kronecker,
+)
+
+Solver = Literal["identity", "diagonal", "kfac", "ekfac", "ekfac_cg", "dense"]
+SOLVERS: tuple[str, ...] = get_args(Solver)
+TOLERANCE = 1e-2
+"""Of the residual, where conjugate gradients stop before their last step."""
+
+# Forward and backward passes over the sample, roughly, for each solver.
+_PASSES = {"identity": 0, "diagonal": 1, "kfac": 1, "ekfac": 2}
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """How a preconditioner is fitted.
+
+    `damping`: share of each block's mean eigenvalue that is added. `sample`: documents that it is
+    fitted on. `steps`: of conjugate gradients, at most. `seed`: of the labels drawn.
+    """
+
+    solver: Solver = "ekfac"
+    damping: float = 0.1
+    sample: int = 256
+    steps: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.solver not in SOLVERS:
+            raise ConfigError(f"solver must be one of {', '.join(SOLVERS)}, not {self.solver!r}")
+        if self.damping < 0 or self.sample < 1 or self.steps < 1:
+            raise ConfigError(
+                "damping is 0 or more, sample and steps at least 1, not "
+                f"{self.damping}, {self.sample}, {self.steps}"
+            )
+
+    @property
+    def fitted(self) -> bool:
+        """Whether anything is fitted."""
+        return self.solver != "identity"
+
+    @property
+    def passes(self) -> int:
+        """Times that the gradients of the sample are taken, or as much work is done."""
+        # A product with the curvature costs about four gradients.
+        return _PASSES.get(self.solver, 2 + 4 * self.steps)
+
+    def chosen(self, documents: Documents) -> Documents:
+        """The first `sample` of documents in random order."""
+        return documents.take(np.arange(min(self.sample, len(documents))))
+
+
+def training_windows(items: Items, tokens: float) -> int:
+    """How many windows like these hold so many tokens: the N of an influence, at least 1."""
+    mean = float(items.tokens.sum()) / max(len(items.items), 1)
+    return max(1, round(tokens / max(mean, 1)))
+
+
+def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) -> Preconditioner:
+    """The preconditioner, fitted on the first documents of a random sample.
+
+    `tokens`: that the model was trained on; 0: those of the sample. Raises DataworthError for a
+    sample without a token, ConfigError for too many parameters (`dense`).
+    """
+    if not how.fitted:
+        return Identity()
+    items = reader.items(how.chosen(sample))
+    if not items.items:
+        raise DataworthError(
+            "no document of the sample has a token to predict, so no curvature can be fitted"
+        )
+    count = training_windows(items, tokens) if tokens else len(items.items)
+    engine, examples = reader.engine, reader.examples(items)
+    damping = Damping(how.damping)
+    if how.solver == "diagonal":
+        return diagonal(engine, examples, damping=damping, seed=how.seed, count=count)
+    if how.solver == "dense":
+        return dense(engine, examples, damping=damping, count=count)
+    kind: Literal["kfac", "ekfac"] = "kfac" if how.solver == "kfac" else "ekfac"
+    inner = kronecker(engine, examples, kind=kind, damping=damping, seed=how.seed, count=count)
+    if how.solver != "ekfac_cg":
+        return inner
+    return ConjugateGradients(
+        Products(engine, examples),
+        inner.damping,
+        inner,
+        tolerance=TOLERANCE,
+        most=how.steps,
+        count=count,
+    )

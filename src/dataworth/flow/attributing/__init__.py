@@ -1,0 +1,1 @@
+"""Which documents helped and harmed a model on some queries."""

@@ -1,0 +1,168 @@
+"""Influence functions: what one more copy of a document would do to the target's loss.
+
+Koh and Liang, "Understanding Black-box Predictions via Influence Functions", ICML 2017; for
+language models Grosse et al., "Studying Large Language Model Generalization with Influence
+Functions", arXiv 2308.03296.
+
+The utility of a document d for a target t is the gradient of the target's loss, times the inverse
+of the damped Gauss-Newton matrix, times the gradient of the document's loss. The matrix is
+approximated (`solver`) and fitted on documents of the pool. Gradients are of the model as it is: a
+model that was trained on random documents of the pool for a while, not a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Documents
+from dataworth.errors import ConfigError, DataworthError
+from dataworth.methods.base import Context, Targets, check_choice
+from dataworth.methods.modelled import (
+    Model,
+    Modelled,
+    Values,
+    check_models,
+    check_targets,
+    load_modelled,
+    pool_documents,
+    tell_cost,
+)
+
+SOLVERS = ("identity", "cosine", "diagonal", "kfac", "ekfac", "ekfac_cg", "dense")
+
+
+@dataclass(frozen=True)
+class Influence:
+    """The estimated fall of the target's loss from training on the document.
+
+    `model`: the folder of a causal language model, of Hugging Face or of dataworth.lm, trained on
+    the pool or the like. `solver`: how directions are weighed: "identity" (the plain inner product
+    of gradients: one step of learning rate 1), "cosine" (the same without lengths), "diagonal",
+    "kfac", "ekfac", "ekfac_cg" (slower, nearer to the truth), or "dense" (exact; up to 8,192
+    parameters).
+    `layers`: patterns of the modules that count, such as ["*feed*"]; all, if there are none.
+    `damping`: share of each block's mean curvature. `sample`: documents of the pool that the
+    curvature is fitted on. `steps`: of ekfac_cg. `trained`: tokens that the model was trained on;
+    0: as many as the pool has; a factor of all utilities, no more.
+    `normalise`: "length" gives nats for each token of the document, so that a budget of tokens
+    goes where it helps most; "none" for the whole document.
+    `windows`: of the model's context that count of a document that is scored, from its beginning;
+    0: all of it.
+    """
+
+    name: ClassVar[str] = "influence"
+    needs_target: ClassVar[bool] = True
+    model: str = ""
+    solver: Literal["identity", "cosine", "diagonal", "kfac", "ekfac", "ekfac_cg", "dense"] = (
+        "ekfac"
+    )
+    layers: tuple[str, ...] = ()
+    damping: float = 0.1
+    sample: int = 256
+    steps: int = 20
+    trained: int = 0
+    normalise: Literal["length", "none"] = "length"
+    windows: int = 0
+
+    def __post_init__(self) -> None:
+        check_models(self.name, [self.model])
+        check_choice(self.name, "solver", self.solver, SOLVERS)
+        check_choice(self.name, "normalise", self.normalise, ("length", "none"))
+        if min(self.damping, self.trained, self.windows) < 0 or min(self.sample, self.steps) < 1:
+            raise ConfigError(
+                f"{self.name}: damping, trained and windows are 0 or more, sample and steps at "
+                "least 1"
+            )
+
+    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedInfluence:
+        """Fit the curvature and apply it to each target's gradient.
+
+        Raises DataworthError for a target without a token.
+        """
+        names = check_targets(self.name, targets)
+        reader = Model(self.model, self.layers).reader
+        with reader.working():
+            passes = self._curvature(context).passes * min(self.sample, len(context.sample()))
+            tell_cost(self.name, reader, pool, targets, context, passes=passes)
+            preconditioner, about = self._solve(reader, pool, context)
+            vectors = np.empty((len(names), reader.engine.size), np.float32)
+            for row, name in enumerate(names):
+                gradient, tokens = reader.gradient(targets.fit[name])
+                if not tokens:
+                    raise DataworthError(
+                        f"{self.name}: the target {name!r} has no token to predict"
+                    )
+                vector = gradient[None] / tokens
+                if self.solver == "cosine":
+                    vector = vector / vector.norm().clamp_min(1e-30)
+                vectors[row] = (preconditioner.apply(vector) * preconditioner.scale)[0].numpy()
+        known = Model(self.model, self.layers, self.windows, identity=reader.identity)
+        return FittedInfluence(self, known, names, vectors, {"about": about})
+
+    def _curvature(self, context: Context) -> Any:
+        from dataworth.features.gradients.solving import Curvature
+
+        solver = "identity" if self.solver == "cosine" else self.solver
+        return Curvature(solver, self.damping, self.sample, self.steps, context.seed)
+
+    def _solve(self, reader: Any, pool: Corpus, context: Context) -> tuple[Any, str]:
+        from dataworth.features.gradients.solving import solve
+
+        sample, how = context.sample(), self._curvature(context)
+        tokens = float(self.trained)
+        if not tokens and how.fitted:
+            some = how.chosen(sample)
+            tokens = reader.items(some).tokens.mean() * pool_documents(pool, context)
+        found = solve(reader, sample, how, tokens)
+        return found, "cosine" if self.solver == "cosine" else found.describe()
+
+    @property
+    def unit(self) -> str:
+        """Of the utility."""
+        if self.solver == "cosine":
+            return "cosine"
+        return "nats saved per token" if self.normalise == "length" else "nats saved"
+
+    @staticmethod
+    def load(step: Influence, folder: Path) -> FittedInfluence:
+        """The fitted step from its folder."""
+        facts, arrays = load_modelled(folder)
+        (_, identity) = facts["models"][0]
+        model = Model(step.model, step.layers, step.windows, identity=identity)
+        about = {"about": facts["about"]}
+        return FittedInfluence(step, model, facts["targets"], arrays["vectors"], about)
+
+
+class FittedInfluence(Modelled):
+    """The step, ready to use; `vectors` float32 [targets, P] multiply the gradients."""
+
+    step: Influence
+
+    def __init__(
+        self,
+        step: Influence,
+        model: Model,
+        targets: list[str],
+        vectors: NDArray[np.float32],
+        facts: dict[str, Any],
+    ) -> None:
+        super().__init__(step, [model], targets, step.unit, {"vectors": vectors}, facts)
+
+    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
+        """Utilities [n, targets], and tokens that are predicted [n]."""
+        import torch
+
+        reader = self.models[0].reader
+        values, tokens = reader.scores(documents, torch.from_numpy(self.arrays["vectors"]))
+        if self.step.solver == "cosine":
+            lengths, _ = reader.lengths(documents)
+            return values / np.maximum(lengths, 1e-30)[:, None], tokens
+        if self.step.normalise == "length":
+            values = values / np.maximum(tokens, 1)[:, None]
+        return values, tokens

@@ -1,0 +1,195 @@
+"""What methods have in common that ask a language model about each document.
+
+The model is a folder. What was learned from it (vectors, curvature) is saved, the model itself is
+not: it is read again where documents are scored, and must be the same one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Column, Documents
+from dataworth.engine.files import read_json
+from dataworth.errors import ConfigError, DataworthError
+from dataworth.methods.base import DROP, Context, Step, Targets, utility_column, write_arrays
+
+if TYPE_CHECKING:
+    from dataworth.features.gradients.language import Reader
+
+log = logging.getLogger("dataworth")
+
+Values = NDArray[np.float64]
+EMPTY = "without a token to predict"
+_TRIED = 8  # documents on which the time is measured
+
+
+def check_models(step: str, models: Sequence[str]) -> None:
+    """Raise ConfigError unless there is a model."""
+    if not models or not all(models):
+        raise ConfigError(
+            f"{step}: needs a causal language model: model=FOLDER, of Hugging Face or of "
+            "dataworth.lm (docs/attributing.md trains one in ten lines)"
+        )
+
+
+def check_targets(step: str, targets: Targets) -> list[str]:
+    """The targets' names; ConfigError if there is none."""
+    if not targets.names:
+        raise ConfigError(f"{step} needs a target: give examples of what the model should learn")
+    return targets.names
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model by its folder, with how it reads. `identity`: of the one that was fitted on."""
+
+    source: str
+    layers: tuple[str, ...] = ()
+    windows: int = 0
+    batch_tokens: int = 0
+    identity: str = ""
+
+    @cached_property
+    def _readers(self) -> Any:
+        try:
+            from dataworth.features.gradients.language import Readers, Reading
+        except ImportError as error:
+            from dataworth.errors import MissingExtra
+
+            raise MissingExtra("a method that asks a language model", "lm") from error
+        reading = Reading(self.layers, 0, self.windows, self.batch_tokens)
+        return Readers(self.source, reading)
+
+    @property
+    def reader(self) -> Reader:
+        """This thread's reader. DataworthError if the folder now holds another model."""
+        found: Reader = self._readers()
+        if self.identity and found.identity != self.identity:
+            raise DataworthError(
+                f"{self.source}: holds another model than the one that the step was fitted with; "
+                "put that one back, or fit the step again in another folder"
+            )
+        return found
+
+
+class Modelled:
+    """A fitted step that has one or several models, and a utility for each target.
+
+    `targets`: their names, [""] for a utility without one. `arrays`, `facts`: what is saved.
+    A document of which nothing is predicted is dropped.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        models: Sequence[Model],
+        targets: Sequence[str],
+        unit: str,
+        arrays: dict[str, NDArray[Any]],
+        facts: dict[str, Any],
+    ) -> None:
+        self.step = step
+        self.models = list(models)
+        self.targets = list(targets)
+        self.unit = unit
+        self.arrays = arrays
+        self.facts = facts
+        self.columns = (
+            *(utility_column(step.name, name, unit) for name in targets),
+            Column(DROP, pa.string(), "reason", step.name),
+        )
+
+    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
+        """Utilities [n, targets], and tokens that are predicted [n]."""
+        raise NotImplementedError
+
+    def annotate(self, documents: Documents) -> pa.RecordBatch:
+        """A utility for each target, and `drop` for documents without a token to predict."""
+        if len(documents):
+            with self.models[0].reader.working():
+                values, tokens = self.values(documents)
+        else:
+            values, tokens = np.zeros((0, len(self.targets))), np.zeros(0, np.int64)
+        empty = tokens == 0
+        utilities = [pa.array(np.ascontiguousarray(of), mask=empty) for of in values.T]
+        drop = pa.array([EMPTY]).take(pa.array(np.zeros(len(documents), np.int64), mask=~empty))
+        names = [column.name for column in self.columns]
+        return pa.RecordBatch.from_arrays([*utilities, drop], names)
+
+    def save(self, folder: Path) -> None:
+        """`step.json` and `arrays.npz`."""
+        facts = {
+            "targets": self.targets,
+            "unit": self.unit,
+            "models": [[model.source, model.identity] for model in self.models],
+            **self.facts,
+        }
+        write_arrays(folder, facts, **self.arrays)
+
+
+def tell_cost(
+    step: str,
+    reader: Reader,
+    pool: Corpus,
+    targets: Targets,
+    context: Context,
+    *,
+    passes: float = 0,
+    scored: float = 1,
+) -> None:
+    """Log the time that fitting and scoring will take, measured on a few documents.
+
+    `passes`: documents of the pool whose gradients are taken to fit, each time that they are.
+    `scored`: models that each document is asked of.
+    """
+    sample = context.sample()
+    few = sample.take(np.arange(min(_TRIED, len(sample))))
+    if not len(few):
+        return
+    reader.lengths(few.take(np.arange(1)))  # what is done once only
+    start = time.perf_counter()
+    _, tokens = reader.lengths(few)
+    each = (time.perf_counter() - start) / max(int(tokens.sum()), 1)
+    mean = float(sample.text_bytes.mean()) * int(tokens.sum()) / max(int(few.text_bytes.sum()), 1)
+    asked = sum(float(docs.text_bytes.sum()) for docs in targets.fit.values())
+    asked *= int(tokens.sum()) / max(int(few.text_bytes.sum()), 1)
+    total = pool_documents(pool, context)
+    log.info(
+        "%s: fitting will take about %s, and then scoring %s documents about %s with one worker",
+        step,
+        _duration((passes * mean + asked * scored) * each),
+        f"{total:,.0f}",
+        _duration(total * mean * each * scored),
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def load_modelled(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """(facts, arrays) of a fitted step's folder."""
+    facts = dict(read_json(folder / "step.json"))
+    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+        return facts, {name: arrays[name] for name in arrays.files}
+
+
+def pool_documents(pool: Corpus, context: Context) -> float:
+    """Documents of the pool: as counted, or as its size lets guess where it was not read whole."""
+    survey = context.survey
+    if survey.whole or not len(survey.sample):
+        return float(survey.documents)
+    return pool.size / max(float(survey.sample.bytes.mean()), 1.0)

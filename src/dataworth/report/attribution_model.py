@@ -1,0 +1,65 @@
+"""What an attribution says, as JSON: `attribution.json`, and what the page is drawn from."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+
+
+class Document(TypedDict):
+    """A training document and its score for one query.
+
+    `pieces`: [text, what it adds to the score] in order; joined they are the text, or its beginning
+    if it is `cut`. `copies`: documents of the same text.
+    """
+
+    rank: int
+    uid: str
+    score: float
+    tokens: int
+    file: str
+    offset: int
+    copies: int
+    pieces: list[tuple[str, float]]
+    cut: NotRequired[bool]
+
+
+class Query(TypedDict):
+    """A query with the documents that help and harm it most.
+
+    `loss`: nats a token. `total`: all documents' scores added up; `share_positive`: of documents;
+    `half`: share of documents, from the most helpful, that hold half of all that helps.
+    """
+
+    number: int
+    text: str
+    loss: float
+    tokens: int
+    helpful: list[Document]
+    harmful: list[Document]
+    mean: float
+    deviation: float
+    share_positive: float
+    half: float
+
+
+class Attribution(TypedDict):
+    """The whole. `about`: the preconditioner in words. `predicted`, `used`: seconds and bytes."""
+
+    attribution_version: int
+    version: str
+    model: str
+    train: str
+    solver: str
+    about: str
+    unit: str
+    parameters: int
+    documents: int
+    tokens: int
+    bad: int
+    queries: list[Query]
+    common: list[tuple[str, int]]
+    predicted: dict[str, float]
+    used: dict[str, float]
+    settings: dict[str, Any]
+    notes: list[str]

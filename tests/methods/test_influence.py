@@ -1,0 +1,189 @@
+"""Influence: what the utility says happens to the target's loss, and does not hang on batches."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import dataworth
+from dataworth.errors import ConfigError, DataworthError
+from dataworth.methods.influence import SOLVERS, Influence
+from methods.fitting import docs, fit, utility
+from methods.modelled import (
+    POOL,
+    TARGET,
+    gradient,
+    model_folder,
+    opened,
+    texts,
+    tokens,
+    whole_loss,
+)
+
+LONG = " ".join(texts("seas", 8))  # of several windows
+SOME = [*POOL[:6], LONG, "", "Unseen: 東京!"]
+
+
+def step(**options: object) -> Influence:
+    return Influence(model=model_folder(), **options)  # type: ignore[arg-type]
+
+
+def test_the_plain_product_is_the_fall_of_the_loss_by_one_small_step() -> None:
+    model, tokenizer = opened()
+    fitted = fit(step(solver="identity", normalise="none"), POOL, {"sums": TARGET})
+    told = utility(fitted, SOME)
+    count = sum(tokens(tokenizer, text) for text in TARGET)
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def target_loss() -> float:
+        with torch.no_grad():
+            return float(sum(whole_loss(model, tokenizer, text) for text in TARGET)) / count
+
+    for text, said in zip(SOME, told, strict=True):
+        fallen = []
+        for rate in (1e-5, -1e-5):
+            model.load_state_dict(start)
+            model.zero_grad()
+            whole_loss(model, tokenizer, text).backward()
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter -= rate * parameter.grad
+            fallen.append(target_loss())
+        model.load_state_dict(start)
+        assert said is not None
+        assert said == pytest.approx((fallen[1] - fallen[0]) / 2e-5, rel=2e-3, abs=1e-3)
+
+
+def test_what_is_like_the_target_helps_and_the_rest_less() -> None:
+    for solver in ("identity", "cosine", "diagonal", "kfac", "ekfac"):
+        fitted = fit(step(solver=solver), POOL, {"sums": TARGET})
+        like, unlike = utility(fitted, texts("sums", 9, 5)), utility(fitted, texts("seas", 9, 5))
+        assert np.mean(like) > np.mean(unlike) and np.mean(like) > 0, solver  # type: ignore[arg-type]
+
+
+def test_cosine_is_that_of_the_gradients() -> None:
+    model, tokenizer = opened()
+    target = gradient(model, tokenizer, TARGET)
+    told = utility(fit(step(solver="cosine"), POOL, {"sums": TARGET}), SOME)
+    for text, said in zip(SOME, told, strict=True):
+        own = gradient(model, tokenizer, [text])
+        truth = own @ target / np.linalg.norm(own) / np.linalg.norm(target)
+        assert said == pytest.approx(truth, abs=1e-5)
+
+
+def test_by_length_is_a_share_for_each_token() -> None:
+    _, tokenizer = opened()
+    whole = utility(fit(step(solver="kfac", normalise="none"), POOL, {"sums": TARGET}), SOME)
+    each = utility(fit(step(solver="kfac"), POOL, {"sums": TARGET}), SOME)
+    for text, a, b in zip(SOME, whole, each, strict=True):
+        assert a is not None and b == pytest.approx(a / tokens(tokenizer, text), rel=1e-5)
+
+
+def test_more_steps_of_conjugate_gradients_come_nearer_to_the_exact_answer() -> None:
+    layers = ("blocks.0.attention.out", "blocks.0.feed.down")
+    options = {"layers": layers, "sample": 12}
+    exact = np.array(utility(fit(step(solver="dense", **options), POOL, {"s": TARGET}), SOME))
+    near = []
+    for solver in ("ekfac", "ekfac_cg"):  # the damping is a share of curvatures that differ a bit
+        found = utility(fit(step(solver=solver, steps=40, **options), POOL, {"s": TARGET}), SOME)
+        near.append(np.corrcoef(np.array(found), exact)[0, 1])
+    assert near[0] < near[1] and near[1] > 0.99
+
+
+def test_batches_change_rounding_alone() -> None:
+    fitted = fit(step(), POOL, {"seas": texts("seas", 3, 7), "sums": TARGET})
+    whole = fitted.annotate(docs(SOME)).to_pandas()
+    for column in whole.columns[:2]:
+        alone = np.array([fitted.annotate(docs([text])).to_pandas()[column][0] for text in SOME])
+        largest = np.abs(whole[column]).max()
+        assert np.abs(alone - whole[column]).max() < 1e-5 * largest
+    again = fitted.annotate(docs(SOME))
+    assert again.equals(fitted.annotate(docs(SOME)))
+    assert fitted.annotate(docs([])).num_rows == 0
+
+
+def test_the_number_of_training_tokens_is_a_factor() -> None:
+    few = np.array(utility(fit(step(trained=1_000), POOL, {"sums": TARGET}), SOME))
+    many = np.array(utility(fit(step(trained=100_000), POOL, {"sums": TARGET}), SOME))
+    assert few / many == pytest.approx(100, rel=0.05)
+
+
+def test_saved_loaded_and_sent_to_another_process(tmp_path: Path) -> None:
+    fitted = fit(step(), POOL, {"sums": TARGET})
+    fitted.save(tmp_path / "step")
+    wanted = fitted.annotate(docs(SOME))
+    assert Influence.load(step(), tmp_path / "step").annotate(docs(SOME)).equals(wanted)
+    assert pickle.loads(pickle.dumps(fitted)).annotate(docs(SOME)).equals(wanted)
+    assert {path.name for path in (tmp_path / "step").iterdir()} == {"step.json", "arrays.npz"}
+
+
+def test_another_model_in_the_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder(), folder)
+    own = Influence(model=str(folder))
+    fit(own, POOL, {"sums": TARGET}).save(tmp_path / "step")
+    shutil.copytree(model_folder(1), folder, dirs_exist_ok=True)
+    with pytest.raises(DataworthError, match="another model"):
+        Influence.load(own, tmp_path / "step").annotate(docs(SOME))
+
+
+def test_layers_and_beginnings() -> None:
+    plain = fit(step(), POOL, {"sums": TARGET})
+    part = fit(step(layers=("*feed*",)), POOL, {"sums": TARGET})
+    assert part.arrays["vectors"].shape[1] < plain.arrays["vectors"].shape[1]
+    first = fit(step(windows=1, normalise="none"), POOL, {"sums": TARGET})
+    whole = fit(step(normalise="none"), POOL, {"sums": TARGET})
+    assert utility(first, [POOL[0]]) == pytest.approx(utility(whole, [POOL[0]]), rel=1e-4)
+    assert utility(first, [LONG]) != pytest.approx(utility(whole, [LONG]), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "model=FOLDER"),
+        ({"model": "x", "solver": "newton"}, "solver must be"),
+        ({"model": "x", "damping": -1.0}, "damping"),
+        ({"model": "x", "sample": 0}, "sample"),
+    ],
+)
+def test_wrong_settings(options: dict, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as raised:
+        Influence(**options)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_no_model_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no folder of a model"):
+        fit(Influence(model=str(tmp_path / "nothing")), POOL, {"sums": TARGET})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="no causal language model"):
+        fit(Influence(model=str(tmp_path / "empty")), POOL, {"sums": TARGET})
+
+
+def test_in_a_run(tmp_path: Path) -> None:
+    text = f'influence(model="{model_folder()}", solver=diagonal)'
+    found = []
+    for workers, kind in ((1, "threads"), (2, "threads")):
+        selection = dataworth.select(
+            POOL,
+            {"sums": TARGET},
+            "10-docs",
+            steps=text,
+            out=tmp_path / f"{kind}{workers}",
+            engine=dataworth.Engine(workers, kind),
+        )
+        found.append(selection.scores.table.column("utility:influence:sums"))
+        chosen = [POOL[row] for row in selection.rows]
+        assert sum(text in POOL[::2] for text in chosen) >= 8
+    assert np.array_equal(found[0], found[1])
+
+
+def test_every_solver_has_a_unit() -> None:
+    units = {solver: step(solver=solver).unit for solver in SOLVERS}
+    assert units.pop("cosine") == "cosine"
+    assert set(units.values()) == {"nats saved per token"}
