@@ -35,11 +35,11 @@ TARGET = "wiki_books"
 MILLION = 1_000_000
 
 
-def run(pool: str, workers: int, step: str, repeats: int) -> list[Measurement]:
+def run(pool: str, workers: int, step: str, repeats: int, budget: str = "10%") -> list[Measurement]:
     """Whole runs on a pool."""
     work = scratch("scaling-run")
     path, target = pools.build(pool), plain_target(TARGET)
-    command = select_command(path, target, work / "out", workers=workers, step=step)
+    command = select_command(path, target, work / "out", workers=workers, step=step, budget=budget)
     measured = measure_repeatedly(command, work, repeats=repeats)
     shutil.rmtree(work, ignore_errors=True)
     return measured
@@ -50,12 +50,14 @@ def median(runs: Sequence[Measurement], name: str) -> float:
     return statistics.median(float(getattr(one, name)) for one in runs)
 
 
-def by_workers(pool: str, workers: Sequence[int], step: str, repeats: int) -> str:
+def by_workers(
+    pool: str, workers: Sequence[int], step: str, repeats: int, budget: str = "10%"
+) -> str:
     """Seconds by the number of workers."""
     rows: list[list[object]] = []
     first = 0.0
     for count in workers:
-        runs = run(pool, count, step, repeats)
+        runs = run(pool, count, step, repeats, budget)
         seconds = median(runs, "seconds")
         first = first or seconds
         rows.append(
@@ -115,7 +117,8 @@ def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", default=["100MB", "500MB", "1GB", "2GB", "5GB"])
-    parser.add_argument("--pool", default="repeat:1GB", help="for the workers")
+    parser.add_argument("--pool", nargs="+", default=["repeat:1GB", "repeat:5GB"])
+    parser.add_argument("--budget", default="10%", help="for the workers")
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--step", default="dsir")
     parser.add_argument("--repeats", type=int, default=3)
@@ -123,7 +126,12 @@ def main() -> None:
     arguments = parser.parse_args()
     parts = [f"Step `{arguments.step}`, a tenth of the tokens, written as .jsonl.zst."]
     parts += ["## Workers"]
-    parts += [by_workers(arguments.pool, arguments.workers, arguments.step, arguments.repeats)]
+    parts += [
+        by_workers(
+            pool, arguments.workers, arguments.step, arguments.repeats, budget=arguments.budget
+        )
+        for pool in arguments.pool
+    ]
     most = max(arguments.workers)
     parts += [f"## Size, {most} workers"]
     parts += [by_size(arguments.sizes, most, arguments.step, arguments.repeats)]

@@ -4,8 +4,8 @@
     python benchmarks/speed.py --pool repeat:500MB --reference-seconds 310 --form
 
 Needs a quiet machine. A run is `dataworth select` from the shell, starting Python included: sample,
-fit, score, choose a tenth, write it as .jsonl.zst, measure it, write the report. Each is run once
-to fill caches (compiled kernels, pages), then `--repeats` times; medians are shown.
+fit, score, choose a tenth (`--budget`), write it as .jsonl.zst, measure it, write the report. Each
+is run once to fill caches (compiled kernels, pages), then `--repeats` times; medians are shown.
 
 The reference runs once on the same files as plain JSONL (reference.py keeps its time; it takes
 minutes). The limit is the time in which pyarrow merely reads and parses the text column on as many
@@ -49,7 +49,14 @@ def run(pool: str, step: str, arguments: argparse.Namespace) -> list[Measurement
     if (pool, step) not in _RUNS:
         work = scratch("speed-run")
         path, target = pools.build(pool), plain_target(TARGET)
-        command = select_command(path, target, work / "out", workers=arguments.workers, step=step)
+        command = select_command(
+            path,
+            target,
+            work / "out",
+            workers=arguments.workers,
+            step=step,
+            budget=arguments.budget,
+        )
         _RUNS[pool, step] = measure_repeatedly(command, work, repeats=arguments.repeats)
         shutil.rmtree(work, ignore_errors=True)
     return _RUNS[pool, step]
@@ -77,7 +84,8 @@ def against_reference(arguments: argparse.Namespace) -> str:
         )
         size_text = pool.partition(":")[2]
         forms = [f"{form}:{size_text}" if size_text else form for form in arguments.form]
-        for other, step in [*((pool, step) for step in STEPS), *((f, "dsir") for f in forms)]:
+        steps = [(pool, step) for step in arguments.step]
+        for other, step in [*steps, *((form, "dsir") for form in forms)]:
             measured = run(other, step, arguments)
             seconds = seconds_of(measured)
             rows.append(
@@ -101,11 +109,31 @@ def against_reference(arguments: argparse.Namespace) -> str:
 
 def known_reference(arguments: argparse.Namespace, place: int) -> Reference:
     """The reference's measurement: the one given, the one kept, or a new one."""
+    if arguments.reference_of is not None:
+        return reference_in_proportion(arguments, place)
     if arguments.reference_seconds is None:
         return measure_reference(arguments.pool[place], TARGET, arguments.workers)
     nan = float("nan")
     seconds = arguments.reference_seconds[place]
     return Reference(seconds, nan, nan, nan, {}, "an earlier day (--reference-seconds)", "")
+
+
+def reference_in_proportion(arguments: argparse.Namespace, place: int) -> Reference:
+    """The reference's time on a smaller pool, in proportion to the bytes.
+
+    It goes through its files line by line, twice, so its time grows with them. On a pool of some
+    gigabytes it would take the better part of an hour.
+    """
+    smaller = measure_reference(arguments.reference_of, TARGET, arguments.workers)
+    sizes = [
+        sum(path.stat().st_size for path in pools.files(pools.build(name)))
+        for name in (arguments.pool[place], arguments.reference_of)
+    ]
+    times = sizes[0] / sizes[1]
+    phases = {name: seconds * times for name, seconds in smaller.phases.items()}
+    note = f"{smaller.date} on {arguments.reference_of}, here in proportion to the bytes"
+    nan = float("nan")
+    return Reference(smaller.seconds * times, nan, nan, nan, phases, note, smaller.machine)
 
 
 def against_limit(arguments: argparse.Namespace) -> str:
@@ -116,7 +144,7 @@ def against_limit(arguments: argparse.Namespace) -> str:
         size = sum(path.stat().st_size for path in files)
         least = limit(files, arguments.workers, repeats=max(arguments.repeats, 3))[0]
         rows.append(["pyarrow reads the text column", pool, size / MB, least, size / MB / least, 1])
-        for step in STEPS[:2]:
+        for step in arguments.step[:2]:
             seconds = seconds_of(run(pool, step, arguments))
             name = f"dataworth, {step}"
             rows.append([name, pool, size / MB, seconds, size / MB / seconds, seconds / least])
@@ -127,10 +155,11 @@ def where_time_goes(arguments: argparse.Namespace) -> str:
     """Seconds by phase, for `raw=sample` and `raw=all`."""
     columns: dict[str, dict[str, float]] = {}
     for pool in arguments.pool:
-        for step in STEPS[:2]:
+        for step in arguments.step[:2]:
             work = scratch("speed-run")
             command: list[str | Path] = [sys.executable, Path(__file__), "--inside", step]
             command += ["--pool", pools.build(pool), "--workers", str(arguments.workers)]
+            command += ["--budget", arguments.budget]
             measured = measure_repeatedly(
                 [*command, "--work", work / "out"], work, repeats=arguments.repeats
             )
@@ -147,7 +176,7 @@ def where_time_goes(arguments: argparse.Namespace) -> str:
     return table(["phase, seconds", *columns], rows)
 
 
-def run_inside(pool: Path, step: str, out: Path, workers: int) -> None:
+def run_inside(pool: Path, step: str, out: Path, workers: int, budget: str) -> None:
     """The same run through the public functions one by one; prints seconds by phase as JSON."""
     start = time.perf_counter()
     import dataworth
@@ -171,7 +200,7 @@ def run_inside(pool: Path, step: str, out: Path, workers: int) -> None:
     scores = dataworth.score(pool, target, out=out, **options)  # type: ignore[arg-type]
     note("target, fit on the sample, set-up", begin, {})
     known, begin = phases(), time.perf_counter()
-    selection = scores.choose("10%")
+    selection = scores.choose(budget)
     note("choose, temperature", begin, known)
     known, begin = phases(), time.perf_counter()
     selection.write(out)
@@ -188,17 +217,21 @@ def main() -> None:
     parser.add_argument("--inside", metavar="STEP", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--pool", nargs="+", default=["plain", "repeat:1GB"])
+    parser.add_argument("--step", nargs="+", default=list(STEPS), help="the steps to run")
     parser.add_argument("--form", nargs="*", default=list(FORMS), help="the pools in these, too")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument(
         "--reference-seconds", type=float, nargs="+", help="for each pool: do not run the reference"
     )
+    parser.add_argument("--reference-of", metavar="POOL", help="its time on POOL, in proportion")
+    parser.add_argument("--budget", default="10%", help="what is chosen and written")
+    parser.add_argument("--name", default="speed", help="of the file in results/")
     parser.add_argument("--no-results", action="store_true", help="print only")
     arguments = parser.parse_args()
     if arguments.inside:
         given = (Path(arguments.pool[0]), arguments.inside, arguments.work, arguments.workers)
-        run_inside(*given)
+        run_inside(*given, arguments.budget)
         return
     parts = ["## Against the published package", against_reference(arguments)]
     parts += ["## Against the limit", against_limit(arguments)]
@@ -209,11 +242,11 @@ def main() -> None:
         settings = {
             "command": "python benchmarks/speed.py " + " ".join(sys.argv[1:]),
             "target": TARGET,
-            "budget": "10 %",
+            "budget": arguments.budget,
             "workers": arguments.workers,
             "repeats": arguments.repeats,
         }
-        write_results("speed", "Speed of whole runs", settings=settings, body=body)
+        write_results(arguments.name, "Speed of whole runs", settings=settings, body=body)
 
 
 if __name__ == "__main__":
