@@ -45,7 +45,7 @@ from dataworth.features.feature import Feature
 from dataworth.features.losses import DocumentLosses, per_token
 from dataworth.features.store import Store, build
 
-BYTES_PER_TOKEN = 3.2  # of our tokenizer on this pool, a little less than it is
+BYTES_PER_TOKEN = 2.8  # of our tokenizer on this pool, about
 FILES = 16  # that a subset is written to: units for several workers
 _STREAM = 0x726F6C6573  # of `hash_uid`: roles
 RANDOM, UNTRAINED = "random vectors", "averaged tokens, untrained model"

@@ -59,7 +59,6 @@ def run(job: Job) -> str:
         learning_rate=size.learning_rate,
         batch_sequences=size.batch_sequences,
         seed=job.seed,
-        compile=True,  # one shape for all jobs: a worker compiles once
     )
     trained = train(build(size.model, job.seed), stream, config)
     with threads(1):

@@ -53,9 +53,14 @@ from embedding_training import DOMAINS, UNIFORM, diversify, training_table
 
 NEIGHBOURS = 10
 CLUSTERS = (20, 100, 500)
-KMEANS_SEEDS = 3
+KMEANS_SEEDS = 3  # of the study; one for the wide measures, which take longer and vary less
 QUERIES = 10_000  # documents whose neighbours are looked up among all, in the wide measures
-KINDS = ("raw", "adjusted", "within domains", "beyond unigrams")
+KINDS = {
+    "raw": "Raw losses",
+    "adjusted": "Adjusted: without length, language and place",
+    "within domains": "Adjusted, and without the mean of the domain",
+    "beyond unigrams": "Adjusted, and without the losses of single tokens",
+}
 Floats = NDArray[np.float64]
 
 
@@ -68,7 +73,7 @@ def targets(study: Study, role: str) -> tuple[dict[str, Floats], dict[str, float
     within = residualise(loss, signals["numbers"], domains)
     words = {**signals["numbers"], "unigrams": study.unigram_losses(role)}
     beyond = residualise(loss, words, signals["labels"])
-    found = dict(zip(KINDS[1:], (adjusted, within, beyond), strict=True))
+    found = dict(zip(list(KINDS)[1:], (adjusted, within, beyond), strict=True))
     values = {"raw": loss, **{kind: one.values for kind, one in found.items()}}
     return values, {kind: one.r2 for kind, one in found.items()}
 
@@ -78,8 +83,9 @@ def structure(
     losses: Mapping[str, Floats],
     domains: NDArray[np.int64],
     sources: NDArray[np.int64],
+    seeds: int,
 ) -> dict[str, Any]:
-    """All measures of one embedding that need no training."""
+    """All measures of one embedding that need no training; `seeds` of k-means."""
     n = len(vectors)
     rows = np.arange(min(n, QUERIES))
     near = neighbours(vectors, NEIGHBOURS, rows=rows)
@@ -91,7 +97,7 @@ def structure(
         "domain of neighbours": source_accuracy(near, domains, rows=rows),
     }
     clusters = {
-        k: [kmeans(vectors, k, seed=seed).labels for seed in range(KMEANS_SEEDS)]
+        k: [kmeans(vectors, k, seed=seed).labels for seed in range(seeds)]
         for k in CLUSTERS
         if k <= n // 2
     }
@@ -124,6 +130,7 @@ def measure(study: Study, role: str, names: Sequence[str]) -> dict[str, Any]:
     """`structure` of some embeddings on a role's documents; each is computed once."""
     rows = study.roles[role]
     domains, sources = study.codes("domain")[rows], study.codes("source")[rows]
+    seeds = KMEANS_SEEDS if role == "study" else 1
     found: dict[str, Any] = {}
     losses: dict[str, Floats] | None = None
     for name in names:
@@ -134,7 +141,8 @@ def measure(study: Study, role: str, names: Sequence[str]) -> dict[str, Any]:
                 # The judge model has seen some of "all": its domains alone are measured.
                 losses = {} if role == "all" else targets(study, role)[0]
             start = time.perf_counter()
-            result = structure(study.centred(name, role), losses, domains, sources)
+            vectors = study.centred(name, role)
+            result = structure(vectors, losses, domains, sources, seeds)
             print(f"{role}: {name}, {time.perf_counter() - start:.0f} s", flush=True)
             return result
 
@@ -155,7 +163,7 @@ def margin(one: Mapping[str, Any], base: Mapping[str, Any], sources: NDArray[np.
 def loss_tables(found: Mapping[str, Any], sources: NDArray[np.int64]) -> str:
     """Criterion 1: one table for each kind of loss."""
     parts = []
-    for kind in KINDS:
+    for kind, title in KINDS.items():
         used = [k for k in map(str, CLUSTERS) if k in found[TOKENS][kind]["variance"]]
         header = ["embedding", "kNN R²", f"against {TOKENS}", "kNN Spearman"]
         header += ["R², other sources", "Spearman, other sources"]
@@ -171,7 +179,7 @@ def loss_tables(found: Mapping[str, Any], sources: NDArray[np.int64]) -> str:
             row += [one["pairs"], one["near pairs"], one["ratio"]]
             rows.append(row)
         rows.sort(key=lambda row: -float(str(row[1])))
-        parts.append(f"### {kind.capitalize()} losses\n\n{table(header, rows)}")
+        parts.append(f"### {title}\n\n{table(header, rows)}")
     return "\n".join(parts)
 
 

@@ -9,6 +9,7 @@ from dataworth.version import __version__
 
 if TYPE_CHECKING:
     from dataworth.api import (
+        attribute,
         compare,
         explain,
         inspect,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dataworth.engine.local import Engine
     from dataworth.engine.progress import Progress
     from dataworth.errors import DataworthError
+    from dataworth.flow.attributing.attribution import Attribution
     from dataworth.flow.comparing.comparison import Comparison
     from dataworth.flow.inspect import Inspection
     from dataworth.flow.judging.judgement import Judgement
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from dataworth.flow.selection import Selection
 
 _WHERE = {
+    "Attribution": "dataworth.flow.attributing.attribution",
     "Comparison": "dataworth.flow.comparing.comparison",
     "DataworthError": "dataworth.errors",
     "Engine": "dataworth.engine.local",
@@ -42,6 +45,7 @@ _WHERE = {
     "Recipe": "dataworth.flow.recipe",
     "Scores": "dataworth.flow.scores",
     "Selection": "dataworth.flow.selection",
+    "attribute": "dataworth.api",
     "compare": "dataworth.api",
     "explain": "dataworth.api",
     "inspect": "dataworth.api",
@@ -55,6 +59,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Attribution",
     "Comparison",
     "DataworthError",
     "Engine",
@@ -66,6 +71,7 @@ __all__ = [
     "Scores",
     "Selection",
     "__version__",
+    "attribute",
     "compare",
     "explain",
     "inspect",

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
@@ -19,6 +19,7 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
 from dataworth.errors import ConfigError, RunError
+from dataworth.flow.attributing.opening import run_attribution
 from dataworth.flow.comparing.comparison import Comparison, compare_plan
 from dataworth.flow.inspect import Inspection, inspect_corpus
 from dataworth.flow.judging.judgement import Judgement, check_folder, judge_selection
@@ -40,6 +41,9 @@ from dataworth.flow.targets import named, open_targets
 from dataworth.mechanism.budget import parse_budget, parse_quotas
 from dataworth.methods.registry import DEFAULT, parse_step
 from dataworth.report.model import Explanation
+
+if TYPE_CHECKING:
+    from dataworth.flow.attributing.attribution import Attribution
 
 # Options of `score` beside pool, target, steps: those of `ScoreSettings` and `Fields`.
 _FIELD_OPTIONS = ("join", "template", "split_words", "txt", "max_line_bytes")
@@ -365,6 +369,79 @@ def compare(
     )
 
 
+def attribute(
+    model: str | Path,
+    train: Any,
+    queries: Any,
+    *,
+    solver: str = "ekfac",
+    layers: Any = (),
+    damping: float = 0.1,
+    sample: int = 256,
+    steps: int = 20,
+    normalise: str = "none",
+    top: int = 5,
+    text_field: Any = "text",
+    query_text_field: Any = None,
+    max_bad: float = 0.01,
+    seed: int = 0,
+    storage_options: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    engine: Engine | int | None = None,
+    progress: Progress | None = None,
+    **field_options: Any,
+) -> Attribution:
+    """Which training documents help and which harm a model on some queries, by their gradients.
+
+    `model`: the folder of a causal language model that was trained on the documents, or on ones
+    like them: of Hugging Face or of `dataworth.lm`. `train`: as the pool of `select`. `queries`:
+    as a target; each document of it is a query.
+    A score is the estimated fall of the query's loss, nats a token, from one more copy of the
+    document. `solver`: how directions are weighed: identity, diagonal, kfac, ekfac, ekfac_cg or
+    dense. `layers`: patterns of the modules that count. `damping`: share of each block's mean
+    curvature; `sample`: documents that the curvature is fitted on; `steps`: of ekfac_cg.
+    `normalise`: rank by the score of the whole document, or ("length") by its share a token.
+    `top`: documents at either end. `out`: a folder for all scores, attribution.json and the page;
+    the same call on it goes on where it stopped. `dry_run`: tell time and memory, and do nothing.
+
+    Raises InputError for what cannot be read, ConfigError for wrong options or no model, RunError
+    for a folder that holds something else, MissingExtra without the extra lm.
+    """
+    return run_attribution(
+        str(model),
+        train,
+        queries,
+        curvature={
+            "solver": solver,
+            "damping": damping,
+            "sample": sample,
+            "steps": steps,
+            "seed": seed,
+        },
+        layers=as_tuple(layers),
+        shown={"normalise": normalise, "top": top, "max_bad": max_bad},
+        fields=_attribution_fields(text_field, query_text_field, field_options),
+        storage_options=storage_options,
+        out=out,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        engine=_engine(engine),
+        progress=progress or Progress(),
+    )
+
+
+def _attribution_fields(
+    text_field: Any, query_text_field: Any, further: Mapping[str, Any]
+) -> tuple[Fields, Fields]:
+    """How training documents and queries are read."""
+    _check_further(further, [name for name in _FIELD_OPTIONS if name != "split_words"])
+    text = as_tuple(text_field)
+    query = as_tuple(query_text_field) or text
+    return Fields(text=text, **further), Fields(text=query, **further)
+
+
 def read_recipe(file: str | Path) -> Recipe:
     """The options in a recipe, a YAML file, or in the record (`run.json`) of an earlier run."""
     known = {*signature(select).parameters, *_FIELD_OPTIONS, "workers"}
@@ -509,6 +586,7 @@ def _command() -> str:
 
 
 __all__: Sequence[str] = (
+    "attribute",
     "compare",
     "explain",
     "finish",

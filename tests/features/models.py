@@ -8,13 +8,20 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 
 def causal_folder(folder: Path, texts: list[str], *, hidden: int = 32, seed: int = 0) -> Path:
-    """A causal model of ours with a tokenizer of 400 tokens, context 32."""
+    """A causal model of ours with a tokenizer of 400 tokens, context 32; all weights are random."""
+    import torch
+
     from dataworth.lm.model import ModelConfig, build, save_model
     from dataworth.lm.tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(texts, 400)
     config = ModelConfig(hidden, 2, 2, 2 * hidden, vocabulary=400, context=32)
-    save_model(build(config, seed), folder, tokenizer)
+    model = build(config, seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0.0, 0.3, generator=generator)
+    save_model(model, folder, tokenizer)
     return folder
 
 

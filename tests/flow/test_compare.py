@@ -97,7 +97,7 @@ class TestFacts:
                 assert better < value(first.facts, "random", target, seed) - 0.02
         board = first.facts["leaderboards"][0]
         assert board["target"] is None and board["rows"][-1]["selection"] == "random"
-        assert any("lowest loss" in text for text in first.findings)
+        assert "has the lowest loss on the mean over 2 targets" in first.findings[0]
 
     def test_leaderboards_are_paired_differences(self, first: Comparison) -> None:
         facts = first.facts
@@ -187,6 +187,25 @@ class TestAgain:
     ) -> None:
         with pytest.raises(RunError, match=r"tokens: \[1500\] → \[1600\]"):
             compare(plan_of(place, tokens=[1600]), first.folder)
+
+    def test_labels_make_no_other_plan(
+        self, first: Comparison, place: Path, tmp_path: Path, trained: list[str]
+    ) -> None:
+        out = tmp_path / "out"
+        shutil.copytree(first.folder, out)
+        plan = plan_of(place, title="With a bound")
+        plan["selections"]["best"]["bound"] = True
+        made = compare(plan, out)
+        assert trained == [] and made.facts["title"] == "With a bound"
+        bounds = [item["name"] for item in made.facts["selections"] if item.get("bound")]
+        assert bounds == ["best"]
+        assert made.facts["results"] == first.facts["results"]
+        assert made.findings[0].startswith("sampled has the lowest loss")
+        # The record knows the labels, and is a plan for its own folder.
+        again = compare(out / "plan.json", out)
+        assert trained == [] and numbers(again.facts) == numbers(made.facts)
+        without = compare(plan_of(place), out)
+        assert numbers(without.facts) == numbers(first.facts)
 
     def test_changed_validation_is_refused(self, place: Path, tmp_path: Path) -> None:
         copy = world(tmp_path / "copy")
@@ -362,6 +381,11 @@ class TestSelections:
         measured = {item["measure"] for item in made.facts["results"]}
         assert {"accuracy", "correct_prob", "exact_match", "response_bits_per_byte"} <= measured
         assert value(made.facts, "best", "red", 0, "accuracy") in (0.0, 0.25, 0.5, 0.75, 1.0)
+        # What is asked, with its answer, is in no selection.
+        excluded = load_excluded(tmp_path / "out" / "held_out")
+        asked = ["redaa redbh redco", "which? (A) red (B) blue (B) blue"]
+        assert np.isin([np.uint64(uid_of(text)) for text in asked], excluded).all()
+        assert any(text.startswith("Questions: accuracy on red is") for text in made.findings)
         write(tmp_path / "questions.jsonl", [b"{}"])
         with pytest.raises(InputError, match="line 1"):
             compare(self.one(place, targets=targets), tmp_path / "other")
@@ -381,6 +405,38 @@ class TestSelections:
         made = compare(self.one(place, sizes=[size]), tmp_path / "out")
         assert made.facts["trainings"][0]["parameters"] == config.parameters
         assert value(made.facts, "best", "red", 0) < value(made.facts, "random", "red", 0)
+
+    def test_a_model_of_transformers_is_trained_on(self, place: Path, tmp_path: Path) -> None:
+        from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+        from dataworth.lm.tokenizer import train_tokenizer
+
+        inner = train_tokenizer([line.decode() for line in lines_of("red", 30, 0)], 280)
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|endoftext|>")
+        config = LlamaConfig(
+            vocab_size=280,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=32,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+        import torch
+
+        torch.manual_seed(1)
+        model = LlamaForCausalLM(config)
+        model.save_pretrained(tmp_path / "model")
+        tokenizer.save_pretrained(tmp_path / "model")
+        size = {"model": str(tmp_path / "model"), "training": {"learning_rate": 0.02}}
+        plan = self.one(place, sizes=[size])
+        made = compare(plan, tmp_path / "out")
+        (training, *_) = made.facts["trainings"]
+        assert training["size"] == "model" and training["parameters"] == model.num_parameters()
+        assert value(made.facts, "best", "red", 0) < value(made.facts, "random", "red", 0)
+        assert numbers(compare(plan, tmp_path / "again").facts) == numbers(made.facts)
 
 
 def test_the_same_documents_whatever_the_seed(first: Comparison) -> None:

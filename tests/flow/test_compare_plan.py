@@ -37,11 +37,13 @@ class TestReading:
                         "utility": "dsir + 0.5*dsir_2",
                         "scale": "rank",
                     },
-                    "theirs": {"from": "there/{target}-{seed}"},
+                    "theirs": {"from": "there/{target}-{seed}", "bound": True},
+                    "right": {"mechanism": "random", "bound": True},
                 },
                 minutes=5,
             )
         )
+        assert [item.name for item in read.candidates if item.bound] == ["theirs", "right"]
         assert read_plan(read.as_dict()) == read
         assert read_plan({"plan": read.as_dict(), "asked": {}}) == read
         resolved = resolve(read)
@@ -102,6 +104,8 @@ class TestReading:
             ({"selections": {"x": {"step": ["dsir"]}}}, "did you mean 'steps'"),
             ({"selections": {"x": {"steps": ["nothing"]}}}, "there is no 'nothing'"),
             ({"selections": {"x": {"from": "y", "steps": ["dsir"]}}}, "no other options"),
+            ({"selections": {"x": {"from": "y", "bound": "yes"}}}, "bound is true or false"),
+            ({"selections": {"random": {"mechanism": "random", "bound": True}}}, "is a bound"),
             ({"selections": {"a/b": {"steps": ["dsir"]}}}, "signs of paths"),
             ({"targets": {"a": {"validation": "x"}}}, "a: has no examples"),
             ({"targets": {"a": "x"}, "holdout": 0, "right": {}}, "nothing to validate on"),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,12 +43,13 @@ def test_the_read_out_is_divided_by_the_multiplier() -> None:
 
 
 def test_coordinate_check() -> None:
-    widths, rate = (32, 64, 128, 256), 0.02
-    flat = coordinate_check(widths, 3, learning_rate=rate, layers=1, seeds=2)
-    steep = coordinate_check(widths, 3, learning_rate=rate, layers=1, seeds=2, mup=False)
-    assert {row.step for row in flat.table} == {0, 1, 2, 3}
+    flat, steep = coordinate_check(), coordinate_check(mup=False)
+    assert {row.step for row in flat.table} == {0, 1, 2, 3, 4}
+    assert {row.width for row in flat.table} == {32, 64, 128, 256}
     for layer, slope in flat.slopes.items():
-        assert slope < 0.15, (layer, slope)
-    for layer in ("block 0", "logits"):
-        assert abs(flat.slopes[layer]) < 0.2
+        assert abs(slope) < 0.2, (layer, slope)
+    for layer in ("block 0", "block 1", "logits"):
         assert steep.slopes[layer] > 0.3
+    last = {row.width: row.size for row in steep.table if (row.layer, row.step) == ("logits", 4)}
+    slope = np.polyfit(np.log(list(last)), np.log(list(last.values())), 1)[0]
+    assert steep.slopes["logits"] == pytest.approx(slope)

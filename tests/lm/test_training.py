@@ -75,7 +75,7 @@ def test_training_is_that_of_a_plain_loop(
     vectors = [one for one in theirs.parameters() if one.ndim == 1]
     optimizer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
-        betas=(0.9, 0.95),
+        betas=config.betas,
         eps=1e-4,
     )
     rows, losses = sequences(stream, 32, config.tokens, 0), []

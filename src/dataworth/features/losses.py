@@ -6,11 +6,10 @@ computed once. `nats / tokens` is the loss a token, `nats / ln 2 / bytes` the bi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,8 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
 from dataworth.features.embeddings.base import folder_identity, model_folder
 from dataworth.features.embeddings.causal import load
-from dataworth.features.embeddings.running import one_thread
+from dataworth.features.embeddings.running import PRECISIONS, one_thread
 from dataworth.features.store import Store
-
-_SPARE = 8  # tokens beyond the window that are kept, so that cutting a text changes none within
 
 
 @dataclass(frozen=True)
@@ -30,9 +27,10 @@ class DocumentLosses:
     """A feature: nats summed over a document's tokens, tokens, and bytes of text that they cover.
 
     `model`: a folder that `dataworth.lm` wrote, any folder of a transformers model, or a name on
-    the Hugging Face hub. `window`: only the first so many tokens count; 0: all, and the end token
-    after them. `context`: tokens that are seen at once, 0: as many as the model was made for;
-    a longer document is read in windows that overlap by half (`dataworth.lm.evaluation`).
+    the Hugging Face hub. `window`: the document is cut after so many tokens; 0: all count, and the
+    end token after them. `context`: tokens that are seen at once, 0: as many as the model was made
+    for; a longer document is read in windows that overlap by half (`dataworth.lm.evaluation`).
+    `precision`: "float32" or "bfloat16", which is faster where processors have it, and less exact.
 
     Losses mean something for documents that the model was not trained on.
     """
@@ -40,6 +38,7 @@ class DocumentLosses:
     model: str
     window: int = 0
     context: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
     batch_tokens: int = 2048
 
     name: ClassVar[str] = "document_losses"
@@ -53,6 +52,10 @@ class DocumentLosses:
                 "document losses: window and context must be 0 or more, batch_tokens at least 1, "
                 f"not {self.window}, {self.context}, {self.batch_tokens}"
             )
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"precision must be {' or '.join(PRECISIONS)}, not {self.precision!r}"
+            )
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -61,6 +64,7 @@ class DocumentLosses:
             "files": folder_identity(Path(self._folder)),
             "window": self.window,
             "context": self.context,
+            "precision": self.precision,
             "batch_tokens": self.batch_tokens,
         }
 
@@ -74,59 +78,39 @@ class DocumentLosses:
         if not texts:
             return np.empty((0, 3))
         model = load(self._folder)  # says what to install if lm's packages are missing
-        from dataworth.lm.evaluation import document_losses
-        from dataworth.lm.tokenizer import load_tokenizer
+        from dataworth.lm.evaluation import OVERLAP
+        from dataworth.lm.predictions import predict
+        from dataworth.lm.tokenizer import end_token, load_tokenizer
 
         tokenizer = load_tokenizer(self._folder)
-        if self.window:
-            return self._beginnings(model, tokenizer, texts)
-        found = document_losses(
+        end = end_token(tokenizer)
+        items, sizes = [], []
+        for text, found in zip(
+            texts, tokenizer.encode_batch(texts, add_special_tokens=False), strict=True
+        ):
+            if self.window and len(found.ids) >= self.window:
+                items.append([end, *found.ids[: self.window]])
+                covered = text[: found.offsets[self.window - 1][1]]
+            else:
+                items.append([end, *found.ids, end])
+                covered = text
+            sizes.append(len(covered.encode("utf-8")))
+        predictions = predict(
             model,
-            tokenizer,
-            texts,
-            batch_tokens=self.batch_tokens,
-            context=self.context or None,
+            items,
+            [1] * len(items),
+            self.context or model.context,
+            OVERLAP,
+            self.batch_tokens,
+            1,
+            self.precision,
         )
-        return np.stack([found.nats, found.tokens, found.bytes], axis=1).astype(np.float64)
-
-    def _beginnings(self, model: Any, tokenizer: Any, texts: Sequence[str]) -> NDArray[np.float64]:
-        """The same over the first `window` tokens, without running the model on the rest."""
-        from dataworth.lm.evaluation import token_losses
-
-        parts, ends = _prefixes(tokenizer, texts, self.window)
-        losses = token_losses(
-            model,
-            tokenizer,
-            parts,
-            batch_tokens=self.batch_tokens,
-            context=self.context or None,
-        )
-        out = np.empty((len(texts), 3))
-        for row, (text, end, loss) in enumerate(zip(texts, ends, losses, strict=True)):
-            first = loss[: self.window]
-            out[row] = first.sum(), len(first), len(text[:end].encode("utf-8"))
-        return out
+        nats = [float(one.sum()) for one, _ in predictions]
+        return np.stack([nats, [len(one) for one, _ in predictions], sizes], axis=1)
 
     @property
     def _folder(self) -> str:
         return str(model_folder(self.model, "document losses"))
-
-
-def _prefixes(tokenizer: Any, texts: Sequence[str], window: int) -> tuple[list[str], list[int]]:
-    """Beginnings of texts with the same first `window` tokens, and the character these end at."""
-    found = tokenizer.encode_batch(list(texts), add_special_tokens=False)
-    parts, ends = [], []
-    for text, whole in zip(texts, found, strict=True):
-        long = len(whole.ids) > window + _SPARE
-        part = text[: whole.offsets[window + _SPARE - 1][1]] if long else text
-        if long:
-            # Tokens may depend on what follows; then the whole text has to be run.
-            again = tokenizer.encode(part, add_special_tokens=False)
-            if again.ids[:window] != whole.ids[:window]:
-                part = text
-        parts.append(part)
-        ends.append(whole.offsets[window - 1][1] if len(whole.ids) >= window else len(text))
-    return parts, ends
 
 
 def per_token(store: Store) -> NDArray[np.float64]:

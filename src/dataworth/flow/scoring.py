@@ -144,7 +144,7 @@ def check_pool(
         raise InputError(
             f"{wrong} of {total} lines of the pool are bad, more than the {max_bad:.2%} allowed: "
             f"{reasons}. {first_bad(corpus)} Mend the files, name the field that holds the text "
-            "(--text-field), or allow more (--max-bad)"
+            "(--text-field), for chats and pairs a template (--template), or allow more (--max-bad)"
         )
 
 

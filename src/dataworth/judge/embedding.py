@@ -127,9 +127,7 @@ def _top(near: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     return out
 
 
-def knn_prediction(
-    near: NDArray[np.int64], loss: NDArray[np.floating[Any]]
-) -> NDArray[np.float64]:
+def knn_prediction(near: NDArray[np.int64], loss: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The mean loss of each row's neighbours, float64 [rows] or [rows, c]; NaN where one is -1."""
     values = np.asarray(loss, np.float64)
     guess: NDArray[np.float64] = values[near].mean(axis=1)

@@ -40,8 +40,8 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(ModelConfig(48, 2, 3, 128), 5e-3, 2),
-    "small": Size(ModelConfig(128, 4, 4, 344), 4e-3, 2),
-    "medium": Size(ModelConfig(256, 6, 8, 688), 3e-3, 8),
+    "tiny": Size(ModelConfig(48, 2, 3, 128, context=128), 1e-2, 4),
+    "small": Size(ModelConfig(128, 4, 4, 344, context=128), 4e-3, 4),
+    "medium": Size(ModelConfig(256, 6, 8, 688, context=256), 2e-3, 4),
 }
 """Sizes for a vocabulary of 4,096: about 0.25, 1.3 and 5.8 million parameters."""

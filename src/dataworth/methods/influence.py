@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.errors import ConfigError, DataworthError
+from dataworth.errors import ConfigError
 from dataworth.methods.base import Context, Targets, check_choice
 from dataworth.methods.modelled import (
     Model,
@@ -31,6 +31,7 @@ from dataworth.methods.modelled import (
     check_targets,
     load_modelled,
     pool_documents,
+    target_gradient,
     tell_cost,
 )
 
@@ -85,6 +86,8 @@ class Influence:
 
         Raises DataworthError for a target without a token.
         """
+        import torch
+
         names = check_targets(self.name, targets)
         reader = Model(self.model, self.layers).reader
         with reader.working():
@@ -93,12 +96,7 @@ class Influence:
             preconditioner, about = self._solve(reader, pool, context)
             vectors = np.empty((len(names), reader.engine.size), np.float32)
             for row, name in enumerate(names):
-                gradient, tokens = reader.gradient(targets.fit[name])
-                if not tokens:
-                    raise DataworthError(
-                        f"{self.name}: the target {name!r} has no token to predict"
-                    )
-                vector = gradient[None] / tokens
+                vector = torch.from_numpy(target_gradient(self.name, reader, targets, name))[None]
                 if self.solver == "cosine":
                     vector = vector / vector.norm().clamp_min(1e-30)
                 vectors[row] = (preconditioner.apply(vector) * preconditioner.scale)[0].numpy()

@@ -34,11 +34,11 @@ EMPTY = "without a token to predict"
 _TRIED = 8  # documents on which the time is measured
 
 
-def check_models(step: str, models: Sequence[str]) -> None:
+def check_models(step: str, models: Sequence[str], write: str = "model=FOLDER") -> None:
     """Raise ConfigError unless there is a model."""
     if not models or not all(models):
         raise ConfigError(
-            f"{step}: needs a causal language model: model=FOLDER, of Hugging Face or of "
+            f"{step}: needs a causal language model: {write}, of Hugging Face or of "
             "dataworth.lm (docs/attributing.md trains one in ten lines)"
         )
 
@@ -81,6 +81,28 @@ class Model:
                 "put that one back, or fit the step again in another folder"
             )
         return found
+
+
+def identified(
+    sources: Sequence[str],
+    layers: tuple[str, ...],
+    windows: int = 0,
+    known: Sequence[str] | None = None,
+) -> list[Model]:
+    """The models by their folders, with the identities `known` or those of what is there now."""
+    if known is None:
+        known = [Model(source, layers).reader.identity for source in sources]
+    pairs = zip(sources, known, strict=True)
+    return [Model(source, layers, windows, identity=identity) for source, identity in pairs]
+
+
+def target_gradient(step: str, reader: Reader, targets: Targets, name: str) -> NDArray[np.float32]:
+    """The gradient of a target's loss in nats a token: float32 [P]."""
+    gradient, tokens = reader.gradient(targets.fit[name])
+    if not tokens:
+        raise DataworthError(f"{step}: the target {name!r} has no token to predict")
+    found: NDArray[np.float32] = (gradient / tokens).cpu().numpy().astype(np.float32)
+    return found
 
 
 class Modelled:

@@ -14,10 +14,17 @@ from dataworth.config import describe, from_dict
 from dataworth.methods.base import Fitted, Needs, Step
 
 _WHERE = {
+    "bm25": ("dataworth.methods.bm25", "BM25"),
     "dsir": ("dataworth.methods.dsir", "DSIR"),
     "dsir_discriminative": ("dataworth.methods.dsir_discriminative", "DiscriminativeDSIR"),
+    "el2n": ("dataworth.methods.el2n", "EL2N"),
+    "embedding_similarity": ("dataworth.methods.embedding_similarity", "EmbeddingSimilarity"),
+    "grand": ("dataworth.methods.grand", "GraNd"),
     "influence": ("dataworth.methods.influence", "Influence"),
     "length": ("dataworth.methods.length", "Length"),
+    "self_influence": ("dataworth.methods.self_influence", "SelfInfluence"),
+    "tracin": ("dataworth.methods.tracin", "TracIn"),
+    "trak": ("dataworth.methods.trak", "TRAK"),
 }
 
 DEFAULT = ("dsir",)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NotRequired, TypedDict
 
 
-
 class Document(TypedDict):
     """A training document and its score for one query.
 

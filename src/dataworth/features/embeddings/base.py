@@ -84,6 +84,15 @@ def batches(documents: Documents) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
+def flat_ids(tokenizer: Any, texts: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Every token's id, without special tokens: (spans int64 [n+1], ids int32 [spans[-1]])."""
+    found = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    spans = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum([len(item) for item in found], out=spans[1:])
+    ids = np.fromiter((id_ for item in found for id_ in item.ids), np.int32, int(spans[-1]))
+    return spans, ids
+
+
 def unit_rows(vectors: NDArray[np.floating[Any]]) -> Vectors:
     """Rows of length 1; rows of zeros stay."""
     rows = np.asarray(vectors, np.float32)

@@ -25,6 +25,7 @@ from dataworth.features.embeddings.base import (
     as_documents,
     as_texts,
     batches,
+    flat_ids,
     folder_identity,
     model_folder,
 )
@@ -172,12 +173,8 @@ def _state_sums(
 
 
 def token_ids(folder: str, texts: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Every token's id, without special tokens: (spans int64 [n+1], ids int32 [spans[-1]])."""
-    found = _tokenizer(folder).encode_batch_fast(texts, add_special_tokens=False)
-    spans = np.zeros(len(texts) + 1, np.int64)
-    np.cumsum([len(item) for item in found], out=spans[1:])
-    ids = np.fromiter((id_ for item in found for id_ in item.ids), np.int32, int(spans[-1]))
-    return spans, ids
+    """The ids of a model's own tokenizer, as `flat_ids` gives them."""
+    return flat_ids(_tokenizer(folder), texts)
 
 
 @cache

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 
 from dataworth.errors import ConfigError, MissingExtra
+from dataworth.features.embeddings.averages import average_rows
 from dataworth.features.embeddings.base import (
     Texts,
     VectorFeature,
     Vectors,
     as_documents,
     batches,
+    flat_ids,
     folder_identity,
     model_folder,
+    unit_rows,
 )
 from dataworth.features.embeddings.sentence import SentenceModel
 
@@ -38,27 +41,27 @@ class DistilledVectors(VectorFeature):
     @property
     def dimension(self) -> int:
         """Length of a vector."""
-        return int(self._model.dim)
+        return int(_load(self._folder).table.shape[1])
 
     @property
     def settings(self) -> dict[str, Any]:
         """What the vectors depend on."""
-        return {"files": folder_identity(model_folder(self.model, "distilled vectors"))}
+        return {"files": folder_identity(Path(self._folder))}
 
     def embed(self, texts: Texts) -> Vectors:
-        """The model's vectors, float32 [n, dimension]."""
-        documents = as_documents(texts)
+        """What `StaticModel.encode` gives without a limit of tokens, float32 [n, dimension]."""
+        documents, loaded = as_documents(texts), _load(self._folder)
         out = np.empty((len(documents), self.dimension), np.float32)
         for start, stop in batches(documents):
             part = documents.take(np.arange(start, stop)).texts()
-            out[start:stop] = self._model.encode(
-                part, max_length=None, use_multiprocessing=False, show_progress_bar=False
-            )
-        return out
+            spans, ids = flat_ids(loaded.tokenizer, part)
+            ids[ids == loaded.unknown] = -1
+            out[start:stop] = average_rows(spans, ids, loaded.table)
+        return unit_rows(out) if loaded.unit else out
 
     @property
-    def _model(self) -> Any:
-        return _load_distilled(str(model_folder(self.model, "distilled vectors")))
+    def _folder(self) -> str:
+        return str(model_folder(self.model, "distilled vectors"))
 
 
 def distil(
@@ -97,14 +100,35 @@ def distil(
     return DistilledVectors(str(folder))
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """`table` float32 [vocabulary, d]: each token's vector with its weight; `unknown`: a token."""
+
+    tokenizer: Any
+    table: Vectors
+    unknown: int
+    unit: bool
+
+
 @cache
-def _load_distilled(folder: str) -> Any:
+def _load(folder: str) -> _Loaded:
     try:
         from model2vec import StaticModel
         from safetensors import SafetensorError
     except ImportError as error:
         raise MissingExtra("a static model of model2vec", "embed") from error
     try:
-        return StaticModel.from_pretrained(folder)
+        model = StaticModel.from_pretrained(folder)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ConfigError(f"{folder}: holds no static model of model2vec ({error})") from error
+    # A tokenizer of its own: the model's is cut off at the model's longest text.
+    tokenizer = type(model.tokenizer).from_str(model.tokenizer.to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    table = model.embedding.astype(np.float32)
+    if model.token_mapping is not None:
+        table = table[model.token_mapping]
+    if model.weights is not None:
+        table = table * np.asarray(model.weights, np.float32)[:, None]
+    unknown = -1 if model.unk_token_id is None else int(model.unk_token_id)
+    return _Loaded(tokenizer, np.ascontiguousarray(table), unknown, bool(model.normalize))

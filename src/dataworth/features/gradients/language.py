@@ -34,8 +34,9 @@ from dataworth.features.embeddings.causal import load
 from dataworth.features.embeddings.running import one_thread
 from dataworth.features.gradients.batches import Batch, Examples
 from dataworth.features.gradients.documents import windows
-from dataworth.features.gradients.engine import Gradients
+from dataworth.features.gradients.engine import Gradients, evaluating
 from dataworth.features.gradients.factors import Factors
+from dataworth.features.gradients.losses import IGNORED
 from dataworth.features.gradients.preconditioners.base import Preconditioner
 from dataworth.features.gradients.projection import Projector
 from dataworth.features.gradients.task import CausalLM
@@ -193,6 +194,29 @@ class Reader:
                 found = self.engine.losses(batch).double().cpu().numpy()
                 np.add.at(nats, rows[owner], found)
         return nats, tokens
+
+    def errors(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
+        """The lengths of softmax minus one-hot summed over each document's tokens [n], tokens [n].
+
+        No gradient is taken.
+        """
+        out, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
+        for rows, items in self.parts(documents):
+            tokens[rows] = items.tokens
+            for owner, batch in self._batches(items):
+                found = self._errors(batch.to(self.engine.device)).double().cpu().numpy()
+                np.add.at(out, rows[owner], found)
+        return out, tokens
+
+    def _errors(self, batch: Batch) -> Tensor:
+        """Of a batch, summed over positions that count: [n]."""
+        with torch.no_grad(), evaluating(self.model):
+            shares = self.engine.task.outputs(self.model, batch).softmax(-1)
+        counted = batch.targets != IGNORED
+        right = shares.gather(-1, batch.targets.clamp_min(0).unsqueeze(-1)).squeeze(-1)
+        # |p - e|^2 is |p|^2 - 2 p_right + 1; rounding may take it below 0.
+        squares = shares.square().sum(-1) - 2 * right + 1
+        return (squares.clamp_min(0).sqrt() * counted).sum(1)
 
     def gradient(self, documents: Documents) -> tuple[Tensor, int]:
         """The gradient of the loss summed over all tokens of all documents [P], and the tokens."""

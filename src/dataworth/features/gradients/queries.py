@@ -45,9 +45,7 @@ def fit_vectors(
     with atomic(path) as temporary:
         out = open_memmap(temporary, "w+", np.float32, (len(queries), engine.size))
         for start in range(0, len(queries), group):
-            vectors = torch.empty(
-                min(group, len(queries) - start), engine.size, dtype=engine.dtype
-            )
+            vectors = torch.empty(min(group, len(queries) - start), engine.size, dtype=engine.dtype)
             for row in range(len(vectors)):
                 number = start + row
                 gradient, tokens = reader.gradient(queries.take(np.array([number])))

@@ -11,17 +11,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError, DataworthError
+from dataworth.features.gradients.blocks import Blocks
 from dataworth.features.gradients.language import Items, Reader
 from dataworth.features.gradients.preconditioners import (
     ConjugateGradients,
     Damping,
+    Diagonal,
+    Eigen,
     Identity,
     Preconditioner,
     Products,
@@ -115,4 +121,46 @@ def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) 
         tolerance=TOLERANCE,
         most=how.steps,
         count=count,
+    )
+
+
+def pack(found: Preconditioner) -> tuple[dict[str, NDArray[Any]], str]:
+    """(arrays, description) of a fitted preconditioner, to be saved; `unpack` reads them.
+
+    ConfigError for one that solves anew for each vector.
+    """
+    scale = np.float64(found.scale)
+    if isinstance(found, Identity):
+        return {"scale": scale}, found.describe()
+    if isinstance(found, Diagonal):
+        return {"scale": scale, "curvature": found.curvature.cpu().numpy()}, found.describe()
+    if not isinstance(found, Eigen):
+        raise ConfigError(f"{found.name} cannot be saved: use one of the other solvers")
+    out: dict[str, Any] = {"scale": scale}
+    for index, value in enumerate(found.values):
+        out[f"values_{index}"] = value.cpu().numpy()
+        for side, basis in (("rows", found.rows[index]), ("columns", found.columns[index])):
+            if basis is not None:
+                out[f"{side}_{index}"] = basis.cpu().numpy()
+    return out, found.describe()
+
+
+def unpack(arrays: Mapping[str, NDArray[Any]], blocks: Blocks, about: str) -> Preconditioner:
+    """The preconditioner that `pack` saved, for gradients with these blocks."""
+    tensors = {name: torch.from_numpy(value) for name, value in arrays.items() if value.ndim}
+    scale = float(arrays["scale"])
+    if not tensors:
+        return Identity(scale)
+    if "curvature" in tensors:
+        return Diagonal(tensors["curvature"], scale, about)
+    count = range(len(blocks))
+    return Eigen(
+        "eigen",
+        blocks,
+        [tensors.get(f"rows_{index}") for index in count],
+        [tensors.get(f"columns_{index}") for index in count],
+        [tensors[f"values_{index}"] for index in count],
+        torch.zeros(len(blocks)),  # in the values already
+        scale,
+        about,
     )

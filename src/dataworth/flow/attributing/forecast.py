@@ -124,7 +124,9 @@ def _fitting(reader: Reader, how: Curvature, queries: int) -> float:
     values = 8.0 * size * (2 if how.solver != "kfac" else 1) + 4.0 * size
     held = square + values + max(turned if how.solver != "kfac" else 0.0, applied)
     if how.solver == "ekfac_cg":
-        held += 4.0 * reader.batch_tokens * reader.vocabulary * 6 * min(queries, cg_together(reader))
+        held += (
+            4.0 * reader.batch_tokens * reader.vocabulary * 6 * min(queries, cg_together(reader))
+        )
     return held
 
 

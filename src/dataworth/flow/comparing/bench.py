@@ -180,8 +180,12 @@ class Bench:
             if item.kind == "text":
                 return self.losses(model, size, item.file, [row["text"] for row in rows])
             prompts = [row["prompt"] for row in rows]
+            joined = [row.get("between", " ") for row in rows]
             if item.kind == "choice":
-                options = [[" " + text for text in row["options"]] for row in rows]
+                options = [
+                    [between + text for text in row["options"]]
+                    for row, between in zip(rows, joined, strict=True)
+                ]
                 scored = choice_log_probs(model, tokenizer, prompts, options)
                 found = measures(
                     [one.log_probs for one in scored],
@@ -190,7 +194,9 @@ class Bench:
                     characters=[one.chars for one in scored],
                 )
                 return {name: float(value) for name, value in found.items()}
-            responses = [" " + row["response"] for row in rows]
+            responses = [
+                between + row["response"] for row, between in zip(rows, joined, strict=True)
+            ]
             answers = cloze(model, tokenizer, prompts, responses)
             size_of = sum(len(text.encode()) for text in responses)
             bits = float(answers.nats.sum()) / log(2) / size_of

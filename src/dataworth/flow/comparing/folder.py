@@ -22,6 +22,7 @@ from dataworth.corpus.files import write_error
 from dataworth.engine.files import read_json, sweep, write_json
 from dataworth.engine.run import LOCK, differences, machine
 from dataworth.errors import RunError
+from dataworth.flow.comparing.plan import unlabelled
 from dataworth.version import __version__
 
 FILE = "plan.json"
@@ -77,18 +78,22 @@ class CompareFolder:
     def begin(self, plan: Mapping[str, Any], versions: Mapping[str, str]) -> None:
         """Record what was asked for, or check that it is what the folder was begun with.
 
-        Raises RunError with the differences, those of the versions too: one comparison's models
-        are trained by one program.
+        The resolved plan is as good as the one that was asked for, and labels may change. Raises
+        RunError with the differences, those of the versions too: one comparison's models are
+        trained by one program.
         """
         made_by = {"dataworth": __version__, **versions}
         record = self.record
         if record is None:
             self._write({"asked": dict(plan), "versions": made_by, "machine": machine()})
             return
-        changes = [
-            *differences(record.get("asked", {}), dict(plan)),
-            *differences(record.get("versions", {}), made_by, "version of"),
-        ]
+        given = unlabelled(plan)
+        changes = list(differences(unlabelled(record.get("asked", {})), given))
+        if not changes and record["asked"] != plan:  # other labels
+            self._write({**record, "asked": dict(plan)})
+        if "plan" in record and not list(differences(unlabelled(record["plan"]), given)):
+            changes = []
+        changes += differences(record.get("versions", {}), made_by, "version of")
         if changes and not any((self.folder / "trainings").glob("*/result.json")):
             self._clear()
             self._write({"asked": dict(plan), "versions": made_by, "machine": machine()})
@@ -101,7 +106,8 @@ class CompareFolder:
 
     def resolve(self, plan: Mapping[str, Any], **facts: Any) -> None:
         """Record the resolved plan, which from now on is what is carried out."""
-        self._write({"plan": dict(plan), **facts, **(self.record or {})})
+        made = {"plan": dict(plan), **facts}
+        self._write(made | {k: v for k, v in (self.record or {}).items() if k not in made})
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
         """Record the fingerprints of what is read beside the pool and its targets, or compare.

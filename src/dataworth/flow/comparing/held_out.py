@@ -26,7 +26,7 @@ from dataworth.engine.progress import Progress
 from dataworth.errors import InputError
 from dataworth.flow.comparing.plan import ComparePlan
 from dataworth.flow.comparing.pool import Table, sources, target_fields
-from dataworth.flow.comparing.questions import read_questions
+from dataworth.flow.comparing.questions import answered, as_read, read_questions
 from dataworth.flow.scoring import input_record
 from dataworth.flow.settings import fingerprint
 from dataworth.flow.targets import open_targets, read_targets
@@ -68,23 +68,29 @@ def build(
         return
     excluded: list[NDArray[np.uint64]] = []
     with atomic_folder(folder) as place:
-        found, validation = [], {}
+        found, measured = [], []
+        fields = target_fields(plan)
         for name in plan.targets:
-            documents = validation[name] = validation_of(plan, table, name)
+            documents = validation_of(plan, table, name)
             excluded.append(documents.uid)
+            measured.append(documents)
             kept = some(documents, plan.validation_bytes, plan.score_seed)
             found.append(_write(place, "text", name, _texts(kept)))
             questions = read_questions(plan.targets[name].choices, plan.choices, plan.score_seed)
             for kind, rows in questions.items():
                 if rows:
-                    found.append(_write(place, kind, name, rows))
+                    made = [as_read(row, fields) for row in rows]
+                    found.append(_write(place, kind, name, made))
+                    texts = [answered(row, fields) for row in rows]
+                    measured.append(Documents.from_texts(texts))
+                    excluded.append(measured[-1].uid)
         sample = table.scored.survey.sample
         kept = some(sample, plan.pool_bytes, plan.score_seed)
         excluded.append(kept.uid)
         found.append(_write(place, "text", None, _texts(kept)))
         alike = np.empty(0, np.uint64)
         if plan.decontaminate:
-            alike = sharing(table, validation.values(), engine, progress)
+            alike = sharing(table, measured, engine, progress)
             excluded.append(alike)
         np.save(place / "excluded.npy", np.unique(np.concatenate(excluded)))
         facts = {"sets": [vars(item) for item in found], "decontaminated": len(alike)}

@@ -9,6 +9,7 @@
       default: {steps: [dsir]}
       best only: {steps: [dsir], mechanism: top_k}
       theirs: {from: theirs/{target}-{seed}.jsonl}
+      right ones: {from: right/{target}.jsonl, bound: true}   # knows the answer
     seeds: 5
     sizes: [tiny]
     tokens: [200k]
@@ -20,7 +21,7 @@ makes of that is the same plan.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dataworth.config import to_dict
@@ -43,6 +44,7 @@ CHOICES = 500
 
 OF_TARGET = ("examples", "validation", "choices")
 OF_SELECTION = ("steps", "mechanism", "utility", "scale", "quotas", "max_repeat", "duplicates")
+BOUND = "bound"
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class TargetPlan:
 class CandidatePlan:
     """One way of selecting: steps and a mechanism, or a `source`, a path of finished selections.
 
-    In a source `{target}` and `{seed}` stand for their values.
+    In a source `{target}` and `{seed}` stand for their values. `bound`: it knows the answer, so the
+    others are measured by it, and it is never named the best.
     """
 
     name: str
@@ -77,6 +80,7 @@ class CandidatePlan:
     max_repeat: int = 1
     duplicates: str = "drop"
     source: str | None = None
+    bound: bool = False
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -85,12 +89,14 @@ class CandidatePlan:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON, as a plan has it, with every setting."""
+        bound = {"bound": True} if self.bound else {}
         if self.source is not None:
-            return {"from": self.source}
+            return {"from": self.source, **bound}
         return {
             "steps": [to_dict(step, STEPS) for step in self.steps],
             **{name: getattr(self, name) for name in OF_SELECTION[1:] if name != "quotas"},
             "quotas": list(self.quotas),
+            **bound,
         }
 
 
@@ -191,3 +197,18 @@ class ComparePlan:
             "score_seed": self.score_seed,
             **({"decontaminate": True} if self.decontaminate else {}),
         }
+
+    def labelled(self, other: ComparePlan) -> ComparePlan:
+        """This plan with the labels of another: its title, and which selections are bounds."""
+        bounds = {item.name for item in other.candidates if item.bound}
+        candidates = tuple(replace(item, bound=item.name in bounds) for item in self.candidates)
+        return replace(self, title=other.title, candidates=candidates)
+
+
+def unlabelled(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan's JSON without its labels, which change no number and so make no other plan."""
+    selections = {
+        name: {key: value for key, value in options.items() if key != "bound"}
+        for name, options in plan.get("selections", {}).items()
+    }
+    return {**plan, "selections": selections, "title": ""}

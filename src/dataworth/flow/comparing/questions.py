@@ -18,6 +18,8 @@ import orjson
 import zstandard
 
 from dataworth.corpus.documents import Documents
+from dataworth.corpus.fields import Fields
+from dataworth.corpus.templates import flatten
 from dataworth.corpus.uid import hash_uid
 from dataworth.errors import InputError
 
@@ -74,6 +76,31 @@ def as_question(row: Mapping[str, Any]) -> dict[str, Any]:
         options = [f"({key}) {text}" for key, text in listed.items()]
         return {"prompt": prompt, "options": options, "answer": list(listed).index(letter[1])}
     return {"prompt": prompt, "response": response}
+
+
+def as_read(question: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
+    """The question as a model has read the pool's pairs: its prompt, and what is `between` it and
+    a response, by the template or by how two fields are joined; else a space, which is not said.
+    """
+    if fields.template is not None:
+        turns = [("user", question["prompt"]), ("assistant", "x")]
+        text, spans = flatten(turns, fields.template)
+        before = text.encode()[: spans[-1][0]].decode()
+        prompt = before.rstrip()
+        return {**question, "prompt": prompt, "between": before[len(prompt) :]}
+    if len(fields.text) > 1:
+        return {**question, "between": fields.join}
+    return dict(question)
+
+
+def answered(question: Mapping[str, Any], fields: Fields) -> str:
+    """A question with its answer in one text, as the pool would have it."""
+    answer = question.get("response")
+    if answer is None:
+        answer = question["options"][question["answer"]]
+    if fields.template is not None:
+        return flatten([("user", question["prompt"]), ("assistant", answer)], fields.template)[0]
+    return str(question["prompt"] + as_read(question, fields).get("between", " ") + answer)
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> str:

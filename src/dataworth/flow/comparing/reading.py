@@ -19,6 +19,7 @@ from dataworth.errors import ConfigError
 from dataworth.flow.amounts import parse_share, parse_size
 from dataworth.flow.comparing.plan import (
     BASELINE,
+    BOUND,
     OF_SELECTION,
     OF_TARGET,
     SEEDS,
@@ -205,15 +206,20 @@ def _candidates(given: Any, baseline: str, folder: Path) -> tuple[CandidatePlan,
         if baseline != BASELINE:
             raise ConfigError(f"baseline: there is no selection {baseline!r}")
         found.insert(0, CandidatePlan(BASELINE, mechanism="random"))
+    if any(item.bound and item.name == baseline for item in found):
+        raise ConfigError(f"baseline: {baseline} is a bound, which others cannot be better than")
     return tuple(found)
 
 
 def _candidate(name: str, options: Mapping[str, Any], folder: Path) -> CandidatePlan:
-    if "from" in options:
-        if len(options) > 1:
-            raise ConfigError("a finished selection ('from') has no other options")
-        return CandidatePlan(name, source=_paths(options["from"], folder)[0])
-    given = _known(options, OF_SELECTION, "option")
+    given = _known(options, ("from", *OF_SELECTION, BOUND), "option")
+    bound = given.pop(BOUND, False)
+    if not isinstance(bound, bool):
+        raise ConfigError(f"bound is true or false, not {bound!r}")
+    if "from" in given:
+        if len(given) > 1:
+            raise ConfigError("a finished selection ('from') has no other options than 'bound'")
+        return CandidatePlan(name, source=_paths(given["from"], folder)[0], bound=bound)
     steps = given.get("steps", ())
     if isinstance(steps, str | Mapping):
         steps = [steps]
@@ -231,6 +237,7 @@ def _candidate(name: str, options: Mapping[str, Any], folder: Path) -> Candidate
         tuple(str(quota) for quota in parse_quotas(given.get("quotas"))),
         int(given.get("max_repeat", 1)),
         str(given.get("duplicates", "drop")),
+        bound=bound,
     )
     if not made.steps and not mechanism:
         raise ConfigError("says nothing: give it 'steps', a 'mechanism', or 'from: PATH'")

@@ -91,12 +91,13 @@ def run(asked: ComparePlan, folder: CompareFolder, how: Running) -> Comparison:
     folder.begin(asked.as_dict(), versions())
     record = folder.record or {}
     settled = "plan" in record
-    plan = read_plan(record) if settled else resolve(asked)
+    plan = read_plan(record).labelled(asked) if settled else resolve(asked)
     folder.check_inputs(_inputs(plan))
     made = prepare(plan, place, how)
     gave_up = list(record.get("gave_up", []))
     if not settled:
         plan, gave_up = _within_minutes(made, folder, how)
+    if plan.as_dict() != record.get("plan"):  # it is new, or has other labels
         folder.resolve(plan.as_dict(), gave_up=gave_up)
     chosen = {seed for seed in plan.seeds}
     made = replace(made, plan=plan, chosens=[item for item in made.chosens if item.seed in chosen])
@@ -297,7 +298,7 @@ def assemble(
     predictions = results.predictions(plan, values, cheap_numbers)
     known = {item["metric"] for item in cheap_numbers}
     measured = {item["measure"] for item in found}
-    return {
+    facts: Comparison = {
         "comparison_version": COMPARISON_VERSION,
         "title": plan.title or f"{len(plan.candidates)} selections for {', '.join(plan.targets)}",
         "version": __version__,
@@ -328,13 +329,15 @@ def assemble(
         "predictions": predictions,
         "composition": cheap.composition(plan, made.chosens, table),
         "overlap": cheap.overlap(plan, made.chosens, made.tables, place / "choices"),
-        "findings": [
-            *findings.kept_out(load_decontaminated(place / "held_out"), len(table.scored.table)),
-            *findings.findings(plan, boards, laws, predictions),
-        ],
         "warnings": findings.warnings(made.plan, made.chosens, grid, outcomes, made.sets),
         "gave_up": list(gave_up),
     }
+    kept_out = load_decontaminated(place / "held_out")
+    facts["findings"] = [
+        *findings.findings(facts, values),
+        *findings.kept_out(kept_out, len(table.scored.table)),
+    ]
+    return facts
 
 
 def _cheap(made: Prepared, place: Path) -> dict[str, Any]:
@@ -357,7 +360,7 @@ def _candidate(plan: ComparePlan, made: Prepared, name: str) -> Candidate:
 
     chosen = next(item for item in made.chosens if item.selection == name)
     kind: Any = "finished" if candidate.source is not None else "steps"
-    return {
+    found: Candidate = {
         "name": name,
         "kind": "baseline" if name == plan.baseline else kind,
         "steps": [shown(step) for step in candidate.steps],
@@ -365,3 +368,6 @@ def _candidate(plan: ComparePlan, made: Prepared, name: str) -> Candidate:
         "path": candidate.source,
         "needs_target": chosen.target is not None,
     }
+    if candidate.bound:
+        found["bound"] = True
+    return found

@@ -1,0 +1,120 @@
+"""Are time and memory of an attribution what was foretold?
+
+    python benchmarks/attribution.py --pool pool.jsonl [--sizes tiny small] [--solvers ekfac]
+
+For each size of model and each solver: a model of random weights is saved (time and memory do not
+hang on what it has learned), `dataworth attribute` runs in a process of its own, and what it told
+before it started is compared with the peak resident memory that its kernel reports and with the
+clock. Writes benchmarks/results/attribution.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from common import MB, table, write_results
+from dataworth.corpus.corpus import Corpus
+from dataworth.lm.model import SIZES, build, save_model
+from dataworth.lm.tokenizer import train_tokenizer
+
+ALLOWED = 0.25
+
+
+def main() -> None:
+    """Run the cases and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pool", type=Path, required=True, help="a JSONL file of documents")
+    parser.add_argument("--documents", type=int, default=100)
+    parser.add_argument("--queries", type=int, nargs="*", default=[1, 40])
+    parser.add_argument("--sizes", nargs="*", default=["tiny", "small"], choices=list(SIZES))
+    parser.add_argument("--solvers", nargs="*", default=["identity", "diagonal", "ekfac"])
+    parser.add_argument("--sample", type=int, default=32)
+    parser.add_argument("--no-results", action="store_true", help="print the table only")
+    given = parser.parse_args()
+    texts = Corpus.open(given.pool).read_all()[0].texts()[: given.documents]
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pool = folder / "pool.jsonl"
+        pool.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
+        tokenizer = train_tokenizer(texts, 4096)
+        for size in given.sizes:
+            save_model(build(SIZES[size].model, 0), folder / size, tokenizer)
+            for count in given.queries:
+                queries = folder / f"queries-{count}.jsonl"
+                lines = [json.dumps({"text": text[:400]}) + "\n" for text in texts[:count]]
+                queries.write_text("".join(lines), "utf-8")
+                for solver in given.solvers:
+                    rows.append(case(folder, size, solver, count, pool, queries, given.sample))
+                    print(rows[-1], flush=True)
+    body = report(rows)
+    print(body)
+    if not given.no_results:
+        settings = {
+            "command": "python benchmarks/attribution.py " + " ".join(sys.argv[1:]),
+            "documents": given.documents,
+            "workers": 1,
+        }
+        title = "Time and memory of an attribution, as foretold and as measured"
+        write_results("attribution", title, settings=settings, body=body)
+    if any(abs(row["ratio"] - 1) > ALLOWED for row in rows):
+        sys.exit("memory was foretold worse than within 25 %")
+
+
+def case(
+    folder: Path, size: str, solver: str, count: int, pool: Path, queries: Path, sample: int
+) -> dict[str, float | str]:
+    """One attribution in a process of its own."""
+    out = folder / f"out-{size}-{solver}-{count}"
+    words = [sys.executable, "-m", "dataworth", "attribute", folder / size, pool]
+    words += ["--queries", queries, "--solver", solver, "--sample", sample, "--out", out]
+    words += ["--workers", 1, "--top", 3, "--quiet"]
+    start = time.perf_counter()
+    child = os.spawnv(os.P_NOWAIT, sys.executable, [str(word) for word in words])
+    _, status, usage = os.wait4(child, 0)
+    if status:
+        sys.exit(f"{size}, {solver}: the command failed")
+    facts = json.loads((out / "attribution.json").read_text("utf-8"))
+    peak = usage.ru_maxrss * 1024
+    return {
+        "size": size,
+        "solver": solver,
+        "queries": count,
+        "told": facts["predicted"]["memory"],
+        "peak": peak,
+        "ratio": facts["predicted"]["memory"] / peak,
+        "told_seconds": facts["predicted"]["seconds"],
+        "seconds": time.perf_counter() - start,
+    }
+
+
+HEADER = ("model", "solver", "queries", "memory foretold, MB", "peak, MB", "ratio")
+HEADER += ("time foretold, s", "taken, s")
+
+
+def report(rows: list[dict[str, float | str]]) -> str:
+    """The table."""
+    shown = [
+        [
+            row["size"],
+            row["solver"],
+            row["queries"],
+            round(float(row["told"]) / MB),
+            round(float(row["peak"]) / MB),
+            f"{row['ratio']:.2f}",
+            row["told_seconds"],
+            row["seconds"],
+        ]
+        for row in rows
+    ]
+    return table(HEADER, shown)
+
+
+if __name__ == "__main__":
+    main()

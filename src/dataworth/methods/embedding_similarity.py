@@ -1,0 +1,148 @@
+"""Embedding similarity: the cosine of a document with the target's texts.
+
+The plain baseline of selection by embeddings (so in Xia et al., "LESS", ICML 2024, as RDS with the
+states of a language model). What all documents of the pool have in common is taken away first, or
+all cosines are near 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Documents
+from dataworth.engine.files import read_json
+from dataworth.errors import ConfigError, DataworthError
+from dataworth.features.embeddings import (
+    NgramProjection,
+    SentenceModel,
+    StateAverage,
+    TokenAverage,
+    WordVectors,
+    unit_rows,
+)
+from dataworth.features.feature import fingerprint, working
+from dataworth.methods.base import Context, Targets, check_choice, utility_column, write_arrays
+
+EMBEDDERS = ("sentence", "words", "states", "tokens", "ngrams")
+
+
+@dataclass(frozen=True)
+class EmbeddingSimilarity:
+    """The mean cosine of a document with the target's texts, or with its nearest ones.
+
+    `embedder`: "sentence" (a sentence-transformers model, all-MiniLM-L6-v2 if `model` is empty),
+    "words" (word vectors), "states" (a language model's last hidden states), "tokens" (its input
+    embeddings), or "ngrams" (hashed n-grams, which need no model). `model`: folder or name.
+    `nearest`: how many of the target's texts count, the nearest; 0: all. `centre`: take away the
+    mean of `sample` documents of the pool.
+    """
+
+    name: ClassVar[str] = "embedding_similarity"
+    needs_target: ClassVar[bool] = True
+    embedder: Literal["sentence", "words", "states", "tokens", "ngrams"] = "sentence"
+    model: str = ""
+    nearest: int = 0
+    centre: bool = True
+    sample: int = 1000
+
+    def __post_init__(self) -> None:
+        check_choice(self.name, "embedder", self.embedder, EMBEDDERS)
+        if self.nearest < 0 or self.sample < 1:
+            raise ConfigError(f"{self.name}: nearest is 0 or more, sample at least 1")
+        if self.embedder in ("states", "tokens") and not self.model:
+            raise ConfigError(f"{self.name}: embedder={self.embedder} needs model=FOLDER")
+
+    @cached_property
+    def feature(self) -> Any:
+        """The embedder, which is a feature too."""
+        if self.embedder == "sentence":
+            return SentenceModel(self.model)
+        if self.embedder == "words":
+            return WordVectors(self.model)
+        if self.embedder == "states":
+            return StateAverage(self.model)
+        return TokenAverage(self.model) if self.embedder == "tokens" else NgramProjection()
+
+    def working(self) -> AbstractContextManager[None]:
+        """What the embedder needs around its work."""
+        return working(self.feature)
+
+    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedEmbeddingSimilarity:
+        """Embed the targets, and the sample for what is taken away."""
+        if not targets.names:
+            raise ConfigError(
+                f"{self.name} needs a target: give examples of what the model should learn"
+            )
+        with self.working():
+            mean = np.zeros(self.feature.dimension, np.float32)
+            if self.centre:
+                sample = context.sample()
+                sample = sample.take(np.arange(min(self.sample, len(sample))))
+                mean = self.feature.embed(sample).mean(0, dtype=np.float64).astype(np.float32)
+            vectors = {
+                name: unit_rows(self.feature.embed(targets.fit[name]) - mean)
+                for name in targets.names
+            }
+        return FittedEmbeddingSimilarity(self, vectors, mean)
+
+    @staticmethod
+    def load(step: EmbeddingSimilarity, folder: Path) -> FittedEmbeddingSimilarity:
+        """The fitted step from its folder. DataworthError if the embedder is another one now."""
+        facts = read_json(folder / "step.json")
+        if facts["embedder"] != fingerprint(step.feature):
+            raise DataworthError(
+                f"{folder}: was fitted with another embedding model; put that one back, or fit the "
+                "step again in another folder"
+            )
+        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+            vectors = {name: arrays[f"target_{i}"] for i, name in enumerate(facts["targets"])}
+            return FittedEmbeddingSimilarity(step, vectors, arrays["mean"])
+
+
+class FittedEmbeddingSimilarity:
+    """The step, ready to use: unit vectors float32 [texts, d] of each target, and the mean [d]."""
+
+    def __init__(
+        self,
+        step: EmbeddingSimilarity,
+        vectors: Mapping[str, NDArray[np.float32]],
+        mean: NDArray[np.float32],
+    ) -> None:
+        self.step = step
+        self.vectors = dict(vectors)
+        self.mean = mean
+        self.columns = tuple(utility_column(step.name, name, "cosine") for name in vectors)
+
+    def annotate(self, documents: Documents) -> pa.RecordBatch:
+        """A utility for each target."""
+        with self.step.working():
+            mine = unit_rows(self.step.feature.embed(documents) - self.mean).astype(np.float64)
+        arrays = []
+        for theirs in self.vectors.values():
+            keep = min(self.step.nearest or len(theirs), len(theirs))
+            if keep == len(theirs):
+                found = mine @ theirs.mean(0, dtype=np.float64)
+            else:
+                cosines = mine @ theirs.T.astype(np.float64)
+                found = np.partition(cosines, -keep, axis=1)[:, -keep:].mean(1)
+            arrays.append(pa.array(found))
+        return pa.RecordBatch.from_arrays(arrays, [column.name for column in self.columns])
+
+    def save(self, folder: Path) -> None:
+        """`step.json` and `arrays.npz`."""
+        facts: dict[str, Any] = {
+            "targets": list(self.vectors),
+            "embedder": fingerprint(self.step.feature),
+        }
+        arrays = {f"target_{i}": vectors for i, vectors in enumerate(self.vectors.values())}
+        write_arrays(folder, facts, mean=self.mean, **arrays)

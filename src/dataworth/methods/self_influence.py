@@ -1,0 +1,112 @@
+"""Self-influence: what training on a document does to the document's own loss.
+
+Koh and Liang 2017, section 5.4; TracIn's section 4.1 (Pruthi et al. 2020) uses it to find wrong
+labels. It is large for what is unlike the rest: noise and mislabelled examples among it, but also
+what is rare and right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Documents
+from dataworth.errors import ConfigError
+from dataworth.methods.base import Context, Targets, check_choice
+from dataworth.methods.modelled import (
+    Model,
+    Modelled,
+    Values,
+    check_models,
+    identified,
+    load_modelled,
+    pool_documents,
+    tell_cost,
+)
+
+SOLVERS = ("identity", "diagonal", "kfac", "ekfac")
+
+
+@dataclass(frozen=True)
+class SelfInfluence:
+    """The fall of a document's own loss, a token, from one more copy of it; without a target.
+
+    `model`, `solver`, `layers`, `damping`, `sample`, `trained`, `windows`: as in `influence`.
+    `prefer`: "low" keeps what is like the rest (the utility is the negative), "high" what is not.
+    """
+
+    name: ClassVar[str] = "self_influence"
+    model: str = ""
+    solver: Literal["identity", "diagonal", "kfac", "ekfac"] = "ekfac"
+    prefer: Literal["low", "high"] = "low"
+    layers: tuple[str, ...] = ()
+    damping: float = 0.1
+    sample: int = 256
+    trained: int = 0
+    windows: int = 0
+
+    def __post_init__(self) -> None:
+        check_models(self.name, [self.model])
+        check_choice(self.name, "solver", self.solver, SOLVERS)
+        check_choice(self.name, "prefer", self.prefer, ("low", "high"))
+        if min(self.damping, self.trained, self.windows) < 0 or self.sample < 1:
+            raise ConfigError(
+                f"{self.name}: damping, trained and windows are 0 or more, sample at least 1"
+            )
+
+    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedSelfInfluence:
+        """Fit the curvature on the pool's sample."""
+        from dataworth.features.gradients.solving import Curvature, pack, solve
+
+        reader = Model(self.model, self.layers).reader
+        sample = context.sample()
+        how = Curvature(self.solver, self.damping, self.sample, seed=context.seed)
+        with reader.working():
+            passes = how.passes * min(self.sample, len(sample))
+            tell_cost(self.name, reader, pool, Targets({}), context, passes=passes)
+            tokens = float(self.trained)
+            if not tokens and how.fitted:
+                mean = reader.items(how.chosen(sample)).tokens.mean()
+                tokens = float(mean) * pool_documents(pool, context)
+            arrays, about = pack(solve(reader, sample, how, tokens))
+        models = identified([self.model], self.layers, self.windows)
+        return FittedSelfInfluence(self, models, arrays, {"about": about})
+
+    @staticmethod
+    def load(step: SelfInfluence, folder: Path) -> FittedSelfInfluence:
+        """The fitted step from its folder."""
+        facts, arrays = load_modelled(folder)
+        known = [identity for _, identity in facts["models"]]
+        models = identified([step.model], step.layers, step.windows, known)
+        return FittedSelfInfluence(step, models, arrays, {"about": facts["about"]})
+
+
+class FittedSelfInfluence(Modelled):
+    """The step, ready to use; its arrays are the curvature."""
+
+    step: SelfInfluence
+
+    def __init__(
+        self,
+        step: SelfInfluence,
+        models: list[Model],
+        arrays: dict[str, NDArray[Any]],
+        facts: dict[str, Any],
+    ) -> None:
+        unit = "nats per token" if step.prefer == "high" else "nats per token, negative"
+        super().__init__(step, models, [""], unit, arrays, facts)
+
+    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
+        """Utilities [n, 1], and tokens that are predicted [n]."""
+        from dataworth.features.gradients.solving import unpack
+
+        reader = self.models[0].reader
+        preconditioner = unpack(self.arrays, reader.engine.blocks, self.facts["about"])
+        found, tokens = reader.self_scores(documents, preconditioner)
+        found = found * preconditioner.scale / np.maximum(tokens, 1)
+        return (found if self.step.prefer == "high" else -found)[:, None], tokens

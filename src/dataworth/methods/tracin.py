@@ -1,0 +1,127 @@
+"""TracIn: gradients of document and target at several checkpoints of one training, multiplied.
+
+Pruthi, Liu, Kale and Sundararajan, "Estimating Training Data Influence by Tracing Gradient
+Descent", NeurIPS 2020. The utility is the sum over checkpoints of the learning rate there times
+the inner product of the two gradients: what a step of plain descent on the document would have
+done to the target's loss at each of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Documents
+from dataworth.errors import ConfigError
+from dataworth.methods.base import Context, Targets, check_choice
+from dataworth.methods.modelled import (
+    Model,
+    Modelled,
+    Values,
+    check_models,
+    check_targets,
+    identified,
+    load_modelled,
+    target_gradient,
+    tell_cost,
+)
+
+
+@dataclass(frozen=True)
+class TracIn:
+    """The fall of the target's loss by steps on the document, over several checkpoints.
+
+    `models`: folders of the checkpoints, of Hugging Face or of dataworth.lm; models of several
+    seeds do as well. `learning_rates`: at each of them; 1 divided by their number if none are
+    given. `layers`, `normalise`, `windows`: as in `influence`.
+    """
+
+    name: ClassVar[str] = "tracin"
+    needs_target: ClassVar[bool] = True
+    models: tuple[str, ...] = ()
+    learning_rates: tuple[float, ...] = ()
+    layers: tuple[str, ...] = ()
+    normalise: Literal["length", "none"] = "length"
+    windows: int = 0
+
+    def __post_init__(self) -> None:
+        check_models(self.name, self.models, "models=[FOLDER, ...]")
+        check_choice(self.name, "normalise", self.normalise, ("length", "none"))
+        if self.learning_rates and len(self.learning_rates) != len(self.models):
+            raise ConfigError(
+                f"{self.name}: {len(self.models)} models have {len(self.learning_rates)} learning "
+                "rates"
+            )
+        if self.windows < 0 or min(self.learning_rates, default=1.0) <= 0:
+            raise ConfigError(
+                f"{self.name}: windows is 0 (all) or more, learning rates are above 0"
+            )
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The weight of each checkpoint."""
+        return self.learning_rates or (1 / len(self.models),) * len(self.models)
+
+    @property
+    def unit(self) -> str:
+        """Of the utility."""
+        return "nats saved per token" if self.normalise == "length" else "nats saved"
+
+    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedTracIn:
+        """The targets' gradients at each checkpoint.
+
+        Raises DataworthError for a target without a token.
+        """
+        names = check_targets(self.name, targets)
+        vectors = {}
+        for number, (source, rate) in enumerate(zip(self.models, self.rates, strict=True)):
+            reader = Model(source, self.layers).reader
+            with reader.working():
+                if not number:
+                    tell_cost(self.name, reader, pool, targets, context, scored=len(self.models))
+                found = [target_gradient(self.name, reader, targets, name) for name in names]
+            vectors[f"vectors_{number}"] = rate * np.stack(found)
+        models = identified(self.models, self.layers, self.windows)
+        return FittedTracIn(self, models, names, vectors)
+
+    @staticmethod
+    def load(step: TracIn, folder: Path) -> FittedTracIn:
+        """The fitted step from its folder."""
+        facts, arrays = load_modelled(folder)
+        known = [identity for _, identity in facts["models"]]
+        models = identified(step.models, step.layers, step.windows, known)
+        return FittedTracIn(step, models, facts["targets"], arrays)
+
+
+class FittedTracIn(Modelled):
+    """The step, ready to use; `vectors_0` … float32 [targets, P], one for each checkpoint."""
+
+    step: TracIn
+
+    def __init__(
+        self,
+        step: TracIn,
+        models: list[Model],
+        targets: list[str],
+        vectors: dict[str, NDArray[np.float32]],
+    ) -> None:
+        super().__init__(step, models, targets, step.unit, vectors, {})
+
+    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
+        """Utilities [n, targets], and tokens that are predicted [n]."""
+        import torch
+
+        total = np.zeros((len(documents), len(self.targets)))
+        tokens = np.zeros(len(documents), np.int64)
+        for number, model in enumerate(self.models):
+            vectors = torch.from_numpy(self.arrays[f"vectors_{number}"])
+            found, tokens = model.reader.scores(documents, vectors)
+            if self.step.normalise == "length":  # models may have tokenizers of their own
+                found = found / np.maximum(tokens, 1)[:, None]
+            total += found
+        return total, tokens

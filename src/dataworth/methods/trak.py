@@ -1,0 +1,171 @@
+"""TRAK: projected gradients, whitened by those of the training documents, over several models.
+
+Park, Georgiev, Ilyas, Leclerc and Madry, "TRAK: Attributing Model Behavior at Scale", ICML 2023.
+For each model: the target's and the document's gradients are projected to few numbers, the Gram
+matrix of the training documents' is inverted between them; then the mean over models. The output
+that is explained is minus the loss, as in selection by datamodels (DsDm, Engstrom et al. 2024), so
+that the published weights 1 - p are 1. Not from the package: damping in place of none, a Gram
+matrix from a sample, no rescaling of its inverse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Documents
+from dataworth.errors import ConfigError, DataworthError
+from dataworth.methods.base import Context, Targets, check_choice
+from dataworth.methods.modelled import (
+    Model,
+    Modelled,
+    Values,
+    check_models,
+    check_targets,
+    identified,
+    load_modelled,
+    log,
+    pool_documents,
+    target_gradient,
+    tell_cost,
+)
+
+PROJECTIONS = ("sparse", "rademacher", "gaussian")
+
+
+@dataclass(frozen=True)
+class TRAK:
+    """The estimated fall of the target's loss, by projected gradients of one or several models.
+
+    `models`: folders, of Hugging Face or of dataworth.lm; several, trained on random halves of the
+    pool or with several seeds, are better than one. `dimension`: numbers that a gradient is
+    projected to; `projection`: "sparse", the fastest, or a matrix of "rademacher" signs or
+    "gaussian" numbers. `sample`: documents of the pool that the Gram matrix is of. `damping`: share
+    of its mean eigenvalue that is added; a sample smaller than `dimension` leaves directions that
+    only the damping weighs, and noise in them. `layers`, `normalise`, `windows`: as in `influence`.
+    """
+
+    name: ClassVar[str] = "trak"
+    needs_target: ClassVar[bool] = True
+    models: tuple[str, ...] = ()
+    dimension: int = 512
+    projection: Literal["sparse", "rademacher", "gaussian"] = "sparse"
+    damping: float = 0.1
+    sample: int = 2048
+    layers: tuple[str, ...] = ()
+    normalise: Literal["length", "none"] = "length"
+    windows: int = 0
+
+    def __post_init__(self) -> None:
+        check_models(self.name, self.models, "models=[FOLDER, ...]")
+        check_choice(self.name, "projection", self.projection, PROJECTIONS)
+        check_choice(self.name, "normalise", self.normalise, ("length", "none"))
+        if min(self.dimension, self.sample) < 1 or min(self.damping, self.windows) < 0:
+            raise ConfigError(
+                f"{self.name}: dimension and sample are at least 1, damping and windows 0 or more"
+            )
+
+    @property
+    def unit(self) -> str:
+        """Of the utility."""
+        return "nats saved per token" if self.normalise == "length" else "nats saved"
+
+    def projector(self, reader: Any, number: int, seed: int) -> Any:
+        """The projection of one model's gradients: each model has its own."""
+        from dataworth.features.gradients.projection import Dense, Sparse
+
+        seed = seed * 1_000_003 + number
+        if self.projection == "sparse":
+            parts = 4 if self.dimension % 4 == 0 else 1
+            found: Any = Sparse(self.dimension, parts=parts, seed=seed)
+        else:
+            found = Dense(self.dimension, self.projection, seed)
+        return found.bind(reader.engine.blocks, reader.engine.device)
+
+    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedTRAK:
+        """The Gram matrix of a sample and, through it, the targets' gradients, for each model."""
+        import torch
+
+        from dataworth.features.gradients.preconditioners import Damping, gram
+
+        names = check_targets(self.name, targets)
+        sample = context.sample()
+        sample = sample.take(np.arange(min(self.sample, len(sample))))
+        if len(sample) < self.dimension:
+            log.warning(
+                "%s: a Gram matrix of %d documents is noise in most of its %d dimensions; take "
+                "fewer (dimension=%d)",
+                self.name,
+                len(sample),
+                self.dimension,
+                max(1, len(sample) // 4),
+            )
+        vectors = {}
+        for number, source in enumerate(self.models):
+            reader = Model(source, self.layers).reader
+            with reader.working():
+                if not number:
+                    count = len(self.models)
+                    passes = count * len(sample)
+                    tell_cost(
+                        self.name, reader, pool, targets, context, passes=passes, scored=count
+                    )
+                projector = self.projector(reader, number, context.seed)
+                rows, tokens = reader.projected(sample, projector)
+                if not tokens.any():
+                    raise DataworthError(f"{self.name}: the pool's sample has no token to predict")
+                inverse = gram(
+                    [rows[torch.from_numpy(tokens > 0)]],
+                    damping=Damping(self.damping),
+                    count=max(1, round(pool_documents(pool, context))),
+                )
+                found = [target_gradient(self.name, reader, targets, name) for name in names]
+                target = projector.flat(torch.from_numpy(np.stack(found)))
+                moved = inverse.apply(target) * inverse.scale / len(self.models)
+            vectors[f"vectors_{number}"] = moved.cpu().numpy().astype(np.float32)
+        models = identified(self.models, self.layers, self.windows)
+        return FittedTRAK(self, models, names, vectors, context.seed)
+
+    @staticmethod
+    def load(step: TRAK, folder: Path) -> FittedTRAK:
+        """The fitted step from its folder."""
+        facts, arrays = load_modelled(folder)
+        known = [identity for _, identity in facts["models"]]
+        models = identified(step.models, step.layers, step.windows, known)
+        return FittedTRAK(step, models, facts["targets"], arrays, facts["seed"])
+
+
+class FittedTRAK(Modelled):
+    """The step, ready to use; `vectors_0` … float32 [targets, dimension], one for each model."""
+
+    step: TRAK
+
+    def __init__(
+        self,
+        step: TRAK,
+        models: list[Model],
+        targets: list[str],
+        vectors: dict[str, NDArray[np.float32]],
+        seed: int,
+    ) -> None:
+        super().__init__(step, models, targets, step.unit, vectors, {"seed": seed})
+        self.seed = seed
+
+    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
+        """Utilities [n, targets], and tokens that are predicted [n]."""
+        total = np.zeros((len(documents), len(self.targets)))
+        tokens = np.zeros(len(documents), np.int64)
+        for number, model in enumerate(self.models):
+            reader = model.reader
+            projector = self.step.projector(reader, number, self.seed)
+            rows, tokens = reader.projected(documents, projector)
+            found = rows.double().numpy() @ self.arrays[f"vectors_{number}"].T.astype(np.float64)
+            if self.step.normalise == "length":
+                found = found / np.maximum(tokens, 1)[:, None]
+            total += found
+        return total, tokens

@@ -1,0 +1,189 @@
+"""`dataworth.attribute`: scores against gradients by hand, the ends, tokens, going on, refusals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dataworth
+from dataworth.errors import ConfigError, InputError, RunError
+from dataworth.flow.attributing import attribution as flow
+from methods.modelled import POOL, gradient, model_folder, opened, texts, tokens
+
+QUERIES = [*texts("sums", 2, 5), *texts("seas", 1, 5)]
+LONG = " ".join(texts("seas", 8))  # of several windows
+TRAIN = [*POOL, LONG, POOL[0], "Unseen: 東京!"]
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("train") / "train.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TRAIN))
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(pool: Path, tmp_path_factory: pytest.TempPathFactory) -> dataworth.Attribution:
+    out = tmp_path_factory.mktemp("out") / "attributed"
+    return dataworth.attribute(model_folder(), pool, QUERIES, top=4, out=out, engine=1)
+
+
+def facts(found: dataworth.Attribution) -> dict:
+    """What does not hang on time and memory."""
+    kept = ("predicted", "used", "train")
+    return {name: value for name, value in found.facts.items() if name not in kept}
+
+
+def test_plain_scores_are_the_products_of_gradients(pool: Path) -> None:
+    model, tokenizer = opened()
+    found = dataworth.attribute(model_folder(), pool, QUERIES, solver="identity", engine=1)
+    ours = [gradient(model, tokenizer, [text]) for text in TRAIN]
+    asked = [gradient(model, tokenizer, [q]) / tokens(tokenizer, q) for q in QUERIES]
+    truth = np.array([[a @ b for b in asked] for a in ours])
+    np.testing.assert_allclose(found.scores, truth, atol=1e-5 * np.abs(truth).max())
+    for number, query in enumerate(found.queries):
+        best = np.sort(np.unique(truth[:, number]))[::-1][:5]
+        told = [doc["score"] for doc in query["helpful"]]
+        assert told == pytest.approx(best, rel=1e-4)
+        assert query["mean"] == pytest.approx(truth[:, number].mean(), rel=1e-3)
+        assert query["share_positive"] == pytest.approx((truth[:, number] > 0).mean())
+
+
+def test_the_ends_are_of_the_right_topic(done: dataworth.Attribution) -> None:
+    for query in done.queries[:2]:
+        helpful = ["".join(text for text, _ in doc["pieces"]) for doc in query["helpful"]]
+        assert sum(text in POOL[::2] for text in helpful) >= 3
+    scores = [doc["score"] for doc in done.queries[0]["helpful"]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(doc["score"] < 0 for query in done.queries for doc in query["harmful"])
+
+
+def test_tokens_add_up_to_the_score(done: dataworth.Attribution) -> None:
+    seen = 0
+    for query in done.queries:
+        for doc in query["helpful"] + query["harmful"]:
+            text = "".join(piece for piece, _ in doc["pieces"])
+            assert text in TRAIN
+            total = sum(value for _, value in doc["pieces"])
+            largest = max(abs(value) for _, value in doc["pieces"])
+            assert total == pytest.approx(doc["score"], abs=0.01 * largest)
+            seen += text == LONG
+            if text == POOL[0]:
+                assert doc["copies"] == 2
+    assert seen  # a document of several windows is among them
+
+
+def test_what_is_left_in_the_folder(done: dataworth.Attribution) -> None:
+    assert done.folder is not None
+    names = {path.name for path in done.folder.iterdir() if not path.name.startswith(".")}
+    assert names == {"settings.json", "attribution.json", "report.html", "scores", "fitted"}
+    assert len(done.store) == len(TRAIN) and done.store.dimension == len(QUERIES) + 1
+    _, tokenizer = opened()
+    assert done.store.matrix()[:, -1].tolist() == [tokens(tokenizer, text) for text in TRAIN]
+    assert json.loads((done.folder / "attribution.json").read_text())["documents"] == len(TRAIN)
+    assert "3 queries" in repr(done)
+
+
+@pytest.mark.parametrize("lost", ["attribution.json", "scores/00000.npy", "fitted", "scores"])
+def test_interrupted_and_started_again_it_is_the_same(
+    done: dataworth.Attribution, pool: Path, tmp_path: Path, lost: str
+) -> None:
+    assert done.folder is not None
+    copy = tmp_path / "copy"
+    shutil.copytree(done.folder, copy)
+    path = copy / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    again = dataworth.attribute(model_folder(), pool, QUERIES, top=4, out=copy, engine=2)
+    assert facts(again) == facts(done)
+    assert np.array_equal(again.scores, done.scores)
+
+
+def test_what_is_done_is_not_done_again(
+    done: dataworth.Attribution, pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(flow, "solve", forbidden)
+    monkeypatch.setattr(flow.QueryScores, "values", forbidden)
+    again = dataworth.attribute(model_folder(), pool, QUERIES, top=4, out=done.folder, engine=1)
+    assert facts(again) == facts(done)
+
+
+def test_another_attribution_is_refused(
+    done: dataworth.Attribution, pool: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match="solver"):
+        dataworth.attribute(model_folder(), pool, QUERIES, solver="kfac", out=done.folder)
+    (tmp_path / "mine").write_text("x")
+    with pytest.raises(RunError, match="holds no attribution"):
+        dataworth.attribute(model_folder(), pool, QUERIES, out=tmp_path)
+    copy = tmp_path / "copy"
+    assert done.folder is not None
+    shutil.copytree(done.folder, copy)
+    new = dataworth.attribute(
+        model_folder(), pool, QUERIES[:1], solver="diagonal", out=copy, overwrite=True, engine=1
+    )
+    assert new.store.dimension == 2
+
+
+def test_by_length(pool: Path, done: dataworth.Attribution) -> None:
+    found = dataworth.attribute(model_folder(), pool, QUERIES, normalise="length", engine=1)
+    rows = done.store.matrix().astype(np.float64)
+    each = rows[:, :-1] / rows[:, -1:]
+    for number, query in enumerate(found.queries):
+        best = np.sort(np.unique(each[:, number]))[::-1][:5]
+        assert [doc["score"] for doc in query["helpful"]] == pytest.approx(best, rel=1e-3)
+        for doc in query["helpful"]:
+            total = sum(value for _, value in doc["pieces"])
+            assert total == pytest.approx(doc["score"], rel=0.02, abs=1e-6)
+
+
+def test_a_forecast_does_nothing(pool: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    told = dataworth.attribute(model_folder(), pool, QUERIES, dry_run=True, out=out)
+    assert not out.exists() and told.queries == []
+    assert told.facts["predicted"]["seconds"] > 0 and told.facts["predicted"]["memory"] > 1e8
+    with pytest.raises(RunError, match="forecast"):
+        _ = told.scores
+
+
+def test_units_and_workers_do_not_count(tmp_path: Path, done: dataworth.Attribution) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for part in range(3):
+        rows = [json.dumps({"text": text}) + "\n" for text in TRAIN[part::3]]
+        (folder / f"{part}.jsonl").write_text("".join(rows))
+    found = dataworth.attribute(model_folder(), folder, QUERIES, top=4, engine=3)
+    order = done.store.find(found.store.uid)
+    expected = done.scores[order]
+    np.testing.assert_allclose(found.scores, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_query_that_was_trained_on_is_told(pool: Path) -> None:
+    found = dataworth.attribute(model_folder(), pool, [POOL[3]], solver="identity", engine=1)
+    assert "query 1 is among" in found.facts["notes"][0]
+    assert found.queries[0]["helpful"][0]["uid"] == f"{found.store.uid[3]:016x}"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"model": ""}, ConfigError, "folder of a causal language model"),
+        ({"model": "/nowhere"}, ConfigError, "no folder of a model"),
+        ({"solver": "newton"}, ConfigError, "solver must be one of"),
+        ({"top": 0}, ConfigError, "top"),
+        ({"normalise": "half"}, ConfigError, "normalise"),
+        ({"layers": "*nothing*"}, ConfigError, "nothing"),
+        ({"queries": []}, InputError, "empty list"),
+    ],
+)
+def test_errors_are_one_line(pool: Path, options: dict, error: type, said: str) -> None:
+    given = {"model": model_folder(), "train": pool, "queries": QUERIES} | options
+    with pytest.raises(error, match=said) as raised:
+        dataworth.attribute(**given)
+    assert "\n" not in str(raised.value)
