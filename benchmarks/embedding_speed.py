@@ -21,7 +21,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
+os.environ["RAYON_NUM_THREADS"] = "1"
 
 import numpy as np
 import orjson

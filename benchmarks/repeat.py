@@ -4,7 +4,7 @@
 
 Random documents and the default of `select` for one target: two seeds, the size `tiny`, 50,000
 tokens, compiled training. It is made three times in fresh folders by `dataworth compare`: on all
-cores; with one worker; and once more, killed with all its processes (SIGKILL) when the first model
+cores; with one worker; and once more, killed with its workers (SIGKILL) when the first model
 is trained, then resumed. The first two compile into empty caches of their own. Every number of the
 three is compared, to the last bit; only seconds may differ. Needs DATAWORTH_TEST_DATA, the extra
 `lm` and a C++ compiler. Ends with exit code 1 if a number differs.
@@ -72,14 +72,13 @@ def plan() -> dict[str, Any]:
 
 
 def start(folder: Path, workers: int, cache: Path) -> subprocess.Popen[bytes]:
-    """The command, in a session of its own."""
+    """The command, as a process."""
     file = folder.parent / "plan.json"
     file.write_text(json.dumps(plan()), encoding="utf-8")
     command = [program(), "compare", file, "--out", folder, "--workers", workers, "--quiet"]
     return subprocess.Popen(
         [str(word) for word in command],
         env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(cache)},
-        start_new_session=True,
     )
 
 
@@ -90,12 +89,15 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 
 
 def kill_after_one(process: subprocess.Popen[bytes], folder: Path) -> int:
-    """Kill the whole session when a model is trained; how many are."""
+    """Kill it and its workers when a model is trained; how many are."""
     while not done(folder):
         if process.poll() is not None:
             raise SystemExit("it ended before it was killed")
         time.sleep(_LOOK)
-    os.killpg(process.pid, signal.SIGKILL)
+    # Its workers have sessions of their own, and would end their models before they end.
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for one in (process.pid, *map(int, workers)):
+        os.kill(one, signal.SIGKILL)
     process.wait()
     return done(folder)
 

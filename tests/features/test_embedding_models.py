@@ -126,7 +126,7 @@ def test_distilled(bert: Path, texts: list[str], tmp_path: Path) -> None:
     long = " ".join(texts)
     found = embedder.embed([*texts, long])
     exact = model.encode([*texts, long], max_length=None)
-    np.testing.assert_allclose(found, exact, atol=1e-6)
+    np.testing.assert_allclose(found, exact, atol=1e-5)  # its sums are float32
     assert found.shape == (len(texts) + 1, 16) == (len(texts) + 1, embedder.dimension)
     assert not np.allclose(found[-1], model.encode([long], max_length=50)[0])
     with pytest.raises(ConfigError, match="no static model"):

@@ -128,6 +128,11 @@ class Reader:
         """Numbers of the largest block."""
         return max(block.size for block in self.engine.blocks)
 
+    @property
+    def batch_windows(self) -> int:
+        """Windows of a batch, at most: the gradients in the largest block are held for all."""
+        return max(1, min(_MOST, _HELD // self.largest))
+
     def working(self) -> AbstractContextManager[None]:
         """One thread of torch, so that sums run in one order on any machine."""
         return one_thread("lm")

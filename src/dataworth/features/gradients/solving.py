@@ -115,7 +115,7 @@ def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) 
     if how.solver != "ekfac_cg":
         return inner
     return ConjugateGradients(
-        Products(engine, examples),
+        Products(engine, examples, together=vectors_together(reader)),
         inner.damping,
         inner,
         tolerance=TOLERANCE,
@@ -124,12 +124,17 @@ def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) 
     )
 
 
+def vectors_together(reader: Reader) -> int:
+    """Vectors that products with the curvature take at a time: the logits of all are held."""
+    return max(1, (1 << 25) // max(reader.batch_tokens * reader.vocabulary, 1))
+
+
 def pack(found: Preconditioner) -> tuple[dict[str, NDArray[Any]], str]:
     """(arrays, description) of a fitted preconditioner, to be saved; `unpack` reads them.
 
     ConfigError for one that solves anew for each vector.
     """
-    scale = np.float64(found.scale)
+    scale = np.asarray(found.scale, np.float64)
     if isinstance(found, Identity):
         return {"scale": scale}, found.describe()
     if isinstance(found, Diagonal):

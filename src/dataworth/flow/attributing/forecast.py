@@ -16,10 +16,9 @@ import torch
 
 from dataworth.corpus.documents import Documents
 from dataworth.features.gradients.language import Items, Reader
-from dataworth.features.gradients.preconditioners import Products
 from dataworth.features.gradients.preconditioners.kronecker import LONGEST
 from dataworth.features.gradients.queries import TOGETHER
-from dataworth.features.gradients.solving import Curvature
+from dataworth.features.gradients.solving import Curvature, vectors_together
 from dataworth.features.store import SLICE
 
 _TOKEN_BYTES = 120  # of a token in lists of ids, offsets and strings, while it is being read
@@ -112,8 +111,7 @@ def _fitting(reader: Reader, how: Curvature, queries: int) -> float:
     applied = 4.0 * size * together * 4 + 12.0 * size
     if not how.fitted:
         return applied
-    window = max(1, min(64, (1 << 24) // reader.largest))
-    turned = 4.0 * window * reader.largest * 3
+    turned = 4.0 * reader.batch_windows * reader.largest * 3
     if how.solver == "diagonal":
         return 20.0 * size + turned + applied
     if how.solver == "dense":
@@ -124,15 +122,6 @@ def _fitting(reader: Reader, how: Curvature, queries: int) -> float:
     values = 8.0 * size * (2 if how.solver != "kfac" else 1) + 4.0 * size
     held = square + values + max(turned if how.solver != "kfac" else 0.0, applied)
     if how.solver == "ekfac_cg":
-        held += (
-            4.0 * reader.batch_tokens * reader.vocabulary * 6 * min(queries, cg_together(reader))
-        )
+        logits = 4.0 * reader.batch_tokens * reader.vocabulary
+        held += 6 * logits * min(queries, vectors_together(reader))
     return held
-
-
-def cg_together(reader: Reader) -> int:
-    """Vectors that products with the curvature take at a time: their logits are all held."""
-    return max(1, (1 << 25) // max(reader.batch_tokens * reader.vocabulary, 1))
-
-
-__all__ = ["Forecast", "Products", "forecast", "peak"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -20,9 +21,10 @@ def main() -> None:
     from dataworth.flow.comparing.bench import Bench
 
     bench = Bench(Path(sys.argv[1]))
-    for line in sys.stdin:
-        answers.write(json.dumps(answer(bench, json.loads(line))) + "\n")
-        answers.flush()
+    with contextlib.suppress(BrokenPipeError):  # who asked is gone; what is trained is written
+        for line in sys.stdin:
+            answers.write(json.dumps(answer(bench, json.loads(line))) + "\n")
+            answers.flush()
 
 
 def answer(bench: Any, task: dict[str, Any]) -> dict[str, Any]:

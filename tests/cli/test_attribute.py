@@ -1,0 +1,35 @@
+"""`dataworth attribute` as a person runs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from typer.testing import Result
+
+from methods.modelled import POOL, TARGET, model_folder
+
+Invoke = Callable[..., Result]
+
+
+def test_a_run(tmp_path: Path, dw: Invoke) -> None:
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(json.dumps({"text": text}) + "\n" for text in POOL))
+    words = ["attribute", model_folder(), pool, "--ask", TARGET[0], "--solver", "diagonal"]
+    told = dw(*words, "--dry-run", "-o", tmp_path / "out")
+    assert told.exit_code == 0 and "foretold" in told.stdout, told.output
+    assert not (tmp_path / "out").exists()
+    shown = dw(*words, "-o", tmp_path / "out", "--top", 2)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.count("  helps ") == 2 and "What to distrust" in shown.stdout
+    assert str(tmp_path / "out" / "report.html") in shown.stdout
+    machine = dw(*words, "-o", tmp_path / "out", "--top", 2, "--json", "--quiet")
+    assert len(json.loads(machine.stdout)["queries"][0]["helpful"]) == 2
+
+
+def test_wrong_usage_is_one_line(tmp_path: Path, dw: Invoke) -> None:
+    none = dw("attribute", "model", "pool")
+    assert none.exit_code == 2 and "--queries" in none.output
+    missing = dw("attribute", tmp_path / "no", tmp_path, "--ask", "x")
+    assert missing.exit_code != 0 and "Traceback" not in missing.output
