@@ -164,6 +164,13 @@ def test_units_and_workers_do_not_count(tmp_path: Path, done: dataworth.Attribut
     np.testing.assert_allclose(found.scores, expected, atol=1e-4 * np.abs(expected).max())
 
 
+def test_documents_from_memory_go_on_too(tmp_path: Path) -> None:
+    options = {"solver": "identity", "out": tmp_path / "out", "engine": 1}
+    first = dataworth.attribute(model_folder(), POOL[:6], QUERIES[:1], **options)
+    again = dataworth.attribute(model_folder(), POOL[:6], QUERIES[:1], **options)
+    assert facts(again) == facts(first) and len(first.scores) == 6
+
+
 def test_a_query_that_was_trained_on_is_told(pool: Path) -> None:
     found = dataworth.attribute(model_folder(), pool, [POOL[3]], solver="identity", engine=1)
     assert "query 1 is among" in found.facts["notes"][0]

@@ -224,13 +224,18 @@ def _begin(folder: Path, record: dict[str, Any], overwrite: bool) -> None:
                 shutil.rmtree(folder / name, ignore_errors=True)
             for name in (FACTS, REPORT, SETTINGS):
                 (folder / name).unlink(missing_ok=True)
-    elif folder.is_dir() and any(not item.name.startswith(".") for item in folder.iterdir()):
+    elif folder.is_dir() and any(_foreign(item.name) for item in folder.iterdir()):
         raise RunError(
             f"{folder}: is not empty and holds no attribution of dataworth; choose another folder"
         )
     sweep(folder)
     if not path.is_file():
         write_json(path, record)
+
+
+def _foreign(name: str) -> bool:
+    """Whether a file is neither ours nor hidden, where no attribution has begun."""
+    return not name.startswith(".") and name != "spool"
 
 
 def _fit(

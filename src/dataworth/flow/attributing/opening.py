@@ -47,9 +47,10 @@ def run_attribution(
             "dataworth.lm (docs/attributing.md trains one in ten lines)"
         )
     settings = AttributionSettings(model, Reading(layers=layers), Curvature(**curvature), **shown)
-    keep = TemporaryDirectory(prefix="dataworth-") if out is None else None
+    keep = TemporaryDirectory(prefix="dataworth-") if out is None or dry_run else None
     folder = Path(keep.name) / "attribution" if keep is not None else Path(str(out)).absolute()
-    spool = None if keep is None else Path(keep.name) / "spool"
+    # Beside what is made of it, so that the same call goes on with documents from memory too.
+    spool = (folder if keep is None else Path(keep.name)) / "spool"
     corpus = Corpus.open(train, fields=fields[0], spool=spool, storage_options=storage_options)
     asked = Corpus.open(queries, fields=fields[1], storage_options=storage_options)
     return attribute_documents(
