@@ -25,7 +25,7 @@ from dataworth.lm.checkpoints import Checkpoints, State
 from dataworth.lm.llama import CausalLM, LanguageModel
 from dataworth.lm.mup import parameter_groups
 from dataworth.lm.packing import Sequences, TokenStream, sequences
-from dataworth.lm.steps import Loss, Precision, loss_function, numbers, threads
+from dataworth.lm.steps import Loss, Precision, keep_memory, loss_function, numbers, threads
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,7 @@ def train(
     length = config.length or model.context
     rows = sequences(stream, length, config.tokens, config.seed)
     steps = -(-len(rows) // config.batch_sequences)
+    keep_memory()
     with threads(config.threads):
         run = _Run(model, config, rows, steps, stream.end)
         checkpoints = Checkpoints(folder, _identity(model, stream, config)) if folder else None
