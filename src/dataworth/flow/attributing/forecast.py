@@ -36,7 +36,7 @@ class Forecast:
 
     def as_dict(self) -> dict[str, float]:
         """JSON."""
-        return {"seconds": round(self.seconds, 1), "memory": round(self.memory)}
+        return {"seconds": round(self.seconds, 3), "memory": round(self.memory)}
 
 
 def peak() -> int:
