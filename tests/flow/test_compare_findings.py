@@ -10,7 +10,7 @@ import pytest
 from dataworth.flow.comparing.findings import between, findings
 from dataworth.flow.comparing.reading import read_plan
 from dataworth.flow.comparing.results import Values, leaderboards, scaling
-from dataworth.judge.statistics import paired
+from dataworth.judges.statistics import paired
 from dataworth.report.comparison_model import Comparison
 from dataworth.report.comparison_reading import read
 

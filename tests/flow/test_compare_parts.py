@@ -30,7 +30,7 @@ from dataworth.flow.comparing.reading import read_plan
 from dataworth.flow.comparing.results import leaderboards, predictions, scaling
 from dataworth.flow.comparing.sizes import resolve
 from dataworth.flow.comparing.workers import Workers
-from dataworth.judge.statistics import paired
+from dataworth.judges.statistics import paired
 from dataworth.lm.evaluation import document_losses
 from dataworth.lm.model import ModelConfig, build
 from dataworth.lm.tokenizer import train_tokenizer

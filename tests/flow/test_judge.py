@@ -20,9 +20,9 @@ from dataworth.corpus.uid import uid_of
 from dataworth.corpus.units import split
 from dataworth.flow.judging import look as look_module
 from dataworth.flow.judging.judgement import judge_selection
-from dataworth.judge.diversity import distinct
-from dataworth.judge.kl import kl_reduction
-from dataworth.judge.overlap import expected_jaccard
+from dataworth.judges.diversity import distinct
+from dataworth.judges.kl import kl_reduction
+from dataworth.judges.overlap import expected_jaccard
 from flow.pools import chosen, document, leftovers, texts, write, written
 from methods.fitting import docs
 from testdata import read_rows
@@ -448,10 +448,10 @@ class TestFiles:
         assert made.report(tmp_path / "page.html").read_text("utf-8").startswith("<!")
         assert isinstance(made, dataworth.Judgement)
 
-    def test_the_name_is_a_function_and_a_package(self, run: dataworth.Selection) -> None:
+    def test_the_name_is_the_function_whatever_was_imported(self, run: dataworth.Selection) -> None:
         import inspect as looks
 
-        import dataworth.judge.kl as kl
+        import dataworth.judges.kl as kl
 
         assert kl.DRAWS == 5
         assert dataworth.judge(run).metrics["selection"]["documents"] == 100

@@ -16,7 +16,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.engine.table import Table
 from dataworth.errors import ConfigError
 from dataworth.flow.settings import ChoiceSettings
-from dataworth.judge.temperature import Found, find_temperature
+from dataworth.judges.temperature import Found, find_temperature
 from dataworth.mechanism.base import Mechanism, split_name
 from dataworth.mechanism.budget import Budget, parse_budget, parse_quotas
 from dataworth.mechanism.cut import Cut, Group, cut

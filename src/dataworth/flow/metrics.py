@@ -15,9 +15,9 @@ from dataworth.engine.table import Table
 from dataworth.flow.choosing import Choice, sample_rows
 from dataworth.flow.samples import samples
 from dataworth.flow.scoring import Scored
-from dataworth.judge.kl import MEASURED, kl_reduction
-from dataworth.judge.shifts import Shift, ngram_shifts
-from dataworth.judge.weights import effective_sample_size, length_correlation
+from dataworth.judges.kl import MEASURED, kl_reduction
+from dataworth.judges.shifts import Shift, ngram_shifts
+from dataworth.judges.weights import effective_sample_size, length_correlation
 from dataworth.mechanism.base import split_name
 from dataworth.mechanism.budget import parse_budget
 from dataworth.mechanism.gumbel_top_k import GumbelTopK

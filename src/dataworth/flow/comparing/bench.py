@@ -22,7 +22,7 @@ from dataworth.flow.comparing.grid import Unit, result_file
 from dataworth.flow.comparing.held_out import EvaluationSet, load_sets, read_rows
 from dataworth.flow.comparing.plan import SizePlan
 from dataworth.flow.comparing.reading import read_plan
-from dataworth.judge.choices import measures
+from dataworth.judges.choices import measures
 
 _LARGE = 32_000_000  # tokens of a stream from which only what is trained on is put together
 _TIMED_STEPS = 12

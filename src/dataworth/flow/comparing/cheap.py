@@ -16,11 +16,11 @@ from dataworth.flow.comparing.bank import TextBank, TokenBank
 from dataworth.flow.comparing.choices import Chosen, load_documents
 from dataworth.flow.comparing.plan import ComparePlan
 from dataworth.flow.comparing.pool import Table
-from dataworth.judge.contamination import Index, answer, index
-from dataworth.judge.diversity import compression_ratio, distinct
-from dataworth.judge.duplicates import exact
-from dataworth.judge.kl import kl_reduction
-from dataworth.judge.overlap import jaccard, rank_correlation
+from dataworth.judges.contamination import Index, answer, index
+from dataworth.judges.diversity import compression_ratio, distinct
+from dataworth.judges.duplicates import exact
+from dataworth.judges.kl import kl_reduction
+from dataworth.judges.overlap import jaccard, rank_correlation
 from dataworth.report.comparison_model import Cheap, CompositionOf, Overlap, Share
 
 # Variety hangs on the amount of text, so all choices are measured on as much.

@@ -26,7 +26,7 @@ from dataworth.flow.comparing.pool import Chooser, Table, choosers
 from dataworth.flow.metrics import temperature_of
 from dataworth.flow.scoring import count_tokens
 from dataworth.flow.settings import ChoiceSettings, fingerprint
-from dataworth.judge.weights import effective_sample_size, length_correlation
+from dataworth.judges.weights import effective_sample_size, length_correlation
 from dataworth.mechanism.budget import Budget, parse_budget
 
 _VALUES = 60  # of a group field that are kept

@@ -12,7 +12,7 @@ from dataworth.flow.comparing.held_out import EvaluationSet
 from dataworth.flow.comparing.measures import METRICS
 from dataworth.flow.comparing.plan import ComparePlan
 from dataworth.flow.comparing.results import Values
-from dataworth.judge.statistics import Paired, paired
+from dataworth.judges.statistics import Paired, paired
 from dataworth.report import comparison_reading as reading_
 from dataworth.report.comparison_model import Comparison, Leaderboard, Row
 from dataworth.report.comparison_reading import BETTER, UNSHOWN, WORSE, Reading, fixed

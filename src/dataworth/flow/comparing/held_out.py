@@ -30,8 +30,8 @@ from dataworth.flow.comparing.questions import answered, as_read, read_questions
 from dataworth.flow.scoring import input_record
 from dataworth.flow.settings import fingerprint
 from dataworth.flow.targets import open_targets, read_targets
-from dataworth.judge.contamination import Index, index
-from dataworth.judge.grams import words_of
+from dataworth.judges.contamination import Index, index
+from dataworth.judges.grams import words_of
 
 # The most that is read of one document: a long one shows little more than its beginning does.
 DOCUMENT_BYTES = 2 * 1024

@@ -13,8 +13,8 @@ from dataworth.flow.comparing.choices import Chosen
 from dataworth.flow.comparing.grid import Key
 from dataworth.flow.comparing.measures import LOSS, MEASURES, METRICS, sign_of
 from dataworth.flow.comparing.plan import ComparePlan
-from dataworth.judge.scaling import compute_multiplier, fit_law
-from dataworth.judge.statistics import correlation, decision_accuracy, paired
+from dataworth.judges.scaling import compute_multiplier, fit_law
+from dataworth.judges.statistics import correlation, decision_accuracy, paired
 from dataworth.report.comparison_model import (
     Cheap,
     Law,

@@ -22,7 +22,7 @@ from dataworth.flow.judging.opening import JudgeSettings, Opening, groups_of
 from dataworth.flow.judging.subject import Subject, chosen_uids
 from dataworth.flow.metrics import SelectionText, ngrams_of, reduction, utility_facts
 from dataworth.flow.scores import as_tuple
-from dataworth.judge.contamination import index as index_of
+from dataworth.judges.contamination import index as index_of
 from dataworth.methods.base import Targets
 from dataworth.report import judgement_model as model
 from dataworth.version import __version__

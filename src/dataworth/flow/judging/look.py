@@ -23,9 +23,9 @@ from dataworth.engine.survey import smallest
 from dataworth.errors import InputError
 from dataworth.flow.judging.subject import Subject
 from dataworth.flow.scoring import BYTES_PER_TOKEN, first_bad
-from dataworth.judge.contamination import Index, Seen
-from dataworth.judge.duplicates import sketches_of
-from dataworth.judge.grams import words_of
+from dataworth.judges.contamination import Index, Seen
+from dataworth.judges.duplicates import sketches_of
+from dataworth.judges.grams import words_of
 
 SAMPLE_BYTES = 16 * 2**20
 MOST_SKETCHES = 1_000_000

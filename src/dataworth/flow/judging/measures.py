@@ -14,12 +14,12 @@ from dataworth.flow.choosing import Choice
 from dataworth.flow.judging.look import Groups, Looked
 from dataworth.flow.judging.subject import Subject
 from dataworth.flow.metrics import SelectionText, composition
-from dataworth.judge import contamination as contaminations
-from dataworth.judge import diversity as varieties
-from dataworth.judge import duplicates as copies
-from dataworth.judge.contamination import Index
-from dataworth.judge.grams import words_of
-from dataworth.judge.overlap import expected_jaccard, jaccard, rank_correlation
+from dataworth.judges import contamination as contaminations
+from dataworth.judges import diversity as varieties
+from dataworth.judges import duplicates as copies
+from dataworth.judges.contamination import Index
+from dataworth.judges.grams import words_of
+from dataworth.judges.overlap import expected_jaccard, jaccard, rank_correlation
 from dataworth.mechanism.base import split_name
 from dataworth.report import judgement_model as model
 from dataworth.report.histogram import histogram

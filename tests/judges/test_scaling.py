@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from dataworth.errors import ConfigError
-from dataworth.judge.fitting import huber
-from dataworth.judge.scaling import compute_multiplier, fit_law, fit_nd
+from dataworth.judges.fitting import huber
+from dataworth.judges.scaling import compute_multiplier, fit_law, fit_nd
 
 COMPUTE = np.geomspace(1e19, 1e22, 8)
 

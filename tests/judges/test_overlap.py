@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dataworth.judge.overlap import common, expected_jaccard, jaccard, rank_correlation
+from dataworth.judges.overlap import common, expected_jaccard, jaccard, rank_correlation
 
 uids = st.lists(st.integers(0, 30), max_size=40)
 

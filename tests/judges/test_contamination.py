@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataworth.judge.contamination import COMMON, Seen, answer, contamination, index
+from dataworth.judges.contamination import COMMON, Seen, answer, contamination, index
 from methods.fitting import docs
 from testdata import read_rows
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dataworth.errors import ConfigError
-from dataworth.judge import fitting
+from dataworth.judges import fitting
 
 DRAWS = 200
 _INTERVAL = (0.025, 0.975)

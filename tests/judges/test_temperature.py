@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dataworth.corpus.documents import Documents
-from dataworth.judge.kl import FEATURE, divergence, smoothed
-from dataworth.judge.temperature import GRID, Found, find_temperature
+from dataworth.judges.kl import FEATURE, divergence, smoothed
+from dataworth.judges.temperature import GRID, Found, find_temperature
 from dataworth.mechanism.gumbel_top_k import GumbelTopK
 from dataworth.methods.dsir import DSIR
 from mechanism.tables import make_table

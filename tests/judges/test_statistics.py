@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dataworth.errors import ConfigError
-from dataworth.judge.statistics import (
+from dataworth.judges.statistics import (
     correlation,
     decision_accuracy,
     fisher_interval,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataworth.judge import duplicates
-from dataworth.judge.duplicates import BINS, exact, near, sketches
-from dataworth.judge.grams import ngrams_of, words_of
+from dataworth.judges import duplicates
+from dataworth.judges.duplicates import BINS, exact, near, sketches
+from dataworth.judges.grams import ngrams_of, words_of
 from methods.fitting import docs
 from testdata import read_rows
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.uid import hash_uid
 from dataworth.features.embeddings.base import unit_rows
-from dataworth.judge.statistics import spearman
+from dataworth.judges.statistics import spearman
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.integer[Any]]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataworth.corpus.documents import Documents
-from dataworth.judge.kl import (
+from dataworth.judges.kl import (
     DRAWS,
     FEATURE,
     Reduction,

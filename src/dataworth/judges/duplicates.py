@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
-from dataworth.judge.grams import Words, ngrams_of, words_of
+from dataworth.judges.grams import Words, ngrams_of, words_of
 
 SHINGLE = 5
 BINS = 48

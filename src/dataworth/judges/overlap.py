@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.uid import hash_uid
-from dataworth.judge.weights import correlation, ranks
+from dataworth.judges.weights import correlation, ranks
 
 _STREAM = 0x6F766C70  # of `hash_uid`, for the documents that ranks are compared on
 _MOST = 200_000

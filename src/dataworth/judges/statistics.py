@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dataworth.errors import ConfigError, MissingExtra
-from dataworth.judge.weights import correlation as pearson
-from dataworth.judge.weights import ranks
+from dataworth.judges.weights import correlation as pearson
+from dataworth.judges.weights import ranks
 
 CONFIDENCE = 0.95
 DRAWS = 2000

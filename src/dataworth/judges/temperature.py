@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import uniform
-from dataworth.judge.kl import FEATURE, divergence, smoothed
+from dataworth.judges.kl import FEATURE, divergence, smoothed
 from dataworth.mechanism.base import CHOICE
 
 # In standard deviations of the utility over the sample (half the span of the middle 68 %).

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataworth.judge import weights
-from dataworth.judge.weights import correlation, effective_sample_size, length_correlation, ranks
+from dataworth.judges import weights
+from dataworth.judges.weights import correlation, effective_sample_size, length_correlation, ranks
 
 NUMBERS = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30)
 

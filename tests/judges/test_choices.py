@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataworth.errors import ConfigError
-from dataworth.judge import choices
+from dataworth.judges import choices
 
 FOUR = [-1.0, -2.0, -3.0, -4.0]
 

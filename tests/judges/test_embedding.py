@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dataworth.judge.embedding import (
+from dataworth.judges.embedding import (
     knn_predictability,
     neighbours,
     nmi,
@@ -119,7 +119,7 @@ class TestNeighbours:
         whole = neighbours(vectors, 4)
         rows = np.array([3, 60, 3])
         np.testing.assert_array_equal(neighbours(vectors, 4, rows=rows), whole[rows])
-        monkeypatch.setattr("dataworth.judge.embedding._BLOCK", 150)
+        monkeypatch.setattr("dataworth.judges.embedding._BLOCK", 150)
         np.testing.assert_array_equal(neighbours(vectors, 4), whole)
 
 

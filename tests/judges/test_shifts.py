@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataworth.judge import shifts
-from dataworth.judge.shifts import ngram_shifts
+from dataworth.judges import shifts
+from dataworth.judges.shifts import ngram_shifts
 from features.twins import ngrams_of, tokens_of
 from methods.fitting import docs
 from testdata import read_rows

@@ -1,0 +1,1 @@
+"""Is the selection any good? Measures of it, and statistics of models trained on it."""
