@@ -12,7 +12,8 @@ import pytest
 
 from dataworth.engine import files
 from dataworth.engine.files import atomic, atomic_folder, sweep, write_json, write_parquet
-from dataworth.engine.run import RunFolder, differences
+from dataworth.engine.folder import WorkFolder, differences, differing
+from dataworth.engine.run import RunFolder
 from dataworth.errors import DataworthError, RunError
 
 
@@ -170,3 +171,43 @@ class TestFolder:
 )
 def test_differences(before: Any, now: Any, said: list[str]):
     assert list(differences(before, now)) == said
+
+
+class TestWorkFolder:
+    """What all kinds of folders share."""
+
+    class Box(WorkFolder):
+        noun = "box"
+        record_file = "box.json"
+        mark = "lid"
+        ours = ("inner",)
+        our_files = ("label.txt",)
+        early = ("paper",)
+
+    def test_starting_afresh_leaves_what_is_not_ours(self, tmp_path: Path) -> None:
+        (tmp_path / "inner").mkdir()
+        for name in ("inner/a", "label.txt", "theirs.txt"):
+            (tmp_path / name).write_text("x")
+        (tmp_path / "box.json").write_text('{"lid": 1}')
+        with self.Box.locked(tmp_path) as box:
+            box.clear()
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "theirs.txt"]
+
+    @pytest.mark.parametrize("record", ["[]", "{}", "not json"])
+    def test_a_file_of_that_name_is_no_record(self, tmp_path: Path, record: str) -> None:
+        (tmp_path / "box.json").write_text(record)
+        with pytest.raises(RunError, match="holds no box of dataworth"):
+            self.Box.locked(tmp_path)
+
+    def test_what_may_be_there_early(self, tmp_path: Path) -> None:
+        (tmp_path / "paper").mkdir()
+        with (
+            self.Box.locked(tmp_path),
+            pytest.raises(RunError, match="another process is working"),
+        ):
+            self.Box.locked(tmp_path)
+
+    def test_many_differences_are_cut_short(self, tmp_path: Path) -> None:
+        said = str(differing(tmp_path, "holds another box", [f"line {i}" for i in range(13)]))
+        assert "line 9" in said and "line 10" not in said and "… 3 more" in said
+        assert "--overwrite" in said

@@ -1,30 +1,23 @@
 """The folder of a run: what was asked for, on which inputs, and how far it came.
 
-A folder belongs to one configuration on one state of the inputs. The same command goes on where it
-stopped; another one is refused with what differs. A lock keeps two processes apart.
+A folder belongs to one configuration on one state of the inputs.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from dataworth.corpus.files import write_error
 from dataworth.engine.files import read_json, sweep, write_json
-from dataworth.errors import DataworthError, RunError
+from dataworth.engine.folder import WorkFolder, differences, differing
+from dataworth.errors import DataworthError
 from dataworth.version import __version__
 
 FILE = "run.json"
-# What a run makes. `--overwrite` removes these alone, so that nothing else in a folder is lost.
-OURS = ("fitted", "table", "quarantine", "selections", "data", "work", "spool")
-OUR_FILES = ("report.html", "README.md", FILE)
-LOCK = ".lock"
 
 
 def machine() -> dict[str, Any]:
@@ -36,12 +29,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-class RunFolder:
+class RunFolder(WorkFolder):
     """A run's folder, locked while it is open."""
 
-    def __init__(self, folder: Path, lock: IO[str]) -> None:
-        self.folder = folder
-        self._lock = lock
+    noun = "run"
+    record_file = FILE
+    mark = "configuration"
+    ours = ("fitted", "table", "quarantine", "selections", "data", "work", "spool")
+    our_files = ("report.html", "README.md")
 
     @staticmethod
     def open(folder: Path, configuration: Mapping[str, Any], *, overwrite: bool) -> RunFolder:
@@ -50,23 +45,7 @@ class RunFolder:
         Raises RunError when the folder holds another configuration (with the differences), when it
         holds something that is no run, or when another process works in it.
         """
-        if folder.exists() and not folder.is_dir():
-            raise RunError(f"{folder}: is a file; choose another folder for the output")
-        try:
-            if folder.exists() and not (_is_run(folder) or _is_free(folder)):
-                raise RunError(
-                    f"{folder}: is not empty and holds no run of dataworth; choose another folder"
-                )
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / LOCK).open("w")
-        except OSError as error:
-            raise write_error(folder, error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise RunError(f"{folder}: another process is working in this folder") from error
-        run = RunFolder(folder, lock)
+        run = RunFolder.locked(folder)
         try:
             run._begin(configuration, overwrite)
         except BaseException:
@@ -76,7 +55,7 @@ class RunFolder:
 
     def _begin(self, configuration: Mapping[str, Any], overwrite: bool) -> None:
         if overwrite or (not self._has_scores and any(self._changes(configuration))):
-            self._clear()
+            self.clear()
         sweep(self.folder)
         if not (self.folder / FILE).is_file():
             made_by = {"dataworth": __version__, **machine()}
@@ -84,11 +63,7 @@ class RunFolder:
             return
         changes = list(self._changes(configuration))
         if changes:
-            raise RunError(
-                f"{self.folder}: holds a run with another configuration:\n  "
-                + "\n  ".join(changes)
-                + "\nChoose another folder, or start afresh with --overwrite (overwrite=True)."
-            )
+            raise differing(self.folder, "holds a run with another configuration", changes)
 
     @property
     def _has_scores(self) -> bool:
@@ -104,27 +79,6 @@ class RunFolder:
         yield from differences(record.get("configuration", {}), configuration)
         version = record.get("made_by", {}).get("dataworth", __version__)
         yield from differences(version, __version__, "version of dataworth")
-
-    def _clear(self) -> None:
-        try:
-            for name in OURS:
-                if (self.folder / name).is_dir():
-                    shutil.rmtree(self.folder / name)
-            # The record last: without it, what is left would be taken for someone else's.
-            for name in OUR_FILES:
-                (self.folder / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise write_error(self.folder, error) from error
-
-    def close(self) -> None:
-        """Give the folder free."""
-        self._lock.close()
-
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -154,42 +108,7 @@ class RunFolder:
             kept = {name: known[name] for name in ("configuration", "made_by") if name in known}
             write_json(self.folder / FILE, {**kept, "inputs": inputs})
         elif changes:
-            shown = "\n  ".join(
-                changes[:10] + [f"… {len(changes) - 10} more"] * (len(changes) > 10)
-            )
-            raise RunError(
-                f"{self.folder}: the inputs changed since this run began:\n  {shown}\n"
-                "Choose another folder, or start afresh with --overwrite (overwrite=True)."
-            )
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether the folder has the record of a run, and not just a file of that name."""
-    try:
-        record = json.loads((folder / FILE).read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and "configuration" in record
-
-
-def _is_free(folder: Path) -> bool:
-    """Whether the folder is empty, but for what a run leaves that was killed before its record."""
-    return all(path.name == LOCK or path.name.startswith(".partial-") for path in folder.iterdir())
-
-
-def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
-    """What differs between two configurations, a line each: `budget: 10% → 5%`."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in sorted({*before, *now}, key=str):
-            inner = f"{where}.{key}" if where else str(key)
-            if key not in before:
-                yield f"{inner}: not set → {now[key]!r}"
-            elif key not in now:
-                yield f"{inner}: {before[key]!r} → not set"
-            else:
-                yield from differences(before[key], now[key], inner)
-    elif before != now:
-        yield f"{where}: {before!r} → {now!r}"
+            raise differing(self.folder, "the inputs changed since this run began", changes)
 
 
 def _changed_inputs(

@@ -17,8 +17,6 @@ differs.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import logging
 import shutil
@@ -26,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +35,9 @@ from dataworth.corpus.files import write_error
 from dataworth.corpus.sources import fingerprint as file_fingerprint
 from dataworth.corpus.units import Unit
 from dataworth.engine.files import atomic, read_json, sweep, write_json
+from dataworth.engine.folder import differences, differing, lock_folder
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
-from dataworth.engine.run import differences
 from dataworth.errors import ConfigError, DataworthError, RunError
 from dataworth.features.feature import DTYPES, Feature, fingerprint, working
 
@@ -51,7 +49,6 @@ FILE = "store.json"
 VERSION = 1
 SLICE = 1024
 """Documents that are computed together, and saved before the next ones."""
-_LOCK = ".lock"
 _EMPTY = 128  # bytes of a part's header
 _ROWS = 1 << 16
 
@@ -79,7 +76,7 @@ def build(
     if dtype not in DTYPES:
         raise ConfigError(f"dtype must be {', '.join(DTYPES)}, not {dtype!r}")
     record = _record(corpus, feature, dtype)
-    with _locked(folder):
+    with lock_folder(folder, "building this store"):
         _begin(folder, record, overwrite)
         missing = [unit for unit in corpus.units if not _part(folder, unit.index).is_file()]
         if missing:
@@ -334,13 +331,7 @@ def _begin(folder: Path, record: dict[str, Any], overwrite: bool) -> None:
         before = read_json(path)
         changes = list(differences(_by_path(before), _by_path(record)))
         if changes:
-            shown = "\n  ".join(
-                changes[:10] + [f"… {len(changes) - 10} more"] * (len(changes) > 10)
-            )
-            raise RunError(
-                f"{folder}: holds another store:\n  {shown}\nChoose another folder, or start "
-                "afresh with overwrite=True."
-            )
+            raise differing(folder, "holds another store", changes)
     sweep(folder)
     if not path.is_file():
         write_json(path, record)
@@ -362,22 +353,6 @@ def _by_path(record: Mapping[str, Any]) -> dict[str, Any]:
     inputs = {item["path"]: item for item in record.get("inputs", [])}
     rest = {key: value for key, value in record.items() if key != "fingerprint"}
     return {**rest, "inputs": inputs}
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder, which is made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock: IO[str] = (folder / _LOCK).open("w")
-    except OSError as error:
-        raise write_error(folder, error) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunError(f"{folder}: another process is building this store") from error
-        yield
 
 
 def _part(folder: Path, unit: int) -> Path:

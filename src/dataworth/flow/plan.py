@@ -27,9 +27,10 @@ from dataworth.corpus.sources import SourceFile
 from dataworth.corpus.streams import open_raw
 from dataworth.corpus.units import Unit
 from dataworth.engine.files import read_json
+from dataworth.engine.folder import differences
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.engine.run import FILE, differences
+from dataworth.engine.run import FILE
 from dataworth.engine.survey import Survey, share_read
 from dataworth.flow.scoring import count_tokens, fit_steps, tokens_per_byte
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings

@@ -10,8 +10,8 @@ report.html
 from __future__ import annotations
 
 import logging
-import shutil
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,9 +25,9 @@ from dataworth.corpus.documents import Documents
 from dataworth.corpus.files import write_error
 from dataworth.engine import survey as surveys
 from dataworth.engine.files import read_json, sweep, write_json
+from dataworth.engine.folder import WorkFolder, differences, differing
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.engine.run import differences
 from dataworth.engine.survey import Survey
 from dataworth.errors import ConfigError, RunError
 from dataworth.features.gradients.language import Reader, Reading
@@ -47,7 +47,6 @@ log = logging.getLogger("dataworth")
 
 SETTINGS, FACTS, REPORT = "settings.json", "attribution.json", "report.html"
 _VECTORS = Path("fitted") / "vectors.npy"
-_OURS = ("fitted", "scores")
 _SAMPLE_BYTES = 4 * 2**20
 _SHOWN = 6000  # characters of a document, and of a query
 
@@ -141,10 +140,11 @@ def attribute_documents(
     start = time.perf_counter()
     reader = Reader(settings.model, settings.reading)
     record = _record(reader, train, queries, settings)
-    if not dry_run:
-        _begin(folder, record, overwrite)
     curvature = settings.curvature
-    with reader.working():
+    held: AbstractContextManager[Any] = nullcontext()
+    if not dry_run:
+        held = AttributionFolder.open(folder, record, overwrite=overwrite)
+    with held, reader.working():
         survey = surveys.survey(
             train, engine, seed=curvature.seed, sample_bytes=_SAMPLE_BYTES, progress=progress
         )
@@ -179,9 +179,9 @@ def attribute_documents(
             "seconds": round(time.perf_counter() - start, 1),
             "memory": float(peak()),
         }
-    write_json(folder / FACTS, facts)
-    found = Attribution(facts, folder, keep)
-    found.report(folder / REPORT)
+        write_json(folder / FACTS, facts)
+        found = Attribution(facts, folder, keep)
+        found.report(folder / REPORT)
     return found
 
 
@@ -206,36 +206,34 @@ def _record(
     }
 
 
-def _begin(folder: Path, record: dict[str, Any], overwrite: bool) -> None:
-    """Start, or go on with what is there; RunError for a folder that holds something else."""
-    path = folder / SETTINGS
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder}: is a file; choose another folder for the output")
-    if path.is_file():
-        changes = list(differences(read_json(path), record))
-        if changes and not overwrite:
-            raise RunError(
-                f"{folder}: holds another attribution:\n  "
-                + "\n  ".join(changes[:10])
-                + "\nChoose another folder, or start afresh with --overwrite (overwrite=True)."
-            )
-        if overwrite:
-            for name in _OURS:
-                shutil.rmtree(folder / name, ignore_errors=True)
-            for name in (FACTS, REPORT, SETTINGS):
-                (folder / name).unlink(missing_ok=True)
-    elif folder.is_dir() and any(_foreign(item.name) for item in folder.iterdir()):
-        raise RunError(
-            f"{folder}: is not empty and holds no attribution of dataworth; choose another folder"
-        )
-    sweep(folder)
-    if not path.is_file():
-        write_json(path, record)
+class AttributionFolder(WorkFolder):
+    """An attribution's folder, locked while it is open. What was given as text is spooled first."""
 
+    noun = "attribution"
+    record_file = SETTINGS
+    mark = "train"
+    ours = ("fitted", "scores")
+    our_files = (FACTS, REPORT)
+    early = ("spool",)
 
-def _foreign(name: str) -> bool:
-    """Whether a file is neither ours nor hidden, where no attribution has begun."""
-    return not name.startswith(".") and name != "spool"
+    @staticmethod
+    def open(folder: Path, record: dict[str, Any], *, overwrite: bool) -> AttributionFolder:
+        """Start, or go on with what is there; RunError for a folder that holds something else."""
+        opened = AttributionFolder.locked(folder)
+        try:
+            path = folder / SETTINGS
+            if overwrite:
+                opened.clear()
+            sweep(folder)
+            if not path.is_file():
+                write_json(path, record)
+            changes = list(differences(read_json(path), record))
+            if changes:
+                raise differing(folder, "holds another attribution", changes)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
 
 def _fit(

@@ -11,31 +11,27 @@ comparison.json, report.html
 
 from __future__ import annotations
 
-import fcntl
-import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from dataworth.corpus.files import write_error
 from dataworth.engine.files import read_json, sweep, write_json
-from dataworth.engine.run import LOCK, differences, machine
-from dataworth.errors import RunError
+from dataworth.engine.folder import WorkFolder, differences, differing
+from dataworth.engine.run import machine
 from dataworth.flow.comparing.plan import unlabelled
 from dataworth.version import __version__
 
 FILE = "plan.json"
-OURS = ("scores", "choices", "held_out", "bank", "trainings", "work")
-OUR_FILES = ("comparison.json", "report.html", "tokenizer.json", FILE)
 
 
-class CompareFolder:
+class CompareFolder(WorkFolder):
     """A comparison's folder, locked while it is open."""
 
-    def __init__(self, folder: Path, lock: IO[str]) -> None:
-        self.folder = folder
-        self._lock = lock
+    noun = "comparison"
+    record_file = FILE
+    mark = "asked"
+    ours = ("scores", "choices", "held_out", "bank", "trainings", "work")
+    our_files = ("comparison.json", "report.html", "tokenizer.json")
 
     @staticmethod
     def open(folder: Path, *, overwrite: bool) -> CompareFolder:
@@ -43,26 +39,10 @@ class CompareFolder:
 
         Raises RunError when it holds something else, or when another process works in it.
         """
-        if folder.exists() and not folder.is_dir():
-            raise RunError(f"{folder}: is a file; choose another folder for the output")
-        try:
-            if folder.exists() and not (_is_comparison(folder) or _is_free(folder)):
-                raise RunError(
-                    f"{folder}: is not empty and holds no comparison; choose another folder"
-                )
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / LOCK).open("w")
-        except OSError as error:
-            raise write_error(folder, error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise RunError(f"{folder}: another process is working in this folder") from error
-        opened = CompareFolder(folder, lock)
+        opened = CompareFolder.locked(folder)
         try:
             if overwrite:
-                opened._clear()
+                opened.clear()
             sweep(folder)
         except BaseException:
             opened.close()
@@ -95,14 +75,10 @@ class CompareFolder:
             changes = []
         changes += differences(record.get("versions", {}), made_by, "version of")
         if changes and not any((self.folder / "trainings").glob("*/result.json")):
-            self._clear()
+            self.clear()
             self._write({"asked": dict(plan), "versions": made_by, "machine": machine()})
         elif changes:
-            raise RunError(
-                f"{self.folder}: holds a comparison with another plan:\n  "
-                + "\n  ".join(changes)
-                + "\nChoose another folder, or start afresh with --overwrite (overwrite=True)."
-            )
+            raise differing(self.folder, "holds a comparison with another plan", changes)
 
     def resolve(self, plan: Mapping[str, Any], **facts: Any) -> None:
         """Record the resolved plan, which from now on is what is carried out."""
@@ -120,45 +96,7 @@ class CompareFolder:
             return
         changes = list(differences(record["inputs"], dict(inputs)))
         if changes:
-            raise RunError(
-                f"{self.folder}: the inputs changed since this comparison began:\n  "
-                + "\n  ".join(changes[:10])
-                + "\nChoose another folder, or start afresh with --overwrite (overwrite=True)."
-            )
+            raise differing(self.folder, "the inputs changed since this comparison began", changes)
 
     def _write(self, record: Mapping[str, Any]) -> None:
         write_json(self.folder / FILE, record)
-
-    def _clear(self) -> None:
-        try:
-            for name in OURS:
-                if (self.folder / name).is_dir():
-                    shutil.rmtree(self.folder / name)
-            # The record last: without it, what is left would be taken for someone else's.
-            for name in OUR_FILES:
-                (self.folder / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise write_error(self.folder, error) from error
-
-    def close(self) -> None:
-        """Give the folder free."""
-        self._lock.close()
-
-    def __enter__(self) -> CompareFolder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _is_comparison(folder: Path) -> bool:
-    try:
-        record = json.loads((folder / FILE).read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and "asked" in record
-
-
-def _is_free(folder: Path) -> bool:
-    """Whether the folder is empty, but for what a comparison leaves that was killed at once."""
-    return all(path.name == LOCK or path.name.startswith(".partial-") for path in folder.iterdir())
