@@ -10,24 +10,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.errors import ConfigError
-from dataworth.methods.base import Context, Targets, check_choice
+from dataworth.methods.base import Context, Targets
 from dataworth.methods.modelled import (
     Model,
-    Modelled,
-    Values,
-    check_models,
-    identified,
+    Untargeted,
+    check_measure,
     load_modelled,
-    tell_cost,
+    models_again,
+    ready_models,
 )
+
+if TYPE_CHECKING:
+    from dataworth.features.gradients.language import Reader
 
 
 @dataclass(frozen=True)
@@ -45,39 +46,29 @@ class EL2N:
     windows: int = 0
 
     def __post_init__(self) -> None:
-        check_models(self.name, self.models, "models=[FOLDER, ...]")
-        check_choice(self.name, "prefer", self.prefer, ("low", "high"))
-        if self.windows < 0:
-            raise ConfigError(f"{self.name}: windows is 0 (all) or more, not {self.windows}")
+        check_measure(self.name, self.models, self.prefer, self.windows)
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedEL2N:
         """Nothing is learned; the time is told."""
-        reader = Model(self.models[0]).reader
-        with reader.working():
-            count = len(self.models)
-            tell_cost(self.name, reader, pool, Targets({}), context, scored=count)
-        return FittedEL2N(self, identified(self.models, (), self.windows))
+        return FittedEL2N(
+            self, ready_models(self.name, self.models, (), self.windows, pool, context)
+        )
 
     @staticmethod
     def load(step: EL2N, folder: Path) -> FittedEL2N:
         """The fitted step from its folder."""
-        known = [identity for _, identity in load_modelled(folder)[0]["models"]]
-        return FittedEL2N(step, identified(step.models, (), step.windows, known))
+        facts, _ = load_modelled(folder)
+        return FittedEL2N(step, models_again(facts, step.models, (), step.windows))
 
 
-class FittedEL2N(Modelled):
+class FittedEL2N(Untargeted):
     """The step, ready to use."""
 
-    step: EL2N
-
     def __init__(self, step: EL2N, models: list[Model]) -> None:
-        unit = "length" if step.prefer == "high" else "length, negative"
-        super().__init__(step, models, [""], unit, {}, {})
+        super().__init__(step, models, "length")
 
-    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """Utilities [n, 1], and tokens that are predicted [n]."""
-        total, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
-        for model in self.models:
-            found, tokens = model.reader.errors(documents)
-            total += found / np.maximum(tokens, 1) / len(self.models)
-        return (total if self.step.prefer == "high" else -total)[:, None], tokens
+    def measure(
+        self, reader: Reader, documents: Documents
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Lengths of the error summed over tokens [n], and tokens that are predicted [n]."""
+        return reader.errors(documents)

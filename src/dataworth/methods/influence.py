@@ -30,6 +30,7 @@ from dataworth.methods.modelled import (
     check_models,
     check_targets,
     load_modelled,
+    models_again,
     pool_documents,
     target_gradient,
     tell_cost,
@@ -131,8 +132,7 @@ class Influence:
     def load(step: Influence, folder: Path) -> FittedInfluence:
         """The fitted step from its folder."""
         facts, arrays = load_modelled(folder)
-        (_, identity) = facts["models"][0]
-        model = Model(step.model, step.layers, step.windows, identity=identity)
+        (model,) = models_again(facts, [step.model], step.layers, step.windows)
         about = {"about": facts["about"]}
         return FittedInfluence(step, model, facts["targets"], arrays["vectors"], about)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,15 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
 from dataworth.engine.files import read_json
 from dataworth.errors import ConfigError, DataworthError
-from dataworth.methods.base import DROP, Context, Step, Targets, utility_column, write_arrays
+from dataworth.methods.base import (
+    DROP,
+    Context,
+    Step,
+    Targets,
+    check_choice,
+    utility_column,
+    write_arrays,
+)
 
 if TYPE_CHECKING:
     from dataworth.features.gradients.language import Reader
@@ -105,7 +114,7 @@ def target_gradient(step: str, reader: Reader, targets: Targets, name: str) -> N
     return found
 
 
-class Modelled:
+class Modelled(ABC):
     """A fitted step that has one or several models, and a utility for each target.
 
     `targets`: their names, [""] for a utility without one. `arrays`, `facts`: what is saved.
@@ -132,9 +141,9 @@ class Modelled:
             Column(DROP, pa.string(), "reason", step.name),
         )
 
+    @abstractmethod
     def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
         """Utilities [n, targets], and tokens that are predicted [n]."""
-        raise NotImplementedError
 
     def annotate(self, documents: Documents) -> pa.RecordBatch:
         """A utility for each target, and `drop` for documents without a token to predict."""
@@ -158,6 +167,71 @@ class Modelled:
             **self.facts,
         }
         write_arrays(folder, facts, **self.arrays)
+
+
+class Untargeted(Modelled):
+    """A measure of a document by itself: its mean a token, and over the models.
+
+    The step's `prefer`: "high" takes it as the utility, "low" its negative.
+    """
+
+    def __init__(
+        self,
+        step: Preferring,
+        models: Sequence[Model],
+        unit: str,
+        arrays: dict[str, NDArray[Any]] | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        self.sign = 1 if step.prefer == "high" else -1
+        unit = unit if self.sign > 0 else f"{unit}, negative"
+        super().__init__(step, models, [""], unit, arrays or {}, facts or {})
+
+    @abstractmethod
+    def measure(
+        self, reader: Reader, documents: Documents
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The measure summed over a document's tokens [n], and tokens that are predicted [n]."""
+
+    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
+        """Utilities [n, 1], and tokens that are predicted [n]."""
+        total, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
+        for model in self.models:
+            found, tokens = self.measure(model.reader, documents)
+            total += found / np.maximum(tokens, 1) / len(self.models)
+        return self.sign * total[:, None], tokens
+
+
+class Preferring(Step, Protocol):
+    """A step that takes what is high or what is low."""
+
+    @property
+    def prefer(self) -> str:
+        """Which end is wanted: "high" or "low"."""
+        ...
+
+
+def check_measure(step: str, models: Sequence[str], prefer: str, windows: int) -> None:
+    """Check the settings that measures of several models share. Raises ConfigError."""
+    check_models(step, models, "models=[FOLDER, ...]")
+    check_choice(step, "prefer", prefer, ("low", "high"))
+    if windows < 0:
+        raise ConfigError(f"{step}: windows is 0 (all) or more, not {windows}")
+
+
+def ready_models(
+    step: str,
+    sources: Sequence[str],
+    layers: tuple[str, ...],
+    windows: int,
+    pool: Corpus,
+    context: Context,
+) -> list[Model]:
+    """The models of a step that learns nothing, after its cost was told."""
+    reader = Model(sources[0], layers).reader
+    with reader.working():
+        tell_cost(step, reader, pool, Targets({}), context, scored=len(sources))
+    return identified(sources, layers, windows)
 
 
 def tell_cost(
@@ -207,6 +281,14 @@ def load_modelled(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     facts = dict(read_json(folder / "step.json"))
     with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
         return facts, {name: arrays[name] for name in arrays.files}
+
+
+def models_again(
+    facts: dict[str, Any], sources: Sequence[str], layers: tuple[str, ...], windows: int
+) -> list[Model]:
+    """The models of a fitted step; each must be the one that it was fitted with."""
+    known = [identity for _, identity in facts["models"]]
+    return identified(sources, layers, windows, known)
 
 
 def pool_documents(pool: Corpus, context: Context) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,17 @@ from dataworth.errors import ConfigError
 from dataworth.methods.base import Context, Targets, check_choice
 from dataworth.methods.modelled import (
     Model,
-    Modelled,
-    Values,
+    Untargeted,
     check_models,
     identified,
     load_modelled,
+    models_again,
     pool_documents,
     tell_cost,
 )
+
+if TYPE_CHECKING:
+    from dataworth.features.gradients.language import Reader
 
 SOLVERS = ("identity", "diagonal", "kfac", "ekfac")
 
@@ -81,15 +84,12 @@ class SelfInfluence:
     def load(step: SelfInfluence, folder: Path) -> FittedSelfInfluence:
         """The fitted step from its folder."""
         facts, arrays = load_modelled(folder)
-        known = [identity for _, identity in facts["models"]]
-        models = identified([step.model], step.layers, step.windows, known)
+        models = models_again(facts, [step.model], step.layers, step.windows)
         return FittedSelfInfluence(step, models, arrays, {"about": facts["about"]})
 
 
-class FittedSelfInfluence(Modelled):
+class FittedSelfInfluence(Untargeted):
     """The step, ready to use; its arrays are the curvature."""
-
-    step: SelfInfluence
 
     def __init__(
         self,
@@ -98,15 +98,14 @@ class FittedSelfInfluence(Modelled):
         arrays: dict[str, NDArray[Any]],
         facts: dict[str, Any],
     ) -> None:
-        unit = "nats per token" if step.prefer == "high" else "nats per token, negative"
-        super().__init__(step, models, [""], unit, arrays, facts)
+        super().__init__(step, models, "nats per token", arrays, facts)
 
-    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """Utilities [n, 1], and tokens that are predicted [n]."""
+    def measure(
+        self, reader: Reader, documents: Documents
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The fall of each document's summed loss [n], and tokens that are predicted [n]."""
         from dataworth.features.gradients.solving import unpack
 
-        reader = self.models[0].reader
         preconditioner = unpack(self.arrays, reader.engine.blocks, self.facts["about"])
         found, tokens = reader.self_scores(documents, preconditioner)
-        found = found * preconditioner.scale / np.maximum(tokens, 1)
-        return (found if self.step.prefer == "high" else -found)[:, None], tokens
+        return found * preconditioner.scale, tokens

@@ -27,6 +27,7 @@ from dataworth.methods.modelled import (
     check_targets,
     identified,
     load_modelled,
+    models_again,
     target_gradient,
     tell_cost,
 )
@@ -93,8 +94,7 @@ class TracIn:
     def load(step: TracIn, folder: Path) -> FittedTracIn:
         """The fitted step from its folder."""
         facts, arrays = load_modelled(folder)
-        known = [identity for _, identity in facts["models"]]
-        models = identified(step.models, step.layers, step.windows, known)
+        models = models_again(facts, step.models, step.layers, step.windows)
         return FittedTracIn(step, models, facts["targets"], arrays)
 
 

@@ -30,6 +30,7 @@ from dataworth.methods.modelled import (
     identified,
     load_modelled,
     log,
+    models_again,
     pool_documents,
     target_gradient,
     tell_cost,
@@ -135,8 +136,7 @@ class TRAK:
     def load(step: TRAK, folder: Path) -> FittedTRAK:
         """The fitted step from its folder."""
         facts, arrays = load_modelled(folder)
-        known = [identity for _, identity in facts["models"]]
-        models = identified(step.models, step.layers, step.windows, known)
+        models = models_again(facts, step.models, step.layers, step.windows)
         return FittedTRAK(step, models, facts["targets"], arrays, facts["seed"])
 
 
