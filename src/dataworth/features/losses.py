@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
-from dataworth.errors import ConfigError
 from dataworth.features.embeddings.base import folder_identity, model_folder
 from dataworth.features.embeddings.causal import load
-from dataworth.features.embeddings.running import PRECISIONS, one_thread
+from dataworth.features.embeddings.running import check_running, one_thread
 from dataworth.features.store import Store
 
 
@@ -47,15 +46,7 @@ class DocumentLosses:
     dtype: ClassVar[str] = "float64"
 
     def __post_init__(self) -> None:
-        if self.window < 0 or self.context < 0 or self.batch_tokens < 1:
-            raise ConfigError(
-                "document losses: window and context must be 0 or more, batch_tokens at least 1, "
-                f"not {self.window}, {self.context}, {self.batch_tokens}"
-            )
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"precision must be {' or '.join(PRECISIONS)}, not {self.precision!r}"
-            )
+        check_running(self.precision, self.batch_tokens, window=self.window, context=self.context)
 
     @property
     def settings(self) -> dict[str, Any]:

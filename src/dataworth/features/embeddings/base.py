@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -48,15 +49,15 @@ class Embedder(Protocol):
         ...
 
 
-class VectorFeature:
+class VectorFeature(ABC):
     """What makes an embedder a feature of a store."""
 
     columns: ClassVar[tuple[str, ...]] = ()
     dtype: ClassVar[str] = "float32"
 
+    @abstractmethod
     def embed(self, texts: Texts) -> Vectors:
         """A vector for each text, float32 [n, dimension]."""
-        raise NotImplementedError
 
     def values(self, documents: Documents) -> Vectors:
         """The vectors of some documents: what a store holds."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.errors import ConfigError, MissingExtra
+from dataworth.errors import MissingExtra
 from dataworth.features.embeddings.averages import average_rows
 from dataworth.features.embeddings.base import (
     Texts,
@@ -29,7 +29,12 @@ from dataworth.features.embeddings.base import (
     folder_identity,
     model_folder,
 )
-from dataworth.features.embeddings.running import PRECISIONS, even_batches, one_thread
+from dataworth.features.embeddings.running import (
+    PRECISIONS,
+    check_running,
+    even_batches,
+    one_thread,
+)
 
 _WHAT = "causal model"
 
@@ -90,15 +95,7 @@ class StateAverage(VectorFeature):
     name = "state_average"
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"precision must be {' or '.join(PRECISIONS)}, not {self.precision!r}"
-            )
-        if self.window < 0 or self.windows < 0 or self.batch_tokens < 1:
-            raise ConfigError(
-                "window and windows must be 0 or more, batch_tokens at least 1, not "
-                f"{self.window}, {self.windows}, {self.batch_tokens}"
-            )
+        check_running(self.precision, self.batch_tokens, window=self.window, windows=self.windows)
 
     @property
     def dimension(self) -> int:

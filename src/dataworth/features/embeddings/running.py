@@ -9,12 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.errors import MissingExtra
+from dataworth.errors import ConfigError, MissingExtra
 
 PRECISIONS: dict[str, Callable[[Any], Any]] = {
     "float32": lambda torch: torch.float32,
     "bfloat16": lambda torch: torch.bfloat16,
 }
+
+
+def check_running(precision: str, batch_tokens: int, **sizes: int) -> None:
+    """Check how a model is to be run; `sizes` may be 0. Raises ConfigError."""
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision must be {' or '.join(PRECISIONS)}, not {precision!r}")
+    if batch_tokens < 1 or min(sizes.values()) < 0:
+        given = ", ".join(str(value) for value in (*sizes.values(), batch_tokens))
+        raise ConfigError(
+            f"{' and '.join(sizes)} must be 0 or more, batch_tokens at least 1, not {given}"
+        )
 
 
 @contextlib.contextmanager

