@@ -11,6 +11,7 @@ import typer
 from dataworth.cli import options as o
 from dataworth.cli import parsing as p
 from dataworth.cli.console import begin
+from dataworth.cli.declaring import option
 from dataworth.cli.show import console, show_json, show_places
 
 SCORING = "Scores"
@@ -53,140 +54,123 @@ Train = Annotated[
 ]
 Queries = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         *("--queries", "-q"),
         metavar="PATH",
-        rich_help_panel=SCORING,
-        show_default=False,
+        panel=SCORING,
         help="A file in which each document is a query; several, one at a time.",
     ),
 ]
 Ask = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         *("--ask", "-a"),
         metavar="TEXT",
-        rich_help_panel=SCORING,
-        show_default=False,
+        panel=SCORING,
         help="A query as text; several, one at a time.",
     ),
 ]
 SolverOption = Annotated[
     Solver | None,
-    typer.Option(
+    option(
         "--solver",
-        rich_help_panel=SCORING,
-        show_default=False,
-        help="How directions are weighed, from the cheapest to the truest. "
-        "[dim]\\[default: ekfac][/]",
+        panel=SCORING,
+        default="ekfac",
+        help="How directions are weighed, from the cheapest to the truest.",
     ),
 ]
 Layers = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         "--layers",
         metavar="PATTERN",
-        rich_help_panel=SCORING,
-        show_default=False,
-        help="Modules that count, such as '*mlp*'; several, one at a time. "
-        "[dim]\\[default: all][/]",
+        panel=SCORING,
+        default="all",
+        help="Modules that count, such as '*mlp*'; several, one at a time.",
     ),
 ]
 Damping = Annotated[
     float | None,
-    typer.Option(
+    option(
         "--damping",
         metavar="SHARE",
-        rich_help_panel=SCORING,
-        show_default=False,
-        help="Share of each block's mean curvature that is added to it. [dim]\\[default: 0.1][/]",
+        panel=SCORING,
+        default="0.1",
+        help="Share of each block's mean curvature that is added to it.",
     ),
 ]
 Sample = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--sample",
         metavar="N",
-        rich_help_panel=SCORING,
-        show_default=False,
-        help="Documents that the curvature is fitted on. [dim]\\[default: 256][/]",
+        panel=SCORING,
+        default="256",
+        help="Documents that the curvature is fitted on.",
     ),
 ]
 Steps = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--steps",
         metavar="N",
-        rich_help_panel=SCORING,
-        show_default=False,
-        help="Of conjugate gradients, for ekfac_cg. [dim]\\[default: 20][/]",
+        panel=SCORING,
+        default="20",
+        help="Of conjugate gradients, for ekfac_cg.",
     ),
 ]
 NormaliseOption = Annotated[
     Normalise | None,
-    typer.Option(
+    option(
         "--normalise",
-        rich_help_panel=SCORING,
-        show_default=False,
-        help="Rank by the whole document's score (none) or its share a token (length). "
-        "[dim]\\[default: none][/]",
+        panel=SCORING,
+        default="none",
+        help="Rank by the whole document's score (none) or its share a token (length).",
     ),
 ]
 Top = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--top",
         metavar="N",
-        rich_help_panel=SCORING,
-        show_default=False,
-        help="Documents to show at either end. [dim]\\[default: 5][/]",
+        panel=SCORING,
+        default="5",
+        help="Documents to show at either end.",
     ),
 ]
 QueryTextField = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         "--query-text-field",
         metavar="FIELD",
-        rich_help_panel=o.READING,
-        show_default=False,
-        help="The field that holds a query's text. [dim]\\[default: that of the documents][/]",
-    ),
-]
-MaxBad = Annotated[
-    float | None,
-    typer.Option(
-        "--max-bad",
-        metavar="SHARE",
-        parser=p.share,
-        rich_help_panel=o.READING,
-        show_default=False,
-        help="Share of bad lines past which it fails. [dim]\\[default: 1%][/]",
+        panel=o.READING,
+        default="that of the documents",
+        help="The field that holds a query's text.",
     ),
 ]
 Out = Annotated[
     Path | None,
-    typer.Option(
+    option(
         *("--out", "-o"),
         metavar="FOLDER",
-        rich_help_panel=o.RUNNING,
-        show_default=False,
+        panel=o.RUNNING,
         help="Write all scores, attribution.json and report.html there; the same command again "
         "goes on where it stopped.",
     ),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option(
+    option(
         "--dry-run",
-        rich_help_panel=o.RUNNING,
+        panel=o.RUNNING,
         help="Tell the time and memory that it will take, and do nothing.",
     ),
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option(
+    option(
         "--overwrite",
-        rich_help_panel=o.RUNNING,
+        panel=o.RUNNING,
         help="Start afresh: remove an earlier attribution from the folder.",
     ),
 ]
@@ -211,7 +195,7 @@ def attribute(
     template: o.Template = None,
     txt: o.TxtMode = None,
     max_line_bytes: o.MaxLineBytes = None,
-    max_bad: MaxBad = None,
+    max_bad: o.MaxBadLines = None,
     storage_option: o.StorageOption = None,
     out: Out = None,
     overwrite: Overwrite = False,

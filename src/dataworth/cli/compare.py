@@ -10,6 +10,7 @@ import typer
 from dataworth.cli import options as o
 from dataworth.cli import parsing as p
 from dataworth.cli.console import begin
+from dataworth.cli.declaring import option
 from dataworth.cli.show import console, show_json, show_places
 
 OUT = "comparison"
@@ -26,40 +27,38 @@ def compare(
     ],
     minutes: Annotated[
         float | None,
-        typer.Option(
+        option(
             *("--minutes", "-m"),
             metavar="N",
-            show_default=False,
             help="Fit the plan into N minutes, and say what was given up.",
-            rich_help_panel=o.RUNNING,
+            panel=o.RUNNING,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
+        option(
             *("--out", "-o"),
             metavar="FOLDER",
-            show_default=OUT,
+            default=OUT,
             help="The comparison's folder. The same command again goes on where it stopped.",
-            rich_help_panel=o.RUNNING,
+            panel=o.RUNNING,
         ),
     ] = None,
     reuse: Annotated[
         list[Path] | None,
-        typer.Option(
+        option(
             "--reuse",
             metavar="FOLDER",
-            show_default=False,
             help="Another comparison: what it trained in the same way is not trained again.",
-            rich_help_panel=o.RUNNING,
+            panel=o.RUNNING,
         ),
     ] = None,
     so_far: Annotated[
         bool,
-        typer.Option(
+        option(
             "--so-far",
             help="Train nothing, and show what is there.",
-            rich_help_panel=o.RUNNING,
+            panel=o.RUNNING,
         ),
     ] = False,
     overwrite: o.Overwrite = False,

@@ -10,6 +10,7 @@ import typer
 from dataworth.cli import options as o
 from dataworth.cli import parsing as p
 from dataworth.cli.console import begin
+from dataworth.cli.declaring import option
 from dataworth.cli.show import console, show_json, show_places
 
 AGAINST = "Judging against"
@@ -25,96 +26,80 @@ Selected = Annotated[
 ]
 JudgeTarget = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         *("--target", "-t"),
         metavar="[NAME=]PATH",
-        rich_help_panel=AGAINST,
-        show_default=False,
-        help="Examples of what the model should become good at. [dim]\\[default: the run's][/]",
+        panel=AGAINST,
+        default="the run's",
+        help="Examples of what the model should become good at.",
     ),
 ]
 JudgePool = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         *("--pool", "-p"),
         metavar="PATH",
-        rich_help_panel=AGAINST,
-        show_default=False,
-        help="What was selected from. [dim]\\[default: the run's][/]",
+        panel=AGAINST,
+        default="the run's",
+        help="What was selected from.",
     ),
 ]
 Validation = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         *("--validation", "-v"),
         metavar="[NAME=]PATH",
-        rich_help_panel=AGAINST,
-        show_default=False,
+        panel=AGAINST,
         help="Text that models will be measured on: the selection is searched for it, and a "
         "target of that name is measured on it too.",
     ),
 ]
 Against = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         *("--against", "-a"),
         metavar="SELECTION",
-        rich_help_panel=AGAINST,
-        show_default=False,
+        panel=AGAINST,
         help="Another selection, to see the overlap; several, one at a time.",
     ),
 ]
 JudgeSeed = Annotated[
     int | None,
-    typer.Option(
+    option(
         "--seed",
         metavar="N",
-        rich_help_panel=AGAINST,
-        show_default=False,
-        help="Of samples and of the halves of the targets. [dim]\\[default: the run's, or 0][/]",
+        panel=AGAINST,
+        default="the run's, or 0",
+        help="Of samples and of the halves of the targets.",
     ),
 ]
 JudgeHoldout = Annotated[
     float | None,
-    typer.Option(
+    option(
         "--holdout",
         metavar="SHARE",
         parser=p.share,
-        rich_help_panel=AGAINST,
-        show_default=False,
-        help="Share of each target that is held out, and measured on. "
-        "[dim]\\[default: the run's, or 0.5][/]",
+        panel=AGAINST,
+        default="the run's, or 0.5",
+        help="Share of each target that is held out, and measured on.",
     ),
 ]
 JudgeGroup = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         *("--group-by", "-g"),
         metavar="FIELD",
-        rich_help_panel=o.READING,
-        show_default=False,
-        help="A field to show the composition by, such as domain. [dim]\\[default: the run's][/]",
-    ),
-]
-JudgeMaxBad = Annotated[
-    float | None,
-    typer.Option(
-        "--max-bad",
-        metavar="SHARE",
-        parser=p.share,
-        rich_help_panel=o.READING,
-        show_default=False,
-        help="Share of bad lines past which it fails; up to it they are left out and counted. "
-        "[dim]\\[default: 1%][/]",
+        panel=o.READING,
+        default="the run's",
+        help="A field to show the composition by, such as domain.",
     ),
 ]
 JudgeOut = Annotated[
     Path | None,
-    typer.Option(
+    option(
         *("--out", "-o"),
         metavar="FOLDER",
-        rich_help_panel=o.RUNNING,
-        show_default=False,
+        panel=o.RUNNING,
         help="Write metrics.json and report.html there.",
     ),
 ]
@@ -135,7 +120,7 @@ def judge(
     template: o.Template = None,
     txt: o.TxtMode = None,
     max_line_bytes: o.MaxLineBytes = None,
-    max_bad: JudgeMaxBad = None,
+    max_bad: o.MaxBadLines = None,
     storage_option: o.StorageOption = None,
     out: JudgeOut = None,
     workers: o.Workers = None,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from dataworth.cli.declaring import option
 from dataworth.cli.parsing import share, size
 
 READING = "Reading"
@@ -68,12 +69,6 @@ class EngineKind(StrEnum):
     processes = "processes"
 
 
-def _option(*flags: str, help: str, panel: str, default: str = "", **more: Any) -> Any:
-    if default:
-        help += f" [dim]\\[default: {default}][/]"
-    return typer.Option(*flags, help=help, rich_help_panel=panel, show_default=False, **more)
-
-
 Pool = Annotated[
     list[str],
     typer.Argument(
@@ -85,7 +80,7 @@ Pool = Annotated[
 ]
 Target = Annotated[
     list[str] | None,
-    _option(
+    option(
         *("--target", "-t"),
         metavar="[NAME=]PATH",
         panel=SCORING,
@@ -95,7 +90,7 @@ Target = Annotated[
 ]
 Steps = Annotated[
     list[str] | None,
-    _option(
+    option(
         *("--step", "-s"),
         metavar="STEP",
         panel=SCORING,
@@ -105,7 +100,7 @@ Steps = Annotated[
 ]
 Seed = Annotated[
     int | None,
-    _option(
+    option(
         "--seed",
         metavar="N",
         panel=SCORING,
@@ -115,7 +110,7 @@ Seed = Annotated[
 ]
 ChoiceSeed = Annotated[
     int | None,
-    _option(
+    option(
         "--seed",
         metavar="N",
         panel=CHOOSING,
@@ -125,7 +120,7 @@ ChoiceSeed = Annotated[
 ]
 Holdout = Annotated[
     float | None,
-    _option(
+    option(
         "--holdout",
         metavar="SHARE",
         parser=share,
@@ -136,7 +131,7 @@ Holdout = Annotated[
 ]
 SampleBytes = Annotated[
     int | None,
-    _option(
+    option(
         "--sample-bytes",
         metavar="SIZE",
         parser=size,
@@ -146,7 +141,7 @@ SampleBytes = Annotated[
 ]
 Tokenizer = Annotated[
     str | None,
-    _option(
+    option(
         "--tokenizer",
         metavar="FILE",
         panel=SCORING,
@@ -156,7 +151,7 @@ Tokenizer = Annotated[
 
 TextField = Annotated[
     list[str] | None,
-    _option(
+    option(
         *("--text-field", "-f"),
         metavar="FIELD",
         panel=READING,
@@ -166,7 +161,7 @@ TextField = Annotated[
 ]
 TargetTextField = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--target-text-field",
         metavar="FIELD",
         panel=READING,
@@ -176,7 +171,7 @@ TargetTextField = Annotated[
 ]
 Join = Annotated[
     str | None,
-    _option(
+    option(
         "--join",
         metavar="TEXT",
         panel=READING,
@@ -186,11 +181,11 @@ Join = Annotated[
 ]
 IdField = Annotated[
     str | None,
-    _option("--id-field", metavar="FIELD", panel=READING, help="The field that names documents."),
+    option("--id-field", metavar="FIELD", panel=READING, help="The field that names documents."),
 ]
 GroupBy = Annotated[
     list[str] | None,
-    _option(
+    option(
         *("--group-by", "-g"),
         metavar="FIELD",
         panel=READING,
@@ -199,7 +194,7 @@ GroupBy = Annotated[
 ]
 Template = Annotated[
     str | None,
-    _option(
+    option(
         "--template",
         metavar="NAME",
         panel=READING,
@@ -209,7 +204,7 @@ Template = Annotated[
 ]
 SplitWords = Annotated[
     int | None,
-    _option(
+    option(
         "--split-words",
         metavar="N",
         panel=READING,
@@ -218,7 +213,7 @@ SplitWords = Annotated[
 ]
 TxtMode = Annotated[
     Txt | None,
-    _option(
+    option(
         "--txt",
         panel=READING,
         default="file",
@@ -227,7 +222,7 @@ TxtMode = Annotated[
 ]
 MaxLineBytes = Annotated[
     int | None,
-    _option(
+    option(
         "--max-line-bytes",
         metavar="SIZE",
         parser=size,
@@ -238,7 +233,7 @@ MaxLineBytes = Annotated[
 ]
 MaxBad = Annotated[
     float | None,
-    _option(
+    option(
         "--max-bad",
         metavar="SHARE",
         parser=share,
@@ -248,9 +243,20 @@ MaxBad = Annotated[
         "and kept in quarantine/.",
     ),
 ]
+MaxBadLines = Annotated[
+    float | None,
+    option(
+        "--max-bad",
+        metavar="SHARE",
+        parser=share,
+        panel=READING,
+        default="1%",
+        help="Share of bad lines past which it fails; up to it they are left out and counted.",
+    ),
+]
 StorageOption = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--storage-option",
         metavar="KEY=VALUE",
         panel=READING,
@@ -260,7 +266,7 @@ StorageOption = Annotated[
 
 Budget = Annotated[
     str | None,
-    _option(
+    option(
         *("--budget", "-b"),
         metavar="BUDGET",
         panel=CHOOSING,
@@ -270,7 +276,7 @@ Budget = Annotated[
 ]
 Mechanism = Annotated[
     str | None,
-    _option(
+    option(
         *("--mechanism", "-m"),
         metavar="MECHANISM",
         panel=CHOOSING,
@@ -281,7 +287,7 @@ Mechanism = Annotated[
 ]
 Utility = Annotated[
     str | None,
-    _option(
+    option(
         *("--utility", "-u"),
         metavar="EXPRESSION",
         panel=CHOOSING,
@@ -291,7 +297,7 @@ Utility = Annotated[
 ]
 ScaleOf = Annotated[
     Scale | None,
-    _option(
+    option(
         "--scale",
         panel=CHOOSING,
         default="raw",
@@ -300,7 +306,7 @@ ScaleOf = Annotated[
 ]
 Proportion = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--proportion",
         metavar="NAME=SHARE",
         panel=CHOOSING,
@@ -310,7 +316,7 @@ Proportion = Annotated[
 ]
 QuotaOf = Annotated[
     list[str] | None,
-    _option(
+    option(
         *("--quota", "-q"),
         metavar="FIELD[=VALUE]:AMOUNT",
         panel=CHOOSING,
@@ -319,7 +325,7 @@ QuotaOf = Annotated[
 ]
 MaxRepeat = Annotated[
     int | None,
-    _option(
+    option(
         "--max-repeat",
         metavar="N",
         panel=CHOOSING,
@@ -329,7 +335,7 @@ MaxRepeat = Annotated[
 ]
 Exclude = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--exclude",
         metavar="PATH",
         panel=CHOOSING,
@@ -338,7 +344,7 @@ Exclude = Annotated[
 ]
 DuplicatesOf = Annotated[
     Duplicates | None,
-    _option(
+    option(
         "--duplicates",
         panel=CHOOSING,
         default="drop",
@@ -348,7 +354,7 @@ DuplicatesOf = Annotated[
 
 FormatOf = Annotated[
     Format | None,
-    _option(
+    option(
         "--format",
         panel=WRITING,
         default="parquet if all of the pool is, else jsonl.zst",
@@ -357,7 +363,7 @@ FormatOf = Annotated[
 ]
 ShardBytes = Annotated[
     int | None,
-    _option(
+    option(
         "--shard-bytes",
         metavar="SIZE",
         parser=size,
@@ -368,7 +374,7 @@ ShardBytes = Annotated[
 ]
 OrderOf = Annotated[
     Order | None,
-    _option(
+    option(
         "--order",
         panel=WRITING,
         default="shuffled",
@@ -378,7 +384,7 @@ OrderOf = Annotated[
 
 Out = Annotated[
     Path | None,
-    _option(
+    option(
         *("--out", "-o"),
         metavar="FOLDER",
         panel=RUNNING,
@@ -387,11 +393,11 @@ Out = Annotated[
     ),
 ]
 Overwrite = Annotated[
-    bool, _option("--overwrite", panel=RUNNING, help="Start afresh in a folder that has a run.")
+    bool, option("--overwrite", panel=RUNNING, help="Start afresh in a folder that has a run.")
 ]
 Workers = Annotated[
     int | None,
-    _option(
+    option(
         *("--workers", "-w"),
         metavar="N",
         panel=RUNNING,
@@ -401,20 +407,20 @@ Workers = Annotated[
 ]
 EngineOf = Annotated[
     EngineKind | None,
-    _option(
+    option(
         "--engine",
         panel=RUNNING,
         default="threads",
         help="Where the work is done; processes suit steps in plain Python.",
     ),
 ]
-Quiet = Annotated[bool, _option("--quiet", panel=RUNNING, help="Show nothing but errors.")]
+Quiet = Annotated[bool, option("--quiet", panel=RUNNING, help="Show nothing but errors.")]
 Json = Annotated[
-    bool, _option("--json", panel=RUNNING, help="Print JSON on stdout instead of the table.")
+    bool, option("--json", panel=RUNNING, help="Print JSON on stdout instead of the table.")
 ]
 DryRun = Annotated[
     bool,
-    _option(
+    option(
         "--dry-run",
         panel=RUNNING,
         help="Show what would be read and an estimate of time, memory and disk; write nothing.",
