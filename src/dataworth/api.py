@@ -14,12 +14,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
-from dataworth.corpus.sources import resolve
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
-from dataworth.errors import ConfigError, RunError
+from dataworth.errors import RunError
 from dataworth.flow.attributing.opening import run_attribution
+from dataworth.flow.calls import (
+    READING_OPTIONS,
+    check_reading,
+    chosen_by,
+    engine_of,
+    fields_of_both,
+    grouped,
+    open_run,
+    prepare,
+)
 from dataworth.flow.comparing.comparison import Comparison, compare_plan
 from dataworth.flow.inspect import Inspection, inspect_corpus
 from dataworth.flow.judging.judgement import Judgement, check_folder, judge_selection
@@ -30,23 +39,17 @@ from dataworth.flow.recipe import read_recipe as read_file
 from dataworth.flow.scores import (
     Scores,
     as_tuple,
-    excluded_paths,
     load_scores,
-    mechanism_text,
 )
 from dataworth.flow.scoring import run_scoring
 from dataworth.flow.selection import Selection, write_selection
-from dataworth.flow.settings import ChoiceSettings, ScoreSettings, WriteSettings
+from dataworth.flow.settings import WriteSettings
 from dataworth.flow.targets import named, open_targets
-from dataworth.mechanism.budget import parse_budget, parse_quotas
-from dataworth.methods.registry import DEFAULT, parse_step
+from dataworth.methods.registry import DEFAULT
 from dataworth.report.model import Explanation
 
 if TYPE_CHECKING:
     from dataworth.flow.attributing.attribution import Attribution
-
-# Options of `score` beside pool, target, steps: those of `ScoreSettings` and `Fields`.
-_FIELD_OPTIONS = ("join", "template", "split_words", "txt", "max_line_bytes")
 
 
 def score(
@@ -87,10 +90,10 @@ def score(
     Raises InputError for data that cannot be read, ConfigError for wrong options, RunError for a
     folder that holds another run.
     """
-    engine = _engine(engine)
+    engine = engine_of(engine)
     progress = progress or Progress()
-    settings, keep, folder = _prepare(locals())
-    corpus, targets, run = _open(
+    settings, keep, folder = prepare(locals())
+    corpus, targets, run = open_run(
         pool, target, settings, folder, storage_options, overwrite, {"score": settings.as_dict()}
     )
     with run:
@@ -144,17 +147,17 @@ def select(
 
     Raises what `score` raises.
     """
-    engine = _engine(engine)
+    engine = engine_of(engine)
     progress = progress or Progress()
-    group_by = _grouped(group_by, quotas)
-    settings, keep, folder = _prepare(locals())
-    choice, write = _choice(locals())
+    group_by = grouped(group_by, quotas)
+    settings, keep, folder = prepare(locals())
+    choice, write = chosen_by(locals())
     configuration = {
         "score": settings.as_dict(),
         "choose": choice.as_dict(),
         "write": write.as_dict(),
     }
-    corpus, targets, run = _open(
+    corpus, targets, run = open_run(
         pool, target, settings, folder, storage_options, overwrite, configuration
     )
     with run:
@@ -192,7 +195,7 @@ def load(
 ) -> Scores:
     """A finished run: choose from it again, explain its documents, use its fitted steps."""
     return load_scores(
-        Path(folder), engine=_engine(engine), progress=progress, storage_options=storage_options
+        Path(folder), engine=engine_of(engine), progress=progress, storage_options=storage_options
     )
 
 
@@ -210,12 +213,12 @@ def plan(
     given = signature(select).bind(pool, target, budget or "10%", **options)
     given.apply_defaults()
     resolved = given.arguments
-    resolved["group_by"] = _grouped(resolved["group_by"], resolved["quotas"])
-    settings, _, folder = _prepare({**resolved, "out": resolved["out"] or "."})
+    resolved["group_by"] = grouped(resolved["group_by"], resolved["quotas"])
+    settings, _, folder = prepare({**resolved, "out": resolved["out"] or "."})
     configuration = {"score": settings.as_dict()}
     choice = None
     if budget is not None:
-        choice, write = _choice(resolved)
+        choice, write = chosen_by(resolved)
         configuration |= {"choose": choice.as_dict(), "write": write.as_dict()}
     storage_options = resolved["storage_options"]
     corpus = Corpus.open(pool, fields=settings.fields, storage_options=storage_options)
@@ -228,7 +231,7 @@ def plan(
         configuration,
         folder=None if resolved["out"] is None else folder,
         overwrite=resolved["overwrite"],
-        engine=_engine(resolved["engine"]),
+        engine=engine_of(resolved["engine"]),
     )
 
 
@@ -257,7 +260,7 @@ def inspect(
         corpus,
         text_given=text_field is not None,
         sample=sample,
-        engine=_engine(engine),
+        engine=engine_of(engine),
         progress=progress or Progress(),
     )
 
@@ -294,8 +297,7 @@ def judge(
 
     Raises InputError for what cannot be read or is empty, ConfigError for wrong options.
     """
-    known = [name for name in _FIELD_OPTIONS if name != "split_words"]
-    _check_further(field_options, known)
+    check_reading(field_options, pieces=False)
     folder = None if out is None else Path(out)
     if folder is not None:
         check_folder(folder)
@@ -322,7 +324,7 @@ def judge(
             against=against,
             settings=settings,
             storage_options=storage_options,
-            engine=_engine(engine),
+            engine=engine_of(engine),
             progress=progress or Progress(),
         )
     )
@@ -422,29 +424,19 @@ def attribute(
         },
         layers=as_tuple(layers),
         shown={"normalise": normalise, "top": top, "max_bad": max_bad},
-        fields=_attribution_fields(text_field, query_text_field, field_options),
+        fields=fields_of_both(text_field, query_text_field, field_options),
         storage_options=storage_options,
         out=out,
         overwrite=overwrite,
         dry_run=dry_run,
-        engine=_engine(engine),
+        engine=engine_of(engine),
         progress=progress or Progress(),
     )
 
 
-def _attribution_fields(
-    text_field: Any, query_text_field: Any, further: Mapping[str, Any]
-) -> tuple[Fields, Fields]:
-    """How training documents and queries are read."""
-    _check_further(further, [name for name in _FIELD_OPTIONS if name != "split_words"])
-    text = as_tuple(text_field)
-    query = as_tuple(query_text_field) or text
-    return Fields(text=text, **further), Fields(text=query, **further)
-
-
 def read_recipe(file: str | Path) -> Recipe:
     """The options in a recipe, a YAML file, or in the record (`run.json`) of an earlier run."""
-    known = {*signature(select).parameters, *_FIELD_OPTIONS, "workers"}
+    known = {*signature(select).parameters, *READING_OPTIONS, "workers"}
     return read_file(file, known - {"field_options", "progress"})
 
 
@@ -468,115 +460,6 @@ def explain(
     """
     scores = load(folder, storage_options=storage_options)
     return scores.choose_settings(recorded_choice(Path(folder), choice)).explain(document)
-
-
-def _engine(engine: Engine | int | None) -> Engine:
-    return engine if isinstance(engine, Engine) else Engine(workers=engine or 0)
-
-
-def _prepare(
-    options: Mapping[str, Any],
-) -> tuple[ScoreSettings, tempfile.TemporaryDirectory[str] | None, Path]:
-    """(settings, temporary folder if there is no `out`, folder) from a call's options."""
-    further = options["field_options"]
-    _check_further(further, _FIELD_OPTIONS)
-    text = as_tuple(options["text_field"])
-    fields = Fields(
-        text=text, id=options["id_field"], groups=as_tuple(options["group_by"]), **further
-    )
-    target_text = as_tuple(options["target_text_field"]) or text
-    further = {name: value for name, value in further.items() if name != "split_words"}
-    tokenizer = options["tokenizer"]
-    sample = options["sample_bytes"]
-    settings = ScoreSettings(
-        steps=tuple(parse_step(step) for step in as_tuple(options["steps"])),
-        fields=fields,
-        target_fields=Fields(text=target_text, **further),
-        seed=options["seed"],
-        holdout=options["holdout"],
-        max_bad=options["max_bad"],
-        tokenizer=None if tokenizer is None else str(Path(tokenizer).absolute()),
-        **({} if sample is None else {"sample_bytes": sample}),
-    )
-    if options["out"] is not None:
-        return settings, None, Path(options["out"]).absolute()
-    keep = tempfile.TemporaryDirectory(prefix="dataworth-")
-    return settings, keep, Path(keep.name) / "run"
-
-
-def _check_further(given: Mapping[str, Any], known: Sequence[str]) -> None:
-    """That the further options are options of reading."""
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise TypeError(f"unknown option {unknown[0]!r}; of reading: {', '.join(known)}")
-
-
-def _grouped(group_by: Any, quotas: Any) -> tuple[str, ...]:
-    """The fields to group by, those of the quotas too."""
-    fields = [*as_tuple(group_by), *(quota.field for quota in parse_quotas(quotas))]
-    return tuple(dict.fromkeys(fields))
-
-
-def _choice(options: Mapping[str, Any]) -> tuple[ChoiceSettings, WriteSettings]:
-    """How to choose and how to write, from a call's options."""
-    mechanism = options["mechanism"]
-    choice = ChoiceSettings(
-        budget=str(parse_budget(options["budget"])),
-        utility=options["utility"],
-        scale=options["scale"],
-        mechanism=None if mechanism is None else mechanism_text(mechanism),
-        proportions=options["proportions"],
-        quotas=tuple(str(quota) for quota in parse_quotas(options["quotas"])),
-        max_repeat=options["max_repeat"],
-        exclude=excluded_paths(options["exclude"]),
-        duplicates=options["duplicates"],
-        seed=options["seed"],
-    )
-    write = WriteSettings(options["format"], options["shard_bytes"], options["order"])
-    return choice, write
-
-
-def _open(
-    pool: Any,
-    target: Any,
-    settings: ScoreSettings,
-    folder: Path,
-    storage_options: Mapping[str, Any] | None,
-    overwrite: bool,
-    configuration: Mapping[str, Any],
-) -> tuple[Corpus, dict[str, Corpus], RunFolder]:
-    """Pool, targets and the locked folder of the run."""
-    for step in settings.steps:
-        if getattr(step, "needs_target", False) and not named(target):
-            raise ConfigError(
-                f"{step.name} needs a target: give examples of what the model should become good "
-                "at (--target NAME=PATH)"
-            )
-    if overwrite:
-        for source in (pool, *named(target).values()):
-            _look_first(source, folder, storage_options)
-    run = RunFolder.open(folder, configuration, overwrite=overwrite)
-    try:
-        spool = folder / "spool"
-        corpus = Corpus.open(
-            pool, fields=settings.fields, spool=spool / "pool", storage_options=storage_options
-        )
-        targets = open_targets(named(target), settings.target_fields, spool, storage_options)
-    except BaseException:
-        run.close()
-        raise
-    return corpus, targets, run
-
-
-def _look_first(source: Any, folder: Path, storage_options: Mapping[str, Any] | None) -> None:
-    """Before a run is removed: that its successor's files are there, and not among its own."""
-    paths = source if isinstance(source, list | tuple) else [source]
-    if isinstance(source, str) or all(isinstance(path, Path) for path in paths):
-        for file in resolve(source, spool=None, storage_options=storage_options):
-            if not file.is_url and Path(file.path).is_relative_to(folder):
-                raise ConfigError(
-                    f"{file.path}: is in the folder that is to be overwritten; choose another one"
-                )
 
 
 def _command() -> str:
