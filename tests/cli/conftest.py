@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,13 @@ from typer.testing import CliRunner, Result
 from dataworth.cli.app import app
 
 Invoke = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _compiled() -> None:
+    """Kernels are compiled before the first command, which would tell that it does so."""
+    for name in ("dataworth.corpus.scan", "dataworth.features.ngrams.kernels"):
+        importlib.import_module(name)
 
 
 @pytest.fixture(autouse=True)

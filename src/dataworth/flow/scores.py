@@ -27,8 +27,9 @@ from dataworth.errors import DataworthError
 from dataworth.flow import targets as target_files
 from dataworth.flow.annotating import Named
 from dataworth.flow.choosing import choose_rows
+from dataworth.flow.exclusion import excluded_uids
 from dataworth.flow.scoring import Scored, count_tokens, load_steps, read_record
-from dataworth.flow.selection import Selection, excluded_uids
+from dataworth.flow.selection import Selection
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings, fields_from, fingerprint
 from dataworth.flow.texts import texts_of
 from dataworth.mechanism.base import split_name

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dataworth.corpus.card import write_card
 from dataworth.corpus.convert import parquet_schema
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.extract import extract
 from dataworth.corpus.files import write_error
-from dataworth.corpus.uid import hash_uid, uid_of
+from dataworth.corpus.uid import hash_uid
 from dataworth.corpus.units import Unit
 from dataworth.corpus.writing import (
     Limits,
@@ -30,8 +25,9 @@ from dataworth.corpus.writing import (
 )
 from dataworth.engine.files import read_json, write_json, write_parquet
 from dataworth.engine.local import Tick
-from dataworth.errors import ConfigError, DataworthError, InputError
+from dataworth.errors import ConfigError
 from dataworth.flow.choosing import Choice
+from dataworth.flow.lookup import find_document
 from dataworth.flow.metrics import (
     SelectionText,
     measure,
@@ -175,35 +171,6 @@ class Selection:
         except OSError as error:
             raise write_error(path, error) from error
         return path
-
-
-def find_document(scores: Scores, document: str) -> int:
-    """The row of the table that is meant."""
-    table = scores.table
-    text = document.strip()
-    if len(text) == 16 and all(digit in "0123456789abcdef" for digit in text.lower()):
-        found = np.flatnonzero(table.column("uid") == np.uint64(int(text, 16)))
-        if len(found):
-            return int(found[0])
-    if "id" in table.names:
-        codes, values = table.codes("id")
-        if text in values:
-            return int(np.flatnonzero(codes == values.index(text))[0])
-    path, _, offset = text.rpartition(":")
-    if path and offset.isdigit():
-        for number, file in enumerate(scores.scored.corpus.files):
-            if file.path == path or file.path.endswith("/" + path):
-                places = (table.column("file") == number) & (table.column("offset") == int(offset))
-                if places.any():
-                    return int(np.flatnonzero(places)[0])
-    with contextlib.suppress(UnicodeEncodeError):  # no text of a document: it is UTF-8
-        found = np.flatnonzero(table.column("uid") == np.uint64(uid_of(document)))
-        if len(found):
-            return int(found[0])
-    raise DataworthError(
-        f"there is no document {document[:80]!r} in {scores.folder}: give its uid (16 hexadecimal "
-        "digits, as in the table and the report), its id, FILE:OFFSET, or its whole text"
-    )
 
 
 def write_selection(
@@ -379,59 +346,3 @@ def card_body(selection: Selection, shards: list[ShardInfo], order: str) -> str:
         f"seed {facts.get('seed', 0)}. Files: {len(shards)}.",
     ]
     return "\n".join(lines)
-
-
-def load_rows(folder: Path) -> pa.Table:
-    """The chosen rows of a finished choice."""
-    return pq.read_table(folder / "rows.parquet")
-
-
-def excluded_uids(paths: Sequence[str], pool: Corpus, max_bad: float) -> NDArray[np.uint64]:
-    """uids of the documents that runs or data sets hold, sorted, each once.
-
-    `paths`: folders of runs (their own selection), folders of one selection, or data, which is
-    read as the `pool` is. Raises InputError for data without a document, or with too many bad
-    lines: nothing would be excluded, unnoticed.
-    """
-    found = [np.empty(0, np.uint64)]
-    for path in paths:
-        rows = _rows_of_run(Path(path))
-        if rows is not None:
-            found.append(np.asarray(load_rows(rows)["uid"]))
-            continue
-        fields = replace(pool.fields, groups=(), id=None)
-        corpus = Corpus.open(path, fields=fields, storage_options=pool.storage_options)
-        documents, bad = 0, 0
-        first = ""
-        for block in (block for unit in corpus.units for block in corpus.blocks(unit)):
-            found.append(block.documents.uid)
-            documents += len(block.documents)
-            bad += len(block.bad)
-            if block.bad and not first:
-                line = block.bad[0]
-                first = f" (the first: {line.file}, byte {line.offset}: {line.reason})"
-        if not documents or bad > max_bad * (documents + bad):
-            raise InputError(
-                f"{path}, which is to be excluded, has {documents} documents and {bad} bad "
-                f"lines{first}: it is read like the pool; name data with the same fields"
-            )
-    return np.unique(np.concatenate(found))
-
-
-def _rows_of_run(folder: Path) -> Path | None:
-    """The folder of the chosen rows, if this is a run's or a selection's folder."""
-    if (folder / "rows.parquet").is_file() and (folder / "choice.json").is_file():
-        return folder
-    if not (folder / "run.json").is_file():
-        return None
-    own = read_json(folder / "run.json").get("selection")
-    made = sorted(path.parent for path in folder.glob("selections/*/rows.parquet"))
-    if own is not None:
-        made = [path for path in made if path.name == own]
-    if len(made) > 1:
-        names = ", ".join(path.name for path in made[:5])
-        raise ConfigError(
-            f"{folder}: has {len(made)} selections; name the one to exclude: "
-            f"{folder / 'selections'}/NAME with NAME one of {names}"
-        )
-    return made[0] if made else None

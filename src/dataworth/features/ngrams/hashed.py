@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
-from dataworth.features.ngrams import kernels
+from dataworth.features.ngrams import kernels, scratch
 from dataworth.features.ngrams.tokens import MODES
 from dataworth.features.ngrams.unicode import UNICODE, unicode_table
 from dataworth.features.tokenizers import load_tokenizer
@@ -115,11 +115,11 @@ class HashedNgrams:
         size, memory = kept.pop(self, (0, ()))
         if not memory:
             size = _LEAST_BYTES
-            cache = kernels.cache_for(_REMEMBERED if self.hash == "sha256" else 1)
-            memory = kernels.scratch_for(size, self.ngrams, cache)
+            cache = scratch.cache_for(_REMEMBERED if self.hash == "sha256" else 1)
+            memory = scratch.scratch_for(size, self.ngrams, cache)
         larger = memory
         if size < longest:
-            larger = kernels.scratch_for(longest, self.ngrams, kernels.cache_of(memory))
+            larger = scratch.scratch_for(longest, self.ngrams, scratch.cache_of(memory))
             if longest <= _MOST_BYTES:  # a giant's memory goes with it
                 size, memory = longest, larger
         kept[self] = size, memory  # the last one used comes last
