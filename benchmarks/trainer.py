@@ -3,24 +3,28 @@
     python benchmarks/trainer.py
     python benchmarks/trainer.py --rounds 3 --tokens 8000 --shapes tiny
 
-All train on the same batches of real text with AdamW and clipped gradients. The contenders take
-turns, `--rounds` times, `--tokens` tokens each time, after a first turn that compiles and is not
-counted; shown are the median rate, and the median over the rounds of the ratio to the eager
-float32 loop in the same round, so that a machine that slows down slows both. Ours is the public
-`train`, batches included. Two batches: the preset's own, and a larger one of 2,048 tokens, at
-which less of the eager loops' time is spent between operations.
+All train on the same batches of real text with AdamW and clipped gradients, each in a process of
+its own: what one sets for its whole process (how memory is kept, for instance) helps no other. The
+contenders take turns, `--rounds` times, `--tokens` tokens each time, after a first turn that
+compiles and is not counted; shown are the median rate, and the median over the rounds of the ratio
+to the eager float32 loop in the same round, so that a machine that slows down slows both. Ours is
+the public `train`, batches included. Two batches: the preset's own, and a larger one of 2,048
+tokens, at which less of the eager loops' time is spent between operations.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
 import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from multiprocessing.connection import Connection
+from typing import Any, Self
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded
 
@@ -97,10 +101,8 @@ def ours(shape: Shape, stream: TokenStream, *, compiled: bool, precision: Any) -
     return turn
 
 
-def transformers_loop(
-    shape: Shape, stream: TokenStream, *, compiled: bool, half: bool
-) -> tuple[Turn, int]:
-    """A plain loop over LlamaForCausalLM, and its number of parameters."""
+def transformers_loop(shape: Shape, stream: TokenStream, *, compiled: bool, half: bool) -> Turn:
+    """A plain loop over LlamaForCausalLM."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     sizes = shape.model
@@ -114,6 +116,8 @@ def transformers_loop(
         tie_word_embeddings=sizes.tied,
     )
     model: Any = LlamaForCausalLM(config).train()
+    if (parameters := sum(each.numel() for each in model.parameters())) != sizes.parameters:
+        raise ValueError(f"{parameters} parameters are not {sizes.parameters}")
     step_model: Any = torch.compile(model) if compiled else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     rows = sequences(stream, sizes.context, 10_000_000, 0)
@@ -134,26 +138,59 @@ def transformers_loop(
             optimizer.zero_grad()
         return time.perf_counter() - start
 
-    return turn, sum(parameter.numel() for parameter in model.parameters())
+    return turn
 
 
-def measure(shape: Shape, stream: TokenStream, rounds: int, tokens: int) -> list[list[object]]:
+LOOPS: dict[str, tuple[Callable[..., Turn], dict[str, Any]]] = {
+    BASELINE: (transformers_loop, {"compiled": False, "half": False}),
+    "transformers, eager bfloat16": (transformers_loop, {"compiled": False, "half": True}),
+    "transformers, compiled bfloat16": (transformers_loop, {"compiled": True, "half": True}),
+    "dataworth, eager float32": (ours, {"compiled": False, "precision": "float32"}),
+    "dataworth, compiled float32": (ours, {"compiled": True, "precision": "float32"}),
+    "dataworth, compiled bfloat16": (ours, {"compiled": True, "precision": "bfloat16"}),
+}
+
+
+class Contender:
+    """A loop in a process of its own, which waits between its turns."""
+
+    def __init__(self, name: str, shape: Shape) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, other = context.Pipe()
+        self.process = context.Process(target=serve, args=(name, shape, other), daemon=True)
+        self.process.start()
+
+    def __call__(self, steps: int) -> float:
+        """Seconds that so many steps took."""
+        self.connection.send(steps)
+        return float(self.connection.recv())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.send(0)
+        self.process.join()
+
+
+def serve(name: str, shape: Shape, connection: Connection) -> None:
+    """Take turns until the number of steps is 0."""
+    torch.set_num_threads(1)
+    make, options = LOOPS[name]
+    turn = make(shape, text_stream(), **options)
+    while steps := connection.recv():
+        connection.send(turn(steps))
+
+
+def measure(shape: Shape, rounds: int, tokens: int) -> list[list[object]]:
     """A row for each contender."""
-    baseline, parameters = transformers_loop(shape, stream, compiled=False, half=False)
-    if parameters != shape.model.parameters:
-        raise SystemExit(f"{parameters} parameters are not {shape.model.parameters}")
-    turns: dict[str, Turn] = {
-        BASELINE: baseline,
-        "transformers, eager bfloat16": transformers_loop(shape, stream, compiled=False, half=True)[
-            0
-        ],
-        "transformers, compiled bfloat16": transformers_loop(
-            shape, stream, compiled=True, half=True
-        )[0],
-        "dataworth, eager float32": ours(shape, stream, compiled=False, precision="float32"),
-        "dataworth, compiled float32": ours(shape, stream, compiled=True, precision="float32"),
-        "dataworth, compiled bfloat16": ours(shape, stream, compiled=True, precision="bfloat16"),
-    }
+    with ExitStack() as stack:
+        turns = {name: stack.enter_context(Contender(name, shape)) for name in LOOPS}
+        return race(shape, turns, rounds, tokens)
+
+
+def race(shape: Shape, turns: dict[str, Contender], rounds: int, tokens: int) -> list[list[object]]:
+    """Let them take turns."""
     first = {name: turn(2) for name, turn in turns.items()}
     steps = max(math.ceil(tokens / shape.tokens), 2)
     rates: dict[str, list[float]] = {name: [] for name in turns}
@@ -163,7 +200,7 @@ def measure(shape: Shape, stream: TokenStream, rounds: int, tokens: int) -> list
     out: list[list[object]] = []
     for name, found in rates.items():
         ratios = [a / b for a, b in zip(found, rates[BASELINE], strict=True)]
-        row = [shape.name, parameters, f"{shape.batch} x {shape.model.context}", name]
+        row = [shape.name, shape.model.parameters, f"{shape.batch} x {shape.model.context}", name]
         middle, ratio = statistics.median(found), statistics.median(ratios)
         out.append([*row, round(middle), ratio, f"{min(ratios):.2f} to {max(ratios):.2f}"])
         print(*out[-1], f"first turn {first[name]:.1f} s", flush=True)
@@ -178,11 +215,11 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", default=["tiny", "small", "2 M"])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    stream = text_stream()
+    text_stream()  # made before it is timed
     rows = [
         row
         for shape in shapes(options.shapes)
-        for row in measure(shape, stream, options.rounds, options.tokens)
+        for row in measure(shape, options.rounds, options.tokens)
     ]
     head = ["shape", "parameters", "batch", "loop", "tokens/s", "ratio", "over the rounds"]
     write_results(
