@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,42 @@ def test_a_file_that_became_shorter(rows_file: Path) -> None:
     unit = unit_of(rows_file)
     with pytest.raises(InputError, match="ends before byte"):
         list(read_rows(unit, np.array([10**6]), np.array([10]), fields=Fields()))
+
+
+def test_a_row_that_the_kernel_could_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted call gives up a row, which is then read again, and those after it are too."""
+    from dataworth.corpus import positioned
+
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\n".join(LINES))
+    unit, real = unit_of(path), positioned.read_rows
+    gave_up: list[int] = []
+
+    def interrupted(*given: Any) -> int:
+        first = given[-1]
+        if first in gave_up or first >= len(given[1]):
+            return int(real(*given))
+        gave_up.append(first)
+        return int(first)
+
+    monkeypatch.setattr(positioned, "read_rows", interrupted)
+    documents = read_all(unit)[0].documents
+    few = slice(0, 7)
+    parts = read_rows(unit, documents.offset[few], documents.bytes[few], fields=Fields())
+    assert gathered(parts) == LINES[few]
+    assert gave_up == list(range(7))
+
+
+def test_a_file_that_is_no_local_one(rows_file: Path) -> None:
+    """The same rows through a file object without a descriptor."""
+    unit = unit_of(rows_file)
+    documents = read_all(unit)[0].documents
+    remote = replace(unit, file=replace(unit.file, path=f"file://{rows_file}"))
+    chosen = slice(0, None, 3)
+    parts = read_rows(remote, documents.offset[chosen], documents.bytes[chosen], fields=Fields())
+    assert gathered(parts) == LINES[: len(documents)][chosen]
 
 
 def test_texts_come_back_as_they_are(tmp_path: Path) -> None:

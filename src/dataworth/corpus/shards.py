@@ -20,7 +20,8 @@ OutputFormat = Literal["jsonl", "jsonl.gz", "jsonl.zst", "parquet"]
 SPLIT: Final = "train"
 """The split that a selection is, the first part of its files' names."""
 
-ZSTD_LEVEL: Final = 3
+ZSTD_LEVEL: Final = 1
+"""Twice as fast as 3, which is the usual one, for a sixth more bytes."""
 
 
 def check_format(text: str) -> OutputFormat:

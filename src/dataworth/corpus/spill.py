@@ -50,6 +50,7 @@ class Spill:
         self._bytes = np.zeros(count, np.int64)
         self._on_disk = np.zeros(count, np.bool_)
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
 
     def add(self, positions: NDArray[np.int64], rows: pa.Table) -> None:
         """Takes over rows, copied, each with its position (int64 [len(rows)])."""
@@ -67,8 +68,14 @@ class Spill:
                 self._held[bucket].append(part)
                 self._bytes[bucket] += part.nbytes
                 self._held_bytes += part.nbytes
-            if self._held_bytes > self.memory_bytes:
-                self._flush()
+            full = self._held_bytes > self.memory_bytes
+            if full:
+                held, self._held = self._held, [[] for _ in self._held]
+                size, self._held_bytes = self._held_bytes, 0
+        if full:
+            # Others go on meanwhile, until they have as much again.
+            with self._writing:
+                self._flush(held, size)
 
     def buckets(self, limit: int) -> Iterator[tuple[int, int, list[pa.Table]]]:
         """Ranges of positions in order: their first, their end and their rows in no order.
@@ -96,24 +103,25 @@ class Spill:
     def _path(self, bucket: int) -> Path:
         return self.folder / f"{bucket:05d}.arrow"
 
-    def _flush(self) -> None:
-        """Appends every bucket's rows to its file; one Arrow stream a schema, one after another."""
-        with writing_to(self.folder, float(self._held_bytes)):
+    def _flush(self, held: list[list[pa.Table]], size: int) -> None:
+        """Appends rows to their buckets' files; one Arrow stream a schema, one after another."""
+        with writing_to(self.folder, float(size)):
             self.folder.mkdir(parents=True, exist_ok=True)
-            for bucket, held in enumerate(self._held):
-                if not held:
+            for bucket, parts in enumerate(held):
+                if not parts:
                     continue
                 by_schema: dict[pa.Schema, list[pa.Table]] = {}
-                for table in held:
+                while parts:
+                    table = parts.pop(0)
                     by_schema.setdefault(table.schema, []).append(table)
                 with self._path(bucket).open("ab") as file:
-                    for tables in by_schema.values():
-                        with pa.ipc.new_stream(file, tables[0].schema) as stream:
-                            for table in tables:
-                                stream.write_table(table)
+                    for schema, tables in by_schema.items():
+                        # In one piece: reading many small ones takes longer than the copy.
+                        table = pa.concat_tables(tables).combine_chunks()
+                        tables.clear()
+                        with pa.ipc.new_stream(file, schema) as stream:
+                            stream.write_table(table)
                 self._on_disk[bucket] = True
-                self._held[bucket] = []
-        self._held_bytes = 0
 
     def _take(self, bucket: int) -> Iterator[pa.Table]:
         """The rows of a bucket, in memory and on disk, let go of as they are given out."""

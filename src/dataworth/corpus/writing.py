@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dataworth.corpus import convert
+from dataworth.corpus.ahead import ahead
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.files import writing_to
 from dataworth.corpus.formats import SourceFile
@@ -39,6 +40,9 @@ __all__ = [
 
 Rows: TypeAlias = pa.Table | pa.Array | Sequence[bytes]
 """Rows of Parquet, or JSON lines without their ends."""
+
+_Ordered: TypeAlias = pa.Table | tuple[memoryview, int]
+"""Rows in their order: of Parquet, or JSON lines with their ends and how many they are."""
 
 _SLICE_BYTES: Final = 8 * 2**20
 _LINE: Final = "__dataworth_line__"
@@ -287,22 +291,35 @@ class ShardWriter:
     def _write(self, edges: list[int], schema: pa.Schema | None) -> list[int]:
         """Writes all shards under temporary names; returns their bytes as stored."""
         stored: list[int] = []
-        shard, sink = 0, self._open(0, schema)
+        sink = self._open(0, schema)
+        # Rows are put in order while those before them are compressed.
+        for shard, rows in ahead(self._in_order(edges, schema)):
+            while shard > len(stored):
+                stored.append(sink.finish())
+                sink = self._open(len(stored), schema)
+            if isinstance(rows, pa.Table):
+                sink.write_table(rows)
+            else:
+                sink.write_lines(*rows)
+        stored.append(sink.finish())
+        return stored
+
+    def _in_order(
+        self, edges: list[int], schema: pa.Schema | None
+    ) -> Iterator[tuple[int, _Ordered]]:
+        """All rows by position, some at a time, each time with the number of their shard."""
+        shard = 0
         for low, high, tables in self._spill.buckets(self.limits.bucket_bytes):
             if low == high:
                 continue
-            rows = _Bucket(tables, schema)
+            bucket = _Bucket(tables, schema)
             at = low
             while at < high:
-                if at == edges[shard + 1]:
-                    stored.append(sink.finish())
-                    shard += 1
-                    sink = self._open(shard, schema)
+                shard += at == edges[shard + 1]
                 end = min(high, edges[shard + 1])
-                rows.write(sink, at - low, end - low)
+                for rows in bucket.rows(at - low, end - low):
+                    yield shard, rows
                 at = end
-        stored.append(sink.finish())
-        return stored
 
     def _open(self, shard: int, schema: pa.Schema | None) -> Sink:
         path = self.folder / f"{SPLIT}-{shard:05d}"
@@ -324,10 +341,10 @@ class _Bucket:
         self._order = np.argsort(table.column(POSITION).to_numpy(), kind="stable")
         self._table = table.drop_columns([POSITION])
 
-    def write(self, sink: Sink, start: int, end: int) -> None:
-        """Appends the rows [start, end) of the order."""
+    def rows(self, start: int, end: int) -> Iterator[_Ordered]:
+        """The rows [start, end) of the order."""
         if self._schema is not None:
-            sink.write_table(self._table.take(pa.array(self._order[start:end])))
+            yield self._table.take(pa.array(self._order[start:end]))
             return
         for low, high in self._slices(start, end):
             lines = self._table.column(0).chunk(0).take(pa.array(self._order[low:high]))
@@ -335,7 +352,7 @@ class _Bucket:
             ended = pc.binary_join_element_wise(lines, _NOTHING, _END)
             offsets = np.frombuffer(ended.buffers()[1], np.int64)[ended.offset :]
             text = ended.buffers()[2].slice(int(offsets[0]), int(offsets[high - low] - offsets[0]))
-            sink.write_lines(memoryview(text), high - low)
+            yield memoryview(text), high - low
 
     def _slices(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Ranges of rows of some megabytes."""

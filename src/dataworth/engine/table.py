@@ -203,13 +203,15 @@ class Table:
         order = np.argsort(rows, kind="stable")
         ordered = rows[order]
         bounds = np.searchsorted(ordered, self.firsts)
-        parts = []
-        for unit in range(self.units):
+        wanted = None if names is None else list(names)
+
+        def read(unit: int) -> pa.Table:
             inside = ordered[bounds[unit] : bounds[unit + 1]]
-            if len(inside):
-                wanted = None if names is None else list(names)
-                part = self._open(unit).read(columns=wanted, use_threads=False)
-                parts.append(part.take(pa.array(inside - self.firsts[unit])))
+            part = self._open(unit).read(columns=wanted, use_threads=False)
+            return part.take(pa.array(inside - self.firsts[unit]))
+
+        with ThreadPoolExecutor(cores()) as threads:
+            parts = list(threads.map(read, np.flatnonzero(np.diff(bounds))))
         if not parts:
             schema = (
                 self.schema

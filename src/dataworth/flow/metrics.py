@@ -59,15 +59,14 @@ def measure(
     """All metrics of a choice, independent ones side by side in `threads`."""
     table, columns = scored.table, choice.view.utilities
     groups = scored.corpus.fields.groups
-    _ = choice.order  # made once, before the parts share it
     with ThreadPoolExecutor(threads) as pool:
 
         def each(work: Callable[[str], T], names: Iterable[str]) -> list[Future[T]]:
             return [pool.submit(work, name) for name in names]
 
         # The longest first. What they read is fixed, so their order changes nothing.
-        utilities = each(lambda name: utility_facts(scored, choice, name), columns)
         shown = pool.submit(samples, scored, choice)
+        utilities = each(lambda name: utility_facts(scored, choice, name), columns)
         ngrams = pool.submit(ngrams_of, scored.survey.sample, text)
         targets = each(lambda name: _target(scored, choice, name, text, seed), scored.targets.names)
         lengths = pool.submit(lengths_of, choice.candidates.column("text_bytes"), choice.counts > 0)
