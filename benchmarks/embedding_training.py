@@ -22,7 +22,7 @@ from dataworth.corpus.uid import hash_uid
 from dataworth.engine.files import read_json, write_json
 from dataworth.features.embeddings import kmeans, round_robin
 from dataworth.judges.statistics import paired
-from embedding_study import EMBEDDINGS, RANDOM, Study, slug
+from embedding_study import EMBEDDINGS, Study, slug
 
 UNIFORM, DOMAINS = "random documents", "balanced by the true domains"
 _STREAM = 0x756E69666F726D  # of `hash_uid`: the random selection
@@ -98,7 +98,7 @@ def selection(
 
 def diversify(study: Study, options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """The results of all trainings, by selection, in the order of the seeds."""
-    names = [UNIFORM, DOMAINS, *(name for name in EMBEDDINGS if name != RANDOM)]
+    names = [UNIFORM, DOMAINS, *EMBEDDINGS]  # clusters of random vectors are the control
     folder = study.folder / "results" / f"{options.train_size}-{options.train_tokens}"
     paths = {
         (name, seed): folder / f"{slug(name)}-{seed}.json"
