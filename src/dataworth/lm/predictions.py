@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from dataworth.errors import ConfigError
 from dataworth.lm.llama import CausalLM, LanguageModel
-from dataworth.lm.steps import Precision, numbers, threads
+from dataworth.lm.steps import Precision, keep_memory, numbers, threads
 
 _ROWS = 512  # of logits at a time
 
@@ -73,6 +73,7 @@ def predict(
         for item, (ids, first) in enumerate(zip(items, firsts, strict=True))
         for window in _windows(item, ids, first, context, int(context * overlap))
     ]
+    keep_memory()
     device = next(model.as_module().parameters()).device
     dtype = numbers(precision, device.type)
     cast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

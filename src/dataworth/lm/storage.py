@@ -101,8 +101,10 @@ class HuggingFaceLM(nn.Module):
 
     def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
         """The last hidden states [batch, length, width]."""
-        extra = {"use_cache": False, "output_hidden_states": True, **self._masks(segments)}
-        out: Tensor = self.inner(input_ids=ids, **extra).hidden_states[-1]
+        body = self.inner.base_model  # without the read-out, the largest product of small models
+        out: Tensor = body(
+            input_ids=ids, use_cache=False, **self._masks(segments)
+        ).last_hidden_state
         return out.float()
 
     def embeddings(self) -> Tensor:

@@ -253,11 +253,14 @@ def test_own_language_model() -> None:
     from dataworth.lm.model import ModelConfig, build
 
     model = build(ModelConfig(16, 2, 2, 24, vocabulary=32, context=32), 0)
+    torch.manual_seed(0)
+    for parameter in model.parameters():  # a new one is zero where it writes to its stream
+        nn.init.normal_(parameter, std=0.3)
     engine = Gradients(model, CausalLM())
     _, batch = next(iter(engine.task.examples(documents(4), size=8)))
-    torch.testing.assert_close(
-        engine.gradients(batch), truth(model, engine, batch), rtol=1e-3, atol=1e-5
-    )
+    found = engine.gradients(batch)
+    torch.testing.assert_close(found, truth(model, engine, batch), rtol=1e-3, atol=1e-5)
+    assert all(found[:, block.span].abs().max() > 1e-3 for block in engine.blocks)
     assert engine.size == model.config.parameters
 
 
