@@ -64,9 +64,14 @@ class LinearNgrams:
         if self.mean:
             values = values / np.maximum(scores.grams, 1)[:, None]
         values = values + self.bias
+        columns = [np.ascontiguousarray(of) for of in values.T]
         empty = scores.grams == 0
-        utilities = [pa.array(np.ascontiguousarray(of), mask=empty) for of in values.T]
-        drop = pa.array([EMPTY]).take(pa.array(np.zeros(len(documents), np.int64), mask=~empty))
+        if empty.any():
+            utilities = [pa.array(of, mask=empty) for of in columns]
+            drop = pa.array([EMPTY]).take(pa.array(np.zeros(len(documents), np.int64), mask=~empty))
+        else:  # nearly always, and a mask takes time
+            utilities = [pa.array(of) for of in columns]
+            drop = pa.nulls(len(documents), pa.string())
         names = [column.name for column in self.columns]
         return pa.RecordBatch.from_arrays([*utilities, drop], names)
 
