@@ -110,3 +110,19 @@ def test_length_correlation_of_many_is_that_of_a_fixed_sample(
     order = rng.permutation(10_000)
     turned = length_correlation(utility[order], lengths[order], uid[order])
     assert turned == pytest.approx(found, rel=1e-9)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.9, 0.3])
+def test_the_sample_is_the_finite_ones_of_smallest_uid(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where most are not finite, so that the sample goes beyond the bound first looked at."""
+    monkeypatch.setattr(weights, "_MOST", 2_000)
+    rng = np.random.default_rng(1)
+    uid = rng.integers(0, 2**64, 10_000, dtype=np.uint64)
+    lengths = rng.integers(1, 10**6, 10_000)
+    utility = np.where(rng.random(10_000) < share, rng.normal(size=10_000), np.nan)
+    finite = np.flatnonzero(np.isfinite(utility))
+    few = finite[np.argsort(uid[finite])][:2_000]
+    expected = correlation(utility[few], np.log(lengths[few]))
+    assert length_correlation(utility, lengths, uid)[0] == pytest.approx(expected, rel=1e-9)

@@ -16,6 +16,7 @@ from dataworth.report import model
 _EXCERPT = 4000
 _EACH = 6  # sample documents of a kind
 _DRIVERS = 12
+_BLOCK = 1 << 18
 
 
 def samples(scored: Scored, choice: Choice) -> model.Samples:
@@ -33,9 +34,7 @@ def samples(scored: Scored, choice: Choice) -> model.Samples:
     }
     columns = choice.view.utilities
     if len(columns) == 1:
-        values = np.where(choice.candidates.eligible, choice.view.column(columns[0]), np.inf)
-        few = min(_EACH, len(values))
-        lowest = np.sort(np.argpartition(values, few - 1)[:few])
+        lowest = _lowest(choice.view.column(columns[0]), choice.candidates.eligible)
         kept = choice.candidates.eligible[lowest] & (counts[lowest] == 0)
         groups["bottom"] = lowest[kept]
     if scored.table.tally.dropped:
@@ -51,6 +50,17 @@ def samples(scored: Scored, choice: Choice) -> model.Samples:
         made[name] = [shown[int(row)] for row in rows]
     made["just_kept"].sort(key=lambda sample: sample.get("rank") or 0)
     return cast(model.Samples, made)
+
+
+def _lowest(values: NDArray[np.float64], eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The `_EACH` eligible rows of lowest value, ascending; a block at a time to spare memory."""
+    rows = np.empty(0, np.int64)
+    for start in range(0, len(values), _BLOCK):
+        block = np.arange(start, min(start + _BLOCK, len(values)))
+        rows = np.concatenate([rows, block[eligible[block]]])
+        if len(rows) > _EACH:
+            rows = rows[np.argpartition(values[rows], _EACH - 1)[:_EACH]]
+    return np.sort(rows)
 
 
 def describe_rows(scored: Scored, choice: Choice, rows: NDArray[np.int64]) -> list[model.Sample]:

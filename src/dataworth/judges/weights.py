@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.uid import hash_uid
-
-_STREAM = 0x726B
 _MOST = 200_000
+_BLOCK = 1 << 18  # utilities whose weights are held at a time
 
 
 def effective_sample_size(utility: NDArray[np.float64], temperature: float) -> float:
@@ -21,9 +19,13 @@ def effective_sample_size(utility: NDArray[np.float64], temperature: float) -> f
     top = float(np.max(utility))
     if temperature == 0 or not np.isfinite(top):
         return float(np.count_nonzero(utility == top))
-    with np.errstate(over="ignore"):  # a weight of exp(-inf) is 0, as it should be
-        weights = np.exp((utility - top) / temperature)
-    return float(weights.sum() ** 2 / np.square(weights).sum())
+    total = squares = 0.0
+    for start in range(0, len(utility), _BLOCK):
+        with np.errstate(over="ignore"):  # a weight of exp(-inf) is 0, as it should be
+            weights = np.exp((utility[start : start + _BLOCK] - top) / temperature)
+        total += float(weights.sum())
+        squares += float(np.square(weights).sum())
+    return total**2 / squares
 
 
 def length_correlation(
@@ -31,14 +33,25 @@ def length_correlation(
 ) -> tuple[float, float]:
     """(Pearson, Spearman) correlation of the utility with the logarithm of the length.
 
-    On at most 200,000 documents, those of smallest hash. NaN where one of both is constant.
+    On at most 200,000 documents, those of smallest uid, which is a hash of the text. NaN where one
+    of both is constant.
     """
-    finite = np.flatnonzero(np.isfinite(utility))
-    if len(finite) > _MOST:
-        hashed = hash_uid(0, uid[finite], _STREAM)
-        finite = finite[np.argpartition(hashed, _MOST)[:_MOST]]
+    finite = _finite_of_smallest_uid(utility, uid)
     x, y = utility[finite], np.log(np.maximum(lengths[finite], 1))
     return correlation(x, y), correlation(ranks(x), ranks(y))
+
+
+def _finite_of_smallest_uid(
+    utility: NDArray[np.float64], uid: NDArray[np.uint64]
+) -> NDArray[np.int64]:
+    """Rows with a finite utility, the `_MOST` of smallest uid if there are more."""
+    # Nearly always so many are below this bound, and the others need not be looked at.
+    bound = min(2**64 - 1, int(1.25 * 2**64 * _MOST / max(len(uid), 1)))
+    for wanted in (uid <= np.uint64(bound), np.ones(1, np.bool_)):
+        rows = np.flatnonzero(np.isfinite(utility) & wanted)
+        if len(rows) > _MOST:
+            return rows[np.argpartition(uid[rows], _MOST)[:_MOST]]
+    return rows
 
 
 def correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
