@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         judge,
         load,
         plan,
+        proxy,
         read_recipe,
         run_recipe,
         score,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from dataworth.flow.inspect import Inspection
     from dataworth.flow.judging.judgement import Judgement
     from dataworth.flow.plan import Plan
+    from dataworth.flow.proxies import Proxies
     from dataworth.flow.recipe import Recipe
     from dataworth.flow.scores import Scores
     from dataworth.flow.selection import Selection
@@ -42,6 +44,7 @@ _WHERE = {
     "Judgement": "dataworth.flow.judging.judgement",
     "Plan": "dataworth.flow.plan",
     "Progress": "dataworth.engine.progress",
+    "Proxies": "dataworth.flow.proxies",
     "Recipe": "dataworth.flow.recipe",
     "Scores": "dataworth.flow.scores",
     "Selection": "dataworth.flow.selection",
@@ -52,6 +55,7 @@ _WHERE = {
     "judge": "dataworth.api",
     "load": "dataworth.api",
     "plan": "dataworth.api",
+    "proxy": "dataworth.api",
     "read_recipe": "dataworth.api",
     "run_recipe": "dataworth.api",
     "score": "dataworth.api",
@@ -67,6 +71,7 @@ __all__ = [
     "Judgement",
     "Plan",
     "Progress",
+    "Proxies",
     "Recipe",
     "Scores",
     "Selection",
@@ -78,6 +83,7 @@ __all__ = [
     "judge",
     "load",
     "plan",
+    "proxy",
     "read_recipe",
     "run_recipe",
     "score",

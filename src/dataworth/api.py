@@ -34,6 +34,7 @@ from dataworth.flow.inspect import Inspection, inspect_corpus
 from dataworth.flow.judging.judgement import Judgement, check_folder, judge_selection
 from dataworth.flow.judging.opening import JudgeSettings
 from dataworth.flow.plan import Plan, make_plan
+from dataworth.flow.proxies import Proxies, run_proxies
 from dataworth.flow.recipe import Recipe, recorded_choice
 from dataworth.flow.recipe import read_recipe as read_file
 from dataworth.flow.scores import (
@@ -349,9 +350,9 @@ def compare(
     `plan`: a YAML or JSON file or a mapping, see docs/comparing.md; the plan.json that a comparison
     leaves is one too. `minutes`: fit the plan into that time, and say what was given up.
     `out`: the folder; the same call on it goes on where it stopped, `overwrite` starts afresh.
-    `reuse`: folders of other comparisons, whose equal trainings are not done again. `so_far`: train
-    nothing, and show what is there. `engine`: the number of worker processes, or an `Engine`; one
-    of threads trains in this process. None of these changes a number.
+    `reuse`: folders of other comparisons, whose equal scores and trainings are taken over.
+    `so_far`: train nothing, and show what is there. `engine`: the number of worker processes, or an
+    `Engine`; one of threads trains in this process. None of these changes a number.
 
     Raises ConfigError for a plan that is wrong, InputError for data that cannot be read, RunError
     for a folder that holds another plan (with the differences), MissingExtra without the extra lm.
@@ -371,6 +372,58 @@ def compare(
     )
 
 
+def proxy(
+    pool: Any,
+    *,
+    size: str = "tiny",
+    tokens: str | int = "1M",
+    seeds: int = 1,
+    checkpoints: int = 1,
+    vocabulary: int = 4096,
+    tokenizer: str | Path | None = None,
+    text_field: Any = "text",
+    max_bad: float = 0.01,
+    seed: int = 0,
+    storage_options: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    engine: Engine | int | None = None,
+    progress: Progress | None = None,
+    **field_options: Any,
+) -> Proxies:
+    """Train small models on random documents of a pool: for methods and `attribute` to ask.
+
+    `size`: tiny, small or medium (docs/lm.md). `tokens`: trained on ("1M"). `seeds`: so many
+    models, each with its own first weights and its own part of the documents, from `seed` on.
+    `checkpoints`: so many of each, evenly spaced, the last the end. `tokenizer`: a tokenizer.json,
+    None trains one of `vocabulary` tokens on the pool's sample. Reading as in `score`.
+    `out`: the folder of the models; the same call on it goes on where it stopped, and one with more
+    `seeds` adds them. None keeps them in a temporary folder that goes with the result.
+
+    Raises InputError for what cannot be read, ConfigError for wrong options, RunError for a folder
+    that holds other models, MissingExtra without the extra lm.
+    """
+    return run_proxies(
+        pool,
+        {
+            "size": size,
+            "tokens": tokens,
+            "seeds": seeds,
+            "checkpoints": checkpoints,
+            "vocabulary": vocabulary,
+            "tokenizer": "" if tokenizer is None else str(Path(tokenizer).absolute()),
+            "seed": seed,
+            "max_bad": max_bad,
+        },
+        fields=fields_of_both(text_field, None, field_options)[0],
+        storage_options=storage_options,
+        out=out,
+        overwrite=overwrite,
+        engine=engine_of(engine),
+        progress=progress or Progress(),
+    )
+
+
 def attribute(
     model: str | Path,
     train: Any,
@@ -383,6 +436,7 @@ def attribute(
     steps: int = 20,
     normalise: str = "none",
     top: int = 5,
+    trained: str | int = "1M",
     text_field: Any = "text",
     query_text_field: Any = None,
     max_bad: float = 0.01,
@@ -398,8 +452,9 @@ def attribute(
     """Which training documents help and which harm a model on some queries, by their gradients.
 
     `model`: the folder of a causal language model that was trained on the documents, or on ones
-    like them: of Hugging Face or of `dataworth.lm`. `train`: as the pool of `select`. `queries`:
-    as a target; each document of it is a query.
+    like them: of Hugging Face or of `dataworth.lm`; or a size (tiny, small, medium), and then one
+    is trained on `trained` tokens of the documents first, as `proxy` does. `train`: as the pool of
+    `select`. `queries`: as a target; each document of it is a query.
     A score is the estimated fall of the query's loss, nats a token, from one more copy of the
     document. `solver`: how directions are weighed: identity, diagonal, kfac, ekfac, ekfac_cg or
     dense. `layers`: patterns of the modules that count. `damping`: share of each block's mean
@@ -424,6 +479,7 @@ def attribute(
         },
         layers=as_tuple(layers),
         shown={"normalise": normalise, "top": top, "max_bad": max_bad},
+        trained=trained,
         fields=fields_of_both(text_field, query_text_field, field_options),
         storage_options=storage_options,
         out=out,
@@ -477,6 +533,7 @@ __all__: Sequence[str] = (
     "judge",
     "load",
     "plan",
+    "proxy",
     "read_recipe",
     "run_recipe",
     "score",

@@ -32,6 +32,9 @@ from dataworth.errors import ConfigError
 
 T = TypeVar("T")
 _CALL = re.compile(r"\s*([A-Za-z_][\w-]*)\s*(?::\s*([A-Za-z_][\w-]*)\s*)?(?:\((.*)\)\s*)?", re.S)
+# A text in quotes, or a word without: up to a space, a comma or a bracket; a colon only in a URL.
+_BARE = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:://|[^\s,=:\[\](){}"'])+""", re.S)
+_PATH = re.compile(r"(?=.*[A-Za-z])(?=.*[-/.~$*?])(?!-)[^\"']+", re.S)
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "inf": math.inf}
 _WORDS |= {"nan": math.nan, "True": True, "False": False, "None": None}
 
@@ -216,7 +219,7 @@ def _shown(option: Option) -> str:
 
 def _arguments(text: str, arguments: str) -> dict[str, Any]:
     try:
-        tree = ast.parse(f"_({arguments})", mode="eval").body
+        tree = ast.parse(f"_({_quoted(arguments)})", mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ConfigError(f"cannot read the options of {text!r}: write option=value, ...") from None
     if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
@@ -228,6 +231,25 @@ def _arguments(text: str, arguments: str) -> dict[str, Any]:
         if names.count(name) > 1:
             raise ConfigError(f"the option {name} is given twice in {text!r}")
     return {str(keyword.arg): _value(keyword.value, text) for keyword in tree.keywords}
+
+
+def _quoted(arguments: str) -> str:
+    """The arguments with paths and patterns in quotes, where they stand without: `model=out/a-b`.
+
+    Names, numbers and what is quoted stay as they are, and so do the names of options.
+    """
+
+    def quote(found: re.Match[str]) -> str:
+        word = found[0]
+        if not _PATH.fullmatch(word) or arguments[found.end() :].lstrip().startswith("="):
+            return word
+        try:
+            float(word)
+        except ValueError:
+            return repr(word)
+        return word
+
+    return _BARE.sub(quote, arguments)
 
 
 def _value(node: ast.expr, text: str) -> Any:

@@ -16,6 +16,7 @@ import dataworth
 from dataworth import Comparison, Engine
 from dataworth.corpus.uid import uid_of
 from dataworth.errors import ConfigError, DataworthError, InputError, RunError
+from dataworth.flow import annotating
 from dataworth.flow.comparing import bench
 from dataworth.flow.comparing.bank import TextBank
 from dataworth.flow.comparing.choices import load_documents
@@ -60,7 +61,9 @@ def numbers(facts: Any) -> dict[str, Any]:
     found = json.loads(json.dumps(facts))
     found.pop("seconds")
     for training in found["trainings"]:
-        training.pop("seconds")
+        training.pop("seconds"), training.pop("core_seconds")
+    for selection in found["selections"]:
+        selection.pop("core_seconds", None)
     return dict(found)
 
 
@@ -221,15 +224,29 @@ class TestAgain:
         with pytest.raises(RunError, match="holds no comparison"):
             compare(plan_of(place), tmp_path)
 
-    def test_equal_trainings_of_another_comparison_are_taken_over(
-        self, first: Comparison, place: Path, tmp_path: Path, trained: list[str]
+    def test_equal_scores_and_trainings_of_another_comparison_are_taken_over(
+        self,
+        first: Comparison,
+        place: Path,
+        tmp_path: Path,
+        trained: list[str],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        scored: list[int] = []
+        before = annotating.Annotate.__call__
+
+        def note(self: annotating.Annotate, unit: Any, tick: Any) -> Any:
+            scored.append(unit.index)
+            return before(self, unit, tick)
+
+        monkeypatch.setattr(annotating.Annotate, "__call__", note)
         plan = plan_of(
             place,
             tokens=[1000, 1500],
             selections={"top": {"steps": ["dsir"], "mechanism": "top_k"}},
         )
         made = compare(plan, tmp_path / "out", reuse=[first.folder])
+        assert scored == []
         # The new number of tokens alone, for random and for both targets, with two seeds.
         assert len(trained) == 3 * 2
         assert value_at(made.facts, "top", "red", 1, 1500) == value(first.facts, "best", "red", 1)
@@ -252,6 +269,36 @@ def value_at(facts: Any, selection: str, target: str, seed: int, tokens: int) ->
         == (selection, target, seed, "loss", tokens)
     ]
     return float(found)
+
+
+class TestModels:
+    def test_models_are_kept_if_asked_for(
+        self, first: Comparison, place: Path, tmp_path: Path, trained: list[str]
+    ) -> None:
+        """A finished comparison is trained again for them, and its numbers stay the same."""
+        out = tmp_path / "out"
+        shutil.copytree(first.folder, out)
+        again = compare(plan_of(place, keep_models=True), out)
+        assert len(trained) == len({one["id"] for one in first.facts["trainings"]})
+        plans = ("plan", "title")
+        assert {k: v for k, v in numbers(again.facts).items() if k not in plans} == {
+            k: v for k, v in numbers(first.facts).items() if k not in plans
+        }
+        one = again.facts["trainings"][0]
+        kept = out / "trainings" / one["id"] / "model"
+        found = dataworth.attribute(kept, place / "pool.jsonl", ["redaa redbh"], solver="identity")
+        assert found.facts["parameters"] == one["parameters"]
+        trained.clear()
+        other = compare(plan_of(place, keep_models=True), tmp_path / "other", reuse=[out])
+        assert not trained and (other.folder / "trainings" / one["id"] / "model").is_dir()
+        compare(plan_of(place), out)
+        assert not trained
+
+    def test_what_scoring_took_is_told(self, first: Comparison) -> None:
+        costs = {one["name"]: one.get("core_seconds") for one in first.facts["selections"]}
+        assert costs["random"] == 0
+        assert costs["best"] == costs["sampled"] and 0 < float(costs["best"] or 0) < 60
+        assert all(one["core_seconds"] > 0 for one in first.facts["trainings"])
 
 
 class TestSelections:

@@ -14,7 +14,7 @@ from dataworth.errors import ConfigError
 from dataworth.flow.comparing.choices import Chosen
 from dataworth.flow.comparing.comparison import outline
 from dataworth.flow.comparing.minutes import Cost, fit, seconds_for
-from dataworth.flow.comparing.plan import CandidatePlan, SizePlan
+from dataworth.flow.comparing.plan import CandidatePlan, SizePlan, unlabelled
 from dataworth.flow.comparing.pool import groups_of
 from dataworth.flow.comparing.reading import read_plan
 from dataworth.flow.comparing.sizes import resolve
@@ -78,6 +78,26 @@ class TestReading:
         assert read.pool == (str(tmp_path / "inner" / "pool" / "*.jsonl"),)
         assert read.targets["math"].examples == (str(tmp_path / "math.jsonl"),)
         assert read.targets["far"].examples == ("/far/x",)
+
+    def test_models_of_steps_are_found_from_the_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As all paths; a name that is no folder there is left to be one of Hugging Face."""
+        monkeypatch.setenv("SOMEWHERE", "/far")
+        (tmp_path / "proxies" / "seed-0").mkdir(parents=True)
+        steps = ["el2n(models=[proxies/seed-0, $SOMEWHERE/x, org/name])"]
+        content = yaml.safe_dump(small(selections={"hard": {"steps": steps}}), sort_keys=False)
+        (tmp_path / "plan.yaml").write_text(content)
+        (step,) = read_plan(tmp_path / "plan.yaml").candidate("hard").steps
+        here = str(tmp_path / "proxies" / "seed-0")
+        assert step.models == (here, "/far/x", "org/name")  # type: ignore[attr-defined]
+
+    def test_kept_models_are_a_label(self) -> None:
+        read = read_plan(small(keep_models=True))
+        assert read_plan(read.as_dict()) == read and read.keep_models
+        assert unlabelled(read.as_dict()) == unlabelled(read_plan(small()).as_dict())
+        with pytest.raises(ConfigError, match="keep_models is true or false"):
+            read_plan(small(keep_models="yes"))
 
     def test_the_baseline_is_always_there(self) -> None:
         assert [item.name for item in read_plan(small()).candidates] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from dataworth.errors import ConfigError
+from dataworth.methods import modelled
 from dataworth.methods.el2n import EL2N
 from dataworth.methods.grand import GraNd
 from dataworth.methods.registry import STEPS, parse_step, shown
@@ -62,7 +64,7 @@ def test_trak_without_damping_is_the_exact_solution_in_the_projected_space() -> 
     truth = np.zeros(len(SOME))
     for number, seed in enumerate((0, 1)):
         reader = fitted.models[number].reader
-        projector = step.projector(reader, number, 0)
+        projector = step.projector(reader, number, 0, 16)
 
         def flat(rows: np.ndarray, projector: Any = projector) -> np.ndarray:
             found = projector.flat(torch.from_numpy(rows.astype(np.float32)))
@@ -88,7 +90,15 @@ def test_what_is_like_the_target_is_preferred() -> None:
 def test_too_few_documents_for_the_dimension_are_told(caplog: pytest.LogCaptureFixture) -> None:
     fit(TRAK((model_folder(),), dimension=64), POOL, {"sums": TARGET})
     assert "40 documents is noise" in caplog.text
-    assert "dimension=10" in caplog.text
+    assert "dimension=8" in caplog.text  # a quarter, in four parts
+
+
+def test_dimensions_that_suit_the_sample(caplog: pytest.LogCaptureFixture) -> None:
+    assert [TRAK(two()).dimension_for(n) for n in (3, 40, 2048, 10**6)] == [4, 8, 512, 512]
+    assert TRAK(two(), dimension=17).dimension_for(40) == 17
+    fitted = fit(TRAK(two()), POOL, {"sums": TARGET})
+    assert fitted.arrays["vectors_0"].shape == (1, 8)
+    assert "noise" not in caplog.text
 
 
 def test_lengths_of_gradients() -> None:
@@ -99,6 +109,34 @@ def test_lengths_of_gradients() -> None:
     assert told == pytest.approx(truth, rel=1e-4)
     low = utility(fit(GraNd(two(), prefer="low"), POOL, {}), SOME)
     assert low == [-value for value in told if value is not None]
+
+
+def test_lengths_and_scores_in_one_pass_are_those_by_hand() -> None:
+    """Documents of several windows beside short ones, one without a token among them."""
+    fitted = fit(GraNd((model_folder(),)), POOL, {})
+    reader = fitted.models[0].reader
+    some = [*SOME, LONG + " again", ""]
+    truth = gradients(0, some)
+    vectors = torch.from_numpy(truth[:3].astype(np.float32))
+    scores, lengths, _ = reader.scores_and_lengths(docs(some), vectors)
+    apart = reader.scores(docs(some), vectors)[0]
+    assert lengths == pytest.approx(np.linalg.norm(truth, axis=1), rel=1e-4)
+    assert scores == pytest.approx(truth @ truth[:3].T, abs=1e-4 * np.abs(truth @ truth.T).max())
+    assert scores == pytest.approx(apart, abs=1e-5 * np.abs(apart).max())
+
+
+def test_the_time_told_is_of_the_windows_that_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float] = []
+    clock = itertools.count()
+    monkeypatch.setattr(modelled, "_duration", lambda seconds: told.append(seconds) or "")
+    monkeypatch.setattr(modelled.time, "perf_counter", lambda: float(next(clock)))
+    _, tokenizer = opened()
+    for windows in (0, 1, 99):
+        fit(GraNd((model_folder(),), windows=windows), [f"{LONG} {i}" for i in range(8)], {})
+    scored = told[1::2]
+    assert scored[0] == pytest.approx(1.0) and scored[2] == scored[0]  # 8 documents in a "second"
+    each = [tokens(tokenizer, f"{LONG} {i}") for i in range(8)]
+    assert scored[1] == pytest.approx(8 * 31 / sum(each))
 
 
 def test_lengths_of_errors() -> None:
@@ -176,7 +214,7 @@ def test_names_and_units() -> None:
         (lambda: EL2N(("a", "")), "models="),
         (lambda: SelfInfluence(), "model=FOLDER"),
         (lambda: TracIn(("a",), (0.1, 0.2)), "learning"),
-        (lambda: TRAK(("a",), dimension=0), "dimension"),
+        (lambda: TRAK(("a",), dimension=-1), "dimension"),
         (lambda: SelfInfluence("a", prefer="middle"), "prefer"),  # type: ignore[arg-type]
     ],
 )

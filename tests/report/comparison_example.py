@@ -125,6 +125,7 @@ class World:
                     "steps": SELECTIONS[name][1],
                     "mechanism": SELECTIONS[name][2],
                     "needs_target": SELECTIONS[name][3],
+                    "core_seconds": 12.5 * len(SELECTIONS[name][1]),
                     "bound": name == "oracle",
                 }
                 for name in self.names

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dataworth.cli import attribute, choose, compare, inspect, judge, methods, recipe, select
+from dataworth.cli import attribute, choose, compare, inspect, judge, methods, proxy, recipe, select
 from dataworth.cli.errors import guard
 from dataworth.version import __version__
 
@@ -70,5 +70,6 @@ app.command("compare", rich_help_panel=LOOKS)(compare.compare)
 app.command("explain", rich_help_panel=LOOKS)(choose.explain)
 app.command("judge", rich_help_panel=LOOKS)(judge.judge)
 app.command("attribute", rich_help_panel=LOOKS)(attribute.attribute)
+app.command("proxy", rich_help_panel=LOOKS)(proxy.proxy)
 app.command("inspect", rich_help_panel=LOOKS)(inspect.inspect)
 app.command("methods", rich_help_panel=LOOKS)(methods.methods)

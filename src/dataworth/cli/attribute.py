@@ -41,7 +41,8 @@ ModelFolder = Annotated[
         metavar="MODEL",
         show_default=False,
         help="The folder of a causal language model, of Hugging Face or of dataworth.lm, that was "
-        "trained on the documents or on ones like them.",
+        "trained on the documents or on ones like them. Or a size (tiny, small, medium): one is "
+        "trained on the documents first.",
     ),
 ]
 Train = Annotated[
@@ -138,6 +139,16 @@ Top = Annotated[
         help="Documents to show at either end.",
     ),
 ]
+Trained = Annotated[
+    str | None,
+    option(
+        "--trained",
+        metavar="N",
+        panel=SCORING,
+        default="1M",
+        help="Tokens that the model is trained on, where MODEL is a size.",
+    ),
+]
 QueryTextField = Annotated[
     list[str] | None,
     option(
@@ -188,6 +199,7 @@ def attribute(
     steps: Steps = None,
     normalise: NormaliseOption = None,
     top: Top = None,
+    trained: Trained = None,
     seed: o.Seed = None,
     text_field: o.TextField = None,
     query_text_field: QueryTextField = None,
@@ -216,6 +228,7 @@ def attribute(
     dataworth attribute model/ pool/ --ask 'The sum of 2 and 3 is 5.'
     dataworth attribute model/ pool/ --queries questions.jsonl --out attributed/
     dataworth attribute model/ pool/ -q questions.jsonl --solver identity --dry-run
+    dataworth attribute tiny pool/ --ask 'The sum of 2 and 3 is 5.'
     """
     if not queries and not ask:
         raise typer.BadParameter("give --queries PATH or --ask TEXT", param_hint="--queries")
@@ -232,6 +245,7 @@ def attribute(
         "steps": steps,
         "normalise": normalise,
         "top": top,
+        "trained": trained,
         "seed": seed,
         "text_field": text_field,
         "query_text_field": query_text_field,

@@ -49,7 +49,7 @@ def compare(
         option(
             "--reuse",
             metavar="FOLDER",
-            help="Another comparison: what it trained in the same way is not trained again.",
+            help="Another comparison: what it scored or trained in the same way is not done again.",
             panel=o.RUNNING,
         ),
     ] = None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,43 @@ class Named:
         return columns
 
 
+@dataclass
+class Timed:
+    """A step with the seconds of this thread's processor time that it took."""
+
+    inner: Named
+    seconds: float = 0.0
+
+    @property
+    def step(self) -> Step:
+        """The settings."""
+        return self.inner.step
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Those of the step."""
+        return self.inner.columns
+
+    def annotate(self, documents: Documents) -> pa.RecordBatch:
+        """The step's columns."""
+        start = time.thread_time()
+        found = self.inner.annotate(documents)
+        self.seconds += time.thread_time() - start
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Save the step."""
+        self.inner.save(folder)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Documents of a unit, and the seconds of a core that each step took on them, by label."""
+
+    documents: int
+    seconds: dict[str, float]
+
+
 @dataclass(frozen=True)
 class Annotate:
     """The work on one unit: read, annotate, write; bad lines into the quarantine."""
@@ -83,8 +121,9 @@ class Annotate:
     quarantine: Path
     tokens_per_byte: float
 
-    def __call__(self, unit: Unit, tick: Tick) -> None:
+    def __call__(self, unit: Unit, tick: Tick) -> Spent:
         """Write the unit's part of the table; its file is there if and only if it is done."""
+        steps = [Timed(named) for named in self.fitted]
         path = unit_file(self.table, unit.index)
         bad: list[BadLine] = []
         tally = Tally(lines=[0])
@@ -94,7 +133,7 @@ class Annotate:
                 for block in self.corpus.blocks(unit):
                     documents = block.documents
                     columns = rows_of(documents, self.tokens_per_byte)
-                    columns |= apply_steps(self.fitted, documents)
+                    columns |= apply_steps(steps, documents)
                     writer.add(columns)
                     bad.extend(block.bad)
                     drop = columns[DROP]
@@ -108,9 +147,10 @@ class Annotate:
                     tick(len(documents), block.raw_bytes)
                 tally.bad.update(line.reason for line in bad)
             finally:
-                writer.close(self._empty(), tally)
+                writer.close(self._empty, tally)
             # Before the table's file takes its name: that file says that the unit is done.
             self._quarantine(unit, bad)
+        return Spent(tally.documents, {timed.inner.label: timed.seconds for timed in steps})
 
     def _empty(self) -> pa.Schema:
         """The schema of a unit without documents."""
@@ -181,10 +221,11 @@ class _Writer:
             )
         return self._writer
 
-    def close(self, empty: pa.Schema, tally: Tally) -> None:
+    def close(self, empty: Callable[[], pa.Schema], tally: Tally) -> None:
+        """Write what waits and the tally; `empty` gives the schema of a file without rows."""
         try:
             self._flush()
-            writer = self._open(empty)
+            writer = self._writer or self._open(empty())
             writer.add_key_value_metadata(tally.as_metadata())
             writer.close()
         finally:

@@ -6,9 +6,11 @@ import contextlib
 import hashlib
 import math
 import shutil
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from dataworth.engine.survey import Survey
 from dataworth.engine.table import Table, unit_file
 from dataworth.errors import ConfigError, DataworthError, InputError, RunError
 from dataworth.flow import targets as target_files
-from dataworth.flow.annotating import Annotate, Named, join_quarantine
+from dataworth.flow.annotating import Annotate, Named, Spent, join_quarantine
 from dataworth.flow.settings import ScoreSettings
 from dataworth.methods.base import Context, Targets
 from dataworth.methods.registry import load_fitted, with_filters
@@ -60,6 +62,14 @@ def input_record(corpus: Corpus) -> list[dict[str, Any]]:
     ]
 
 
+def inputs_of(corpus: Corpus, targets: Mapping[str, Corpus]) -> dict[str, list[dict[str, Any]]]:
+    """The files of a run by what they are: the pool, and each target."""
+    return {
+        "pool": input_record(corpus),
+        **{f"target {name}": input_record(target) for name, target in targets.items()},
+    }
+
+
 def run_scoring(
     run: RunFolder,
     corpus: Corpus,
@@ -69,12 +79,7 @@ def run_scoring(
     progress: Progress,
 ) -> Scored:
     """All that is missing of the run's table. Raises DataworthError for what cannot go on."""
-    run.check_inputs(
-        {
-            "pool": input_record(corpus),
-            **{f"target {name}": input_record(c) for name, c in target_corpora.items()},
-        }
-    )
+    run.check_inputs(inputs_of(corpus, target_corpora))
     check_tokenizer(run, settings.tokenizer)
     if run.record.get("units", len(corpus.units)) != len(corpus.units):
         raise RunError(
@@ -103,7 +108,16 @@ def run_scoring(
     run.update(
         tokens_per_byte=ratio, units=len(corpus.units), targets=targets.names, workers=engine.size
     )
-    fitted = fit_steps(fitted_folder, corpus, targets, found, settings, engine, progress)
+    fitted = fit_steps(
+        fitted_folder,
+        corpus,
+        targets,
+        found,
+        settings,
+        engine,
+        progress,
+        partial(_note_fitting, run),
+    )
     table = annotate_pool(run, corpus, fitted, ratio, engine, progress)
     tally = table.tally
     check_pool(tally.bad, tally.documents, corpus, settings.max_bad, whole=True)
@@ -192,8 +206,12 @@ def fit_steps(
     settings: ScoreSettings,
     engine: Engine,
     progress: Progress,
+    note: Callable[[str, float], None] | None = None,
 ) -> tuple[Named, ...]:
-    """Fit the steps in order; each finished one is a folder, and is loaded if it is there."""
+    """Fit the steps in order; each finished one is a folder, and is loaded if it is there.
+
+    `note` is told each label and the seconds of a core that its fit took.
+    """
     fitted: list[Named] = []
     own_filters = 0
     labels = iter(settings.labels)
@@ -205,7 +223,10 @@ def fit_steps(
             learned = load_fitted(step, place)
         else:
             context = Context(engine, found, settings.seed, progress, before)
+            start = time.process_time()
             learned = step.fit(corpus, targets, context)
+            if note is not None:
+                note(label, time.process_time() - start)
             with atomic_folder(place) as temporary:
                 learned.save(temporary)
         fitted.append(Named(learned, label))
@@ -238,8 +259,8 @@ def annotate_pool(
     missing = [unit for unit in corpus.units if not unit_file(folder, unit.index).is_file()]
     if missing:
         work = Annotate(corpus, fitted, folder, pieces, ratio)
-        for _ in engine.map(work, missing, progress=progress, name="score"):
-            pass
+        spent = list(engine.map(work, missing, progress=progress, name="score"))
+        _note_scoring(run, spent)
     if pieces.is_dir():
         joined = run.folder / "quarantine" / "bad-lines.jsonl"
         join_quarantine(pieces, corpus.units, table.tally.lines, joined)
@@ -251,6 +272,36 @@ def annotate_pool(
         with contextlib.suppress(OSError):  # not empty: there is other work under way
             done.parent.rmdir()
     return table
+
+
+def _note_fitting(run: RunFolder, label: str, seconds: float) -> None:
+    known = run.record.get("costs", {})
+    run.update(costs={**known, label: {"fit": round(seconds, 3), "score": 0.0, "documents": 0}})
+
+
+def _note_scoring(run: RunFolder, spent: Sequence[Spent]) -> None:
+    """Add what scoring took; units that were done before a kill are not in it."""
+    costs = dict(run.record.get("costs", {}))
+    documents = sum(one.documents for one in spent)
+    for label, cost in costs.items():
+        seconds = sum(one.seconds.get(label, 0.0) for one in spent)
+        costs[label] = {
+            **cost,
+            "score": round(cost["score"] + seconds, 3),
+            "documents": cost["documents"] + documents,
+        }
+    run.update(costs=costs)
+
+
+def costs_of(record: Mapping[str, Any], documents: int) -> dict[str, tuple[float, float]]:
+    """Seconds of a core that each step took: label → (to fit, to score so many documents).
+
+    Of a run that was killed, the time of what was done before is reckoned from the rest.
+    """
+    return {
+        label: (cost["fit"], cost["score"] * documents / max(cost["documents"], 1))
+        for label, cost in record.get("costs", {}).items()
+    }
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -93,7 +93,9 @@ class Influence:
         reader = Model(self.model, self.layers).reader
         with reader.working():
             passes = self._curvature(context).passes * min(self.sample, len(context.sample()))
-            tell_cost(self.name, reader, pool, targets, context, passes=passes)
+            tell_cost(
+                self.name, reader, pool, targets, context, passes=passes, windows=self.windows
+            )
             preconditioner, about = self._solve(reader, pool, context)
             vectors = np.empty((len(names), reader.engine.size), np.float32)
             for row, name in enumerate(names):
@@ -156,11 +158,11 @@ class FittedInfluence(Modelled):
         """Utilities [n, targets], and tokens that are predicted [n]."""
         import torch
 
-        reader = self.models[0].reader
-        values, tokens = reader.scores(documents, torch.from_numpy(self.arrays["vectors"]))
+        reader, vectors = self.models[0].reader, torch.from_numpy(self.arrays["vectors"])
         if self.step.solver == "cosine":
-            lengths, _ = reader.lengths(documents)
+            values, lengths, tokens = reader.scores_and_lengths(documents, vectors)
             return values / np.maximum(lengths, 1e-30)[:, None], tokens
+        values, tokens = reader.scores(documents, vectors)
         if self.step.normalise == "length":
             values = values / np.maximum(tokens, 1)[:, None]
         return values, tokens

@@ -48,7 +48,7 @@ def check_models(step: str, models: Sequence[str], write: str = "model=FOLDER") 
     if not models or not all(models):
         raise ConfigError(
             f"{step}: needs a causal language model: {write}, of Hugging Face or of "
-            "dataworth.lm (docs/attributing.md trains one in ten lines)"
+            "dataworth.lm; `dataworth proxy POOL` trains small ones"
         )
 
 
@@ -230,7 +230,8 @@ def ready_models(
     """The models of a step that learns nothing, after its cost was told."""
     reader = Model(sources[0], layers).reader
     with reader.working():
-        tell_cost(step, reader, pool, Targets({}), context, scored=len(sources))
+        scored = len(sources)
+        tell_cost(step, reader, pool, Targets({}), context, scored=scored, windows=windows)
     return identified(sources, layers, windows)
 
 
@@ -243,11 +244,12 @@ def tell_cost(
     *,
     passes: float = 0,
     scored: float = 1,
+    windows: int = 0,
 ) -> None:
     """Log the time that fitting and scoring will take, measured on a few documents.
 
     `passes`: documents of the pool whose gradients are taken to fit, each time that they are.
-    `scored`: models that each document is asked of.
+    `scored`: models that each document is asked of. `windows`: of a document that are scored.
     """
     sample = context.sample()
     few = sample.take(np.arange(min(_TRIED, len(sample))))
@@ -261,12 +263,14 @@ def tell_cost(
     asked = sum(float(docs.text_bytes.sum()) for docs in targets.fit.values())
     asked *= int(tokens.sum()) / max(int(few.text_bytes.sum()), 1)
     total = pool_documents(pool, context)
+    most = windows * (reader.context - 1) if windows else int(tokens.max())
+    counted = float(np.minimum(tokens, most).sum()) / max(float(tokens.sum()), 1.0)
     log.info(
         "%s: fitting will take about %s, and then scoring %s documents about %s with one worker",
         step,
         _duration((passes * mean + asked * scored) * each),
         f"{total:,.0f}",
-        _duration(total * mean * each * scored),
+        _duration(total * mean * each * scored * counted),
     )
 
 

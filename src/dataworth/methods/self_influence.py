@@ -71,7 +71,8 @@ class SelfInfluence:
         how = Curvature(self.solver, self.damping, self.sample, seed=context.seed)
         with reader.working():
             passes = how.passes * min(self.sample, len(sample))
-            tell_cost(self.name, reader, pool, Targets({}), context, passes=passes)
+            none = Targets({})
+            tell_cost(self.name, reader, pool, none, context, passes=passes, windows=self.windows)
             tokens = float(self.trained)
             if not tokens and how.fitted:
                 mean = reader.items(how.chosen(sample)).tokens.mean()

@@ -84,7 +84,8 @@ class TracIn:
             reader = Model(source, self.layers).reader
             with reader.working():
                 if not number:
-                    tell_cost(self.name, reader, pool, targets, context, scored=len(self.models))
+                    count, few = len(self.models), self.windows
+                    tell_cost(self.name, reader, pool, targets, context, scored=count, windows=few)
                 found = [target_gradient(self.name, reader, targets, name) for name in names]
             vectors[f"vectors_{number}"] = rate * np.stack(found)
         models = identified(self.models, self.layers, self.windows)

@@ -10,7 +10,7 @@ matrix from a sample, no rescaling of its inverse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -37,6 +37,8 @@ from dataworth.methods.modelled import (
 )
 
 PROJECTIONS = ("sparse", "rademacher", "gaussian")
+_PARTS = 4  # of a sparse projection
+_MOST, _DOCUMENTS_PER_NUMBER = 512, 4  # where the number of dimensions is left open
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,17 @@ class TRAK:
 
     `models`: folders, of Hugging Face or of dataworth.lm; several, trained on random halves of the
     pool or with several seeds, are better than one. `dimension`: numbers that a gradient is
-    projected to; `projection`: "sparse", the fastest, or a matrix of "rademacher" signs or
-    "gaussian" numbers. `sample`: documents of the pool that the Gram matrix is of. `damping`: share
-    of its mean eigenvalue that is added; a sample smaller than `dimension` leaves directions that
-    only the damping weighs, and noise in them. `layers`, `normalise`, `windows`: as in `influence`.
+    projected to; 0: a quarter of the documents in the sample, 512 at most. `projection`: "sparse",
+    the fastest, or a matrix of "rademacher" signs or "gaussian" numbers. `sample`: documents of the
+    pool that the Gram matrix is of. `damping`: share of its mean eigenvalue that is added; a sample
+    smaller than `dimension` leaves directions that only the damping weighs, and noise in them.
+    `layers`, `normalise`, `windows`: as in `influence`.
     """
 
     name: ClassVar[str] = "trak"
     needs_target: ClassVar[bool] = True
     models: tuple[str, ...] = ()
-    dimension: int = 512
+    dimension: int = 0
     projection: Literal["sparse", "rademacher", "gaussian"] = "sparse"
     damping: float = 0.1
     sample: int = 2048
@@ -66,9 +69,9 @@ class TRAK:
         check_models(self.name, self.models, "models=[FOLDER, ...]")
         check_choice(self.name, "projection", self.projection, PROJECTIONS)
         check_choice(self.name, "normalise", self.normalise, ("length", "none"))
-        if min(self.dimension, self.sample) < 1 or min(self.damping, self.windows) < 0:
+        if self.sample < 1 or min(self.dimension, self.damping, self.windows) < 0:
             raise ConfigError(
-                f"{self.name}: dimension and sample are at least 1, damping and windows 0 or more"
+                f"{self.name}: sample is at least 1, dimension, damping and windows 0 or more"
             )
 
     @property
@@ -76,16 +79,22 @@ class TRAK:
         """Of the utility."""
         return "nats saved per token" if self.normalise == "length" else "nats saved"
 
-    def projector(self, reader: Any, number: int, seed: int) -> Any:
+    def dimension_for(self, documents: int) -> int:
+        """Numbers that gradients are projected to, with a sample of so many documents."""
+        if self.dimension:
+            return self.dimension
+        return max(_PARTS, min(_MOST, documents // _DOCUMENTS_PER_NUMBER) // _PARTS * _PARTS)
+
+    def projector(self, reader: Any, number: int, seed: int, dimension: int) -> Any:
         """The projection of one model's gradients: each model has its own."""
         from dataworth.features.gradients.projection import Dense, Sparse
 
         seed = seed * 1_000_003 + number
         if self.projection == "sparse":
-            parts = 4 if self.dimension % 4 == 0 else 1
-            found: Any = Sparse(self.dimension, parts=parts, seed=seed)
+            parts = _PARTS if dimension % _PARTS == 0 else 1
+            found: Any = Sparse(dimension, parts=parts, seed=seed)
         else:
-            found = Dense(self.dimension, self.projection, seed)
+            found = Dense(dimension, self.projection, seed)
         return found.bind(reader.engine.blocks, reader.engine.device)
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedTRAK:
@@ -97,14 +106,15 @@ class TRAK:
         names = check_targets(self.name, targets)
         sample = context.sample()
         sample = sample.take(np.arange(min(self.sample, len(sample))))
-        if len(sample) < self.dimension:
+        dimension = self.dimension_for(len(sample))
+        if len(sample) < dimension:
             log.warning(
                 "%s: a Gram matrix of %d documents is noise in most of its %d dimensions; take "
-                "fewer (dimension=%d)",
+                "fewer (dimension=%d, or 0 for a number that suits the sample), or a larger sample",
                 self.name,
                 len(sample),
-                self.dimension,
-                max(1, len(sample) // 4),
+                dimension,
+                replace(self, dimension=0).dimension_for(len(sample)),
             )
         vectors = {}
         for number, source in enumerate(self.models):
@@ -114,9 +124,16 @@ class TRAK:
                     count = len(self.models)
                     passes = count * len(sample)
                     tell_cost(
-                        self.name, reader, pool, targets, context, passes=passes, scored=count
+                        self.name,
+                        reader,
+                        pool,
+                        targets,
+                        context,
+                        passes=passes,
+                        scored=count,
+                        windows=self.windows,
                     )
-                projector = self.projector(reader, number, context.seed)
+                projector = self.projector(reader, number, context.seed, dimension)
                 rows, tokens = reader.projected(sample, projector)
                 if not tokens.any():
                     raise DataworthError(f"{self.name}: the pool's sample has no token to predict")
@@ -162,9 +179,10 @@ class FittedTRAK(Modelled):
         tokens = np.zeros(len(documents), np.int64)
         for number, model in enumerate(self.models):
             reader = model.reader
-            projector = self.step.projector(reader, number, self.seed)
+            vectors = self.arrays[f"vectors_{number}"]
+            projector = self.step.projector(reader, number, self.seed, vectors.shape[1])
             rows, tokens = reader.projected(documents, projector)
-            found = rows.double().numpy() @ self.arrays[f"vectors_{number}"].T.astype(np.float64)
+            found = rows.double().numpy() @ vectors.T.astype(np.float64)
             if self.step.normalise == "length":
                 found = found / np.maximum(tokens, 1)[:, None]
             total += found

@@ -23,6 +23,7 @@ class Candidate(TypedDict, total=False):
     mechanism: str | None
     path: str | None  # of a finished selection
     needs_target: bool  # False: one selection and one training a seed serve all targets
+    core_seconds: float  # that its steps took to fit and to score the pool, for all targets
     bound: bool  # it knows the answer: what the others are measured by, never named the best
 
 
@@ -57,6 +58,7 @@ class Training(TypedDict, total=False):
     epochs: float
     flop: float  # 6 x parameters x tokens
     seconds: float
+    core_seconds: float  # of training alone
     curve: list[tuple[int, float]]  # (tokens seen, training loss in nats a token)
 
 

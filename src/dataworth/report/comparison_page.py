@@ -263,6 +263,10 @@ def _run(comparison: Comparison) -> str:
     return "".join(parts)
 
 
+def _seconds(value: float | None) -> str:
+    return "" if f.finite(value) is None else f.duration(value)
+
+
 def _compared(comparison: Comparison) -> str:
     """How each selection was chosen."""
     rows = []
@@ -273,7 +277,9 @@ def _compared(comparison: Comparison) -> str:
             f"<tr><td>{word(one['name'], 60)}</td>"
             f'<td class="mono">{word(steps, 300)}</td>'
             f'<td class="mono">{word(one.get("mechanism") or "", 120)}</td>'
-            f"<td>{needs}</td></tr>"
+            f"<td>{needs}</td>"
+            f'<td class="n">{_seconds(one.get("core_seconds"))}</td></tr>'
         )
     head = [("", "name"), ("", "steps or place"), ("", "mechanism"), ("", "one for")]
+    head.append(("n", "scored in (core)"))
     return table(head, rows) if rows else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,9 @@ def language(optimizer: Optimizer, steps: int = 20) -> Run:
     ],
     ids=["descent", "momentum", "adam"],
 )
-def test_finite_differences(optimizer: Optimizer) -> None:
-    run = language(optimizer)
+@pytest.mark.parametrize("divide", ["rows", "weights"])
+def test_finite_differences(optimizer: Optimizer, divide: Any) -> None:
+    run = replace(language(optimizer), divide=divide)
     queries = documents(2, 2, 11, 8)
     found = metagradients(run, queries)
     assert not found.scores[12].any()
@@ -101,6 +103,60 @@ def test_states_are_made_again_or_kept(branching: int) -> None:
     assert np.array_equal(kept.scores, again.scores)
     assert again.held <= branching * math.ceil(math.log(20, branching))
     assert kept.held == 20
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_rows_and_queries_some_at_a_time(chunk: int) -> None:
+    queries = documents(3, 2, 11, 8)
+    run = language(Adam(1e-2, epsilon_root=1e-6))
+    whole = metagradients(run, queries)
+    parts = metagradients(replace(run, chunk=chunk), queries, together=2)
+    np.testing.assert_allclose(parts.scores, whole.scores, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(parts.losses, whole.losses, rtol=1e-12)
+
+
+@pytest.mark.parametrize("divide", ["rows", "weights"])
+@pytest.mark.parametrize("optimizer", [Descent(0.1, 0.9), Adam(1e-2, epsilon_root=1e-6)])
+def test_weight_0_is_training_without(optimizer: Optimizer, divide: Any) -> None:
+    """Against batches in which the left out examples are not."""
+    run = replace(language(optimizer), divide=divide)
+    weights = torch.ones(13, dtype=torch.float64)
+    weights[[1, 4, 5, 7]] = 0.0
+    found = run.train(weights)[0]
+    state = run.optimizer.start(run._flat())
+    for number, rows in enumerate(run.order):
+        kept = rows[weights.numpy()[rows] > 0]
+        vector = state[0].detach().requires_grad_()
+        total = vector.sum() * 0
+        for row in kept:
+            count = len(rows) if divide == "rows" else len(kept)
+            total = total + run.losses(vector, [run.items[row]]).sum() / count
+        (gradient,) = torch.autograd.grad(total, vector)
+        state = run.optimizer.step((vector.detach(), *state[1:]), gradient, number)
+    torch.testing.assert_close(found, state[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("divide", ["rows", "weights"])
+@pytest.mark.parametrize("optimizer", [Descent(0.1, 0.9), Adam(1e-2, epsilon_root=1e-6)])
+def test_many_trainings_side_by_side(optimizer: Optimizer, divide: Any) -> None:
+    run = replace(language(optimizer), divide=divide)
+    weights = torch.from_numpy(np.random.default_rng(0).integers(0, 2, (3, 13)).astype(float))
+    together = run.train_many(weights)
+    for row, mine in enumerate(weights):
+        torch.testing.assert_close(together[row], run.train(mine)[0], rtol=1e-9, atol=1e-12)
+
+
+def test_divided_by_weights_only_shares_count() -> None:
+    """All weights halved change nothing, so the scores of a batch add up to 0."""
+    run = replace(language(Descent(0.1), 3), divide="weights")
+    run = replace(run, order=[np.arange(12)] * 3)
+    half = run.train(torch.full((13,), 0.5, dtype=torch.float64))[0]
+    torch.testing.assert_close(half, run.train()[0])
+    found = metagradients(run, documents(2, 2, 11, 8)).scores
+    np.testing.assert_allclose(found.sum(0), 0, atol=1e-12)
+    assert np.abs(found).max() > 1e-6
+    nothing = run.train(torch.zeros(13, dtype=torch.float64))[0]
+    torch.testing.assert_close(nothing, run._flat())
 
 
 def regression(steps: int, rate: float, decay: float) -> tuple[Run, list[Any]]:
@@ -166,6 +222,12 @@ def test_the_model_is_left_as_it_was() -> None:
 def test_wrong_options() -> None:
     with pytest.raises(ConfigError, match="branching"):
         metagradients(language(Descent(0.1), 2), [[1, 2]], branching=1)
+    with pytest.raises(ConfigError, match="together"):
+        metagradients(language(Descent(0.1), 2), [[1, 2]], together=0)
+    with pytest.raises(ConfigError, match="chunk"):
+        replace(language(Descent(0.1), 2), chunk=-1)
+    with pytest.raises(ConfigError, match="divide"):
+        replace(language(Descent(0.1), 2), divide="mean")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="epsilon_root"):
         Adam(0.1, epsilon_root=0.0)
     with pytest.raises(ConfigError, match="at least one step"):

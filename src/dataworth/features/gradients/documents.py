@@ -154,6 +154,7 @@ class DocumentGradients:
             factors = engine.factors(batch)
             part = self.projector(factors) if self.step is None else factors.gradients()
             out.index_add_(0, owner[torch.from_numpy(rows)].to(engine.device), part)
+            del factors  # or the next batch's would be made beside them
         out *= share[:, None]
         if self.step is None:
             return out

@@ -234,6 +234,7 @@ class Reader:
                 factors = engine.factors(batch)
                 for index, block in enumerate(engine.blocks):
                     total[block.span] += factors.block(index).sum(0).flatten().double()
+                del factors  # or the next batch's would be made beside them
         return total.to(engine.dtype), tokens
 
     def scores(
@@ -259,6 +260,7 @@ class Reader:
                 for start in range(0, q, step):
                     part = score(factors, vectors[start : start + step]).double().cpu().numpy()
                     np.add.at(out[:, start : start + step], rows[owner], part)
+                del factors  # or the next batch's would be made beside them
         return out, tokens
 
     def lengths(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
@@ -266,28 +268,49 @@ class Reader:
 
         Documents of one window are measured without forming a gradient where that is cheaper.
         """
-        out, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
+        nothing = torch.zeros(0, self.engine.size, dtype=self.engine.dtype)
+        _, found, tokens = self.scores_and_lengths(documents, nothing)
+        return found, tokens
+
+    def scores_and_lengths(
+        self, documents: Documents, vectors: Tensor
+    ) -> tuple[Values, Values, NDArray[np.int64]]:
+        """`scores` [n, q] and `lengths` [n] in one pass over the documents, and tokens [n]."""
+        q, n = len(vectors), len(documents)
+        out, size, tokens = np.zeros((n, q)), np.zeros(n), np.zeros(n, np.int64)
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
-            count = np.bincount(items.owner, minlength=len(rows))
-            single = items.take(np.flatnonzero(count[items.owner] == 1))
+            single, several = _by_windows(items, len(rows))
             for owner, batch in self._batches(single):
-                found = self.engine.factors(batch).squared_norms().clamp_min(0).sqrt()
-                out[rows[owner]] = found.double().cpu().numpy()
-            for row in np.flatnonzero(count > 1):
-                whole = self._whole(items.take(np.flatnonzero(items.owner == row)))
-                out[rows[row]] = float(whole.double().norm())
-        return out, tokens
+                factors = self.engine.factors(batch)
+                found = factors.squared_norms().clamp_min(0).sqrt()
+                size[rows[owner]] = found.double().cpu().numpy()
+                if q:
+                    out[rows[owner]] = factors.scores(vectors).double().cpu().numpy()
+                del factors  # or the next batch's would be made beside them
+            for owners, total in self._sums(several):
+                size[rows[owners]] = total.double().norm(dim=1).cpu().numpy()
+                if q:
+                    part = total @ vectors.to(total).T
+                    out[rows[owners]] = part.double().cpu().numpy()
+        return out, size, tokens
 
-    def _whole(self, items: Items) -> Tensor:
-        """The summed gradient of some windows, [P]."""
+    def _sums(self, items: Items) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """Gradients summed over each document's windows: (owners [d], [d, P]) of some at a time."""
         engine = self.engine
-        total = torch.zeros(engine.size, dtype=engine.dtype, device=engine.device)
-        for _, batch in self._batches(items):
-            factors = engine.factors(batch)
-            for index, block in enumerate(engine.blocks):
-                total[block.span] += factors.block(index).sum(0).flatten()
-        return total
+        owners = np.unique(items.owner)
+        few = max(1, _HELD // engine.size)
+        for start in range(0, len(owners), few):
+            group = owners[start : start + few]
+            of = items.take(np.flatnonzero(np.isin(items.owner, group)))
+            total = torch.zeros(len(group), engine.size, dtype=engine.dtype, device=engine.device)
+            for owner, batch in self._batches(of):
+                places = torch.from_numpy(np.searchsorted(group, owner)).to(engine.device)
+                factors = engine.factors(batch)
+                for index, block in enumerate(engine.blocks):
+                    total[:, block.span].index_add_(0, places, factors.block(index).flatten(1))
+                del factors  # or the next batch's would be made beside them
+            yield group, total
 
     def self_scores(
         self, documents: Documents, preconditioner: Preconditioner
@@ -297,17 +320,16 @@ class Reader:
         engine = self.engine
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
-            count = np.bincount(items.owner, minlength=len(rows))
-            single = items.take(np.flatnonzero(count[items.owner] == 1))
+            single, several = _by_windows(items, len(rows))
             few = max(1, _HELD // engine.size)
             batches = replace(self.examples(single), size=min(few, _MOST))
             for places, batch in batches:
                 gradients = engine.gradients(batch)
                 found = (preconditioner.apply(gradients) * gradients).sum(1)
                 out[rows[single.owner[places]]] = found.double().cpu().numpy()
-            for row in np.flatnonzero(count > 1):
-                whole = self._whole(items.take(np.flatnonzero(items.owner == row)))[None]
-                out[rows[row]] = float((preconditioner.apply(whole) * whole).sum())
+            for owners, total in self._sums(several):
+                found = (preconditioner.apply(total) * total).sum(1)
+                out[rows[owners]] = found.double().cpu().numpy()
         return out, tokens
 
     def projected(
@@ -369,6 +391,12 @@ class Readers:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["source"], state["reading"])  # type: ignore[misc]
+
+
+def _by_windows(items: Items, documents: int) -> tuple[Items, Items]:
+    """The windows of documents that have one, and of those that have several."""
+    alone = np.bincount(items.owner, minlength=documents)[items.owner] == 1
+    return items.take(np.flatnonzero(alone)), items.take(np.flatnonzero(~alone))
 
 
 def _twin(model: nn.Module) -> nn.Module:

@@ -76,3 +76,13 @@ def cross_entropy(outputs: Tensor, targets: Tensor, weights: Tensor | None) -> T
         losses = functional.cross_entropy(rows, wanted, reduction="none")
     losses = losses.reshape(targets.shape)
     return losses if weights is None else losses * weights.to(losses.dtype)
+
+
+def margin(outputs: Tensor, targets: Tensor) -> Tensor:
+    """How far the right class is ahead: its logit minus the log of the others' summed exponentials.
+
+    `outputs` [*targets, classes]; shaped as `targets`. It is log(p / (1 - p)), not held by 0 and 1.
+    """
+    right = targets.unsqueeze(-1)
+    others = outputs.scatter(-1, right, -torch.inf).logsumexp(-1)
+    return outputs.gather(-1, right).squeeze(-1) - others

@@ -16,11 +16,12 @@ derivatives that say nothing (`smoothness`): Adam should have `epsilon_root`.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -28,8 +29,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dataworth.errors import ConfigError
+from dataworth.features.gradients.batches import Batch
 from dataworth.features.gradients.engine import evaluating
 from dataworth.features.gradients.functional import Called, differentiable
+from dataworth.features.gradients.losses import first_order
 from dataworth.features.gradients.task import Task
 
 State = tuple[Tensor, ...]
@@ -108,8 +111,13 @@ class Adam:
 class Run:
     """A training run as a function of its examples' weights.
 
-    `order`: the rows of each step's batch, which are weighed by weight / rows. The model's trained
-    parameters are where it starts; the model itself is not changed.
+    `order`: the rows of each step's batch. The model's trained parameters are where it starts; the
+    model itself is not changed. `divide`: what a batch's weighted losses are divided by, its "rows"
+    or the sum of their "weights"; the same where all weights are 1. With weights of 0 and 1 the
+    latter is the mean over the examples that are left: steps are as large as those of the whole
+    run, which therefore says more of runs on subsets. `chunk`: rows of a batch that
+    run at once, 0 for all; it changes results by rounding alone. Where outputs are large (logits of
+    a language model), few rows are several times as fast: their numbers stay in the cache.
     """
 
     model: nn.Module
@@ -117,9 +125,15 @@ class Run:
     items: Sequence[Any]
     order: Sequence[NDArray[np.int64]]
     optimizer: Optimizer
+    chunk: int = 0
+    divide: Literal["rows", "weights"] = "rows"
     _start: dict[str, Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.chunk < 0:
+            raise ConfigError(f"chunk is 0 (all rows of a batch) or more, not {self.chunk}")
+        if self.divide not in ("rows", "weights"):
+            raise ConfigError(f"divide is 'rows' or 'weights', not {self.divide!r}")
         parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         if not parameters or not len(self.order):
             raise ConfigError("a run has trained parameters and at least one step")
@@ -146,32 +160,85 @@ class Run:
         found = self.task.measure(self.task.outputs(self._called(vector), batch), batch)
         return found.flatten(1).sum(1) if found.dim() > 1 else found
 
-    def _step(self, state: State, number: int, weights: Tensor, *, graph: bool) -> State:
-        """One step; `weights`: of the batch's rows."""
-        rows = self.order[number]
+    def _chunks(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """Rows that run at once."""
+        size = self.chunk or max(len(rows), 1)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
+
+    def _gradient(
+        self, vector: Tensor, rows: NDArray[np.int64], weights: Tensor, *, graph: bool
+    ) -> Tensor:
+        """By `vector`, of the summed loss of some rows; `weights`: theirs."""
         batch = self.task.lay([self.items[row] for row in rows], rows.astype(np.uint64))
         batch = batch.to(weights.device)
-        vector = state[0] if state[0].requires_grad else state[0].detach().requires_grad_()
         losses = self.task.loss(self.task.outputs(self._called(vector), batch), batch)
         losses = losses.flatten(1).sum(1) if losses.dim() > 1 else losses
-        total = (losses * weights).sum() / len(rows)
-        (gradient,) = torch.autograd.grad(total, vector, create_graph=graph)
-        return self.optimizer.step((vector, *state[1:]), gradient, number)
+        total = (losses * weights).sum()
+        return torch.autograd.grad(total, vector, create_graph=graph)[0]
+
+    def _divisor(self, weights: Tensor) -> Tensor:
+        """Of a batch's gradient; `weights`: of its rows."""
+        if self.divide == "rows":
+            return weights.new_tensor(float(len(weights)))
+        total = weights.sum()
+        return torch.where(total == 0, 1.0, total)  # nothing is left: no gradient
+
+    def _batch_gradient(self, vector: Tensor, number: int, weights: Tensor) -> Tensor:
+        """Of a step's whole batch, not to be differentiated; `weights` [n]: of all examples."""
+        rows = np.asarray(self.order[number], np.int64)
+        vector = vector.detach().requires_grad_()
+        total = torch.zeros_like(vector)
+        held = weights[self._rows(number)]
+        with first_order():
+            for part in self._chunks(rows[(held != 0).cpu().numpy()]):
+                mine = weights[torch.from_numpy(part)]
+                total += self._gradient(vector, part, mine, graph=False)
+        return (total / self._divisor(held)).detach()
 
     def _rows(self, number: int) -> Tensor:
         return torch.from_numpy(np.asarray(self.order[number], np.int64))
 
     def train(self, weights: Tensor | None = None) -> State:
-        """The state after all steps; `weights` [n] of the examples, 1 if not given."""
+        """The state after all steps; `weights` [n] of the examples, 1 if not given.
+
+        An example of weight 0 costs nothing: so the run is trained on a subset, its steps being
+        those of the whole (`divide` says how large they are).
+        """
         start = self._flat()
         weights = start.new_ones(len(self.items)) if weights is None else weights.to(start)
         with evaluating(self.model), torch.enable_grad():
             return self._advance(self.optimizer.start(start), 0, len(self.order), weights)
 
+    def train_many(self, weights: Tensor) -> Tensor:
+        """The parameters [m, P] after training with each row of `weights` [m, n], all side by side.
+
+        As `train`, but for rounding: many times as fast for small models, where most of the time
+        goes into calling. Rows of weight 0 cost as much as others, and `chunk` is not heeded.
+        """
+        start = self._flat()
+        weights = weights.to(start)
+
+        def slope(vector: Tensor, mine: Tensor, batch: Batch) -> Tensor:
+            losses = self.task.loss(self.task.outputs(self._called(vector), batch), batch)
+            return (losses.reshape(len(mine), -1).sum(1) * mine).sum() / self._divisor(mine)
+
+        slopes = torch.func.vmap(torch.func.grad(slope), in_dims=(0, 0, None))
+        state = tuple(value.expand(len(weights), -1) for value in self.optimizer.start(start))
+        with evaluating(self.model), differentiable():
+            for number in range(len(self.order)):
+                rows = np.asarray(self.order[number], np.int64)
+                batch = self.task.lay([self.items[row] for row in rows], rows.astype(np.uint64))
+                gradients = slopes(state[0], weights[:, self._rows(number)], batch.to(start.device))
+                step = functools.partial(self.optimizer.step, number=number)
+                state = torch.func.vmap(step)(state, gradients)
+        return state[0].detach()
+
     def _advance(self, state: State, first: int, last: int, weights: Tensor) -> State:
         for number in range(first, last):
-            state = self._step(state, number, weights[self._rows(number)], graph=False)
-            state = tuple(value.detach() for value in state)
+            gradient = self._batch_gradient(state[0], number, weights)
+            with torch.no_grad():
+                state = self.optimizer.step(state, gradient, number)
         return state
 
 
@@ -189,23 +256,28 @@ class Metagradients:
     held: int
 
 
-def metagradients(run: Run, queries: Sequence[Any], *, branching: int = 8) -> Metagradients:
+def metagradients(
+    run: Run, queries: Sequence[Any], *, branching: int = 8, together: int = 8
+) -> Metagradients:
     """Differentiate the queries' losses after the run by the weights of its examples.
 
-    One training, then back through it for all queries together. `branching`: see the module; as
-    large as the number of steps, every state is kept and nothing computed twice.
+    One training, then back through it for all queries. `branching`: see the module; as large as the
+    number of steps, every state is kept and nothing computed twice. `together`: queries for which a
+    batch is gone back through at a time; fewer take less memory.
     """
-    if branching < 2:
-        raise ConfigError(f"branching is at least 2, not {branching}")
-    back = _Back(run, len(queries), branching)
+    if branching < 2 or together < 1:
+        raise ConfigError(
+            f"branching is at least 2 and together at least 1, not {branching} and {together}"
+        )
+    back = _Back(run, len(queries), branching, together)
     with evaluating(run.model), differentiable(), torch.enable_grad():
         start = run.optimizer.start(run._flat())
         end = run._advance(start, 0, len(run.order), back.weights)
         vector = end[0].detach().requires_grad_()
-        losses = run.losses(vector, queries)
-        slopes = torch.stack(
-            [torch.autograd.grad(loss, vector, retain_graph=True)[0] for loss in losses]
-        )
+        # One at a time: the gradient of each goes back through no query but itself.
+        alone = [run.losses(vector, [query]).sum() for query in queries]
+        slopes = torch.stack([torch.autograd.grad(loss, vector)[0] for loss in alone])
+        losses = torch.stack(alone)
         adjoint = (slopes, *(slopes.new_zeros(slopes.shape) for _ in end[1:]))
         back.through(start, 0, len(run.order), adjoint)
     return Metagradients(
@@ -219,9 +291,10 @@ def metagradients(run: Run, queries: Sequence[Any], *, branching: int = 8) -> Me
 class _Back:
     """The way back; `slope` [q, n]: derivatives of the queries' losses by the weights."""
 
-    def __init__(self, run: Run, queries: int, branching: int) -> None:
+    def __init__(self, run: Run, queries: int, branching: int, together: int) -> None:
         self.run = run
         self.branching = branching
+        self.together = together
         vector = run._flat()
         self.weights = vector.new_ones(len(run.items))
         self.slope = vector.new_zeros(queries, len(run.items))
@@ -245,20 +318,53 @@ class _Back:
         return adjoint
 
     def _step(self, state: State, number: int, adjoint: State) -> State:
-        """The adjoint before a step, from that after it."""
-        rows = self.run._rows(number)
-        inputs = tuple(value.detach().requires_grad_() for value in state)
-        weights = self.weights[rows].requires_grad_()
-        outputs = self.run._step(inputs, number, weights, graph=True)
+        """The adjoint before a step, from that after it.
+
+        First back through the optimizer, which gives the adjoint of the gradient, then through the
+        gradient, some rows and queries at a time: it is a sum over rows.
+        """
+        run = self.run
+        gradient = run._batch_gradient(state[0], number, self.weights)
+        inputs = tuple(value.detach().requires_grad_() for value in (*state, gradient))
+        outputs = run.optimizer.step(inputs[:-1], inputs[-1], number)
         grads = torch.autograd.grad(
-            outputs, (*inputs, weights), adjoint, is_grads_batched=True, allow_unused=True
+            outputs, inputs, adjoint, is_grads_batched=True, allow_unused=True
         )
-        if grads[-1] is not None:
-            self.slope.index_add_(1, rows.to(self.slope.device), grads[-1])
-        return tuple(
+        *before, bend = [
             value.new_zeros(len(self.slope), *value.shape) if grad is None else grad
-            for grad, value in zip(grads, inputs, strict=False)
-        )
+            for grad, value in zip(grads, inputs, strict=True)
+        ]
+        rows = run._rows(number)
+        divided = bend / run._divisor(self.weights[rows])
+        if run.divide == "weights":
+            # A larger weight of one row is a smaller share of the others.
+            shift = (divided @ gradient)[:, None].expand(-1, len(rows))
+            self.slope.index_add_(1, rows.to(self.slope.device), -shift)
+        for part in run._chunks(np.asarray(run.order[number], np.int64)):
+            self._through_gradient(inputs[0], part, divided, before[0])
+        return tuple(before)
+
+    def _through_gradient(
+        self, vector: Tensor, part: NDArray[np.int64], bend: Tensor, out: Tensor
+    ) -> None:
+        """Add to `out` [q, P] and to the slope what comes back from the gradient of some rows."""
+        rows = torch.from_numpy(part).to(self.slope.device)
+        weights = self.weights[rows].requires_grad_()
+        gradient = self.run._gradient(vector, part, weights, graph=True)
+        for start in range(0, len(bend), self.together):
+            some = slice(start, start + self.together)
+            moved, slope = torch.autograd.grad(
+                gradient,
+                (vector, weights),
+                bend[some],
+                is_grads_batched=True,
+                retain_graph=True,
+                allow_unused=True,
+            )
+            if moved is not None:
+                out[some] += moved
+            if slope is not None:
+                self.slope[some].index_add_(1, rows, slope)
 
 
 def smoothness(run: Run, queries: Sequence[Any], *, distance: float = 0.1, seed: int = 0) -> float:

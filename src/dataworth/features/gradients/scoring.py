@@ -5,7 +5,7 @@ Every score is the estimated reduction of the query's loss in nats; see `precond
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from dataworth.features.gradients.engine import Gradients, Of
 from dataworth.features.gradients.factors import Factors
 from dataworth.features.gradients.low_rank import LowRank, compress
 from dataworth.features.gradients.preconditioners.base import Preconditioner
+from dataworth.features.gradients.preconditioners.kronecker import Eigen
 from dataworth.features.gradients.preconditioners.simple import Identity
 
 # Bytes of query gradients that are held at a time.
@@ -145,10 +146,57 @@ def self_scores(
         factors = engine.factors(batch)
         if isinstance(chosen, Identity):
             found = factors.squared_norms() * chosen.scale
+        elif isinstance(chosen, Eigen):
+            found = chosen.squares(factors) * chosen.scale
         else:
             gradients = factors.gradients()
             found = (chosen.apply(gradients) * chosen.train(gradients)).sum(1) * chosen.scale
         out[rows] = found.cpu().numpy()
+        del factors  # or the next batch's would be made beside them
+    return out
+
+
+def scores_over_draws(
+    engine: Gradients,
+    examples: Sequence[Examples],
+    queries: Sequence[Examples],
+    preconditioner: Preconditioner | None = None,
+    *,
+    unit: bool = True,
+    held: int = HELD,
+) -> NDArray[np.float32]:
+    """Scores [n, q] where a loss hangs on random numbers, as in diffusion: means over draws.
+
+    Each of `examples` has the same items in the same order with other random numbers, and so have
+    `queries`. `unit`: the example's gradient in each draw is divided by its length, so that draws
+    (timesteps) with large gradients do not decide alone (Diffusion-ReTrac, Xie et al. 2024,
+    arXiv 2401.09031); the scores are then for a step of that length, not in nats. Without, the
+    inner product of mean gradients. Draws that both sides have in common lower the variance.
+
+    Raises ConfigError without draws, for draws of unlike lengths, and for a preconditioner that is
+    not linear.
+    """
+    chosen = preconditioner or Identity()
+    if not chosen.linear:
+        raise ConfigError(f"{chosen.name} cannot be averaged over draws: it is not linear")
+    for side in (examples, queries):
+        if len({len(draw) for draw in side}) != 1:
+            raise ConfigError("there is at least one draw, and all have the same items")
+    out = np.empty((len(examples[0]), len(queries[0])), np.float32)
+    for group in _groups(engine, len(queries[0]), held):
+        drawn = [query_vectors(engine, draw.take(group), chosen) for draw in queries]
+        vectors = torch.stack(drawn).mean(0)
+        total = torch.zeros(len(out), len(group), dtype=engine.dtype, device=engine.device)
+        for draw in examples:
+            for rows, batch in draw:
+                factors = engine.factors(batch)
+                found = factors.scores(vectors)
+                if unit:
+                    # A gradient of length 0 has no direction, and products of 0.
+                    found = found / factors.squared_norms().sqrt().clamp_min(1e-30)[:, None]
+                total[torch.from_numpy(rows)] += found
+                del factors  # or the next batch's would be made beside them
+        out[:, group] = (total / len(examples)).cpu().numpy()
     return out
 
 

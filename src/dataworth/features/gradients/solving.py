@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -40,6 +40,8 @@ Solver = Literal["identity", "diagonal", "kfac", "ekfac", "ekfac_cg", "dense"]
 SOLVERS: tuple[str, ...] = get_args(Solver)
 TOLERANCE = 1e-2
 """Of the residual, where conjugate gradients stop before their last step."""
+
+_LOGITS = 1 << 21  # numbers of a batch's logits in a product with the curvature
 
 # Forward and backward passes over the sample, roughly, for each solver.
 _PASSES = {"identity": 0, "diagonal": 1, "kfac": 1, "ekfac": 2}
@@ -114,8 +116,9 @@ def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) 
     inner = kronecker(engine, examples, kind=kind, damping=damping, seed=how.seed, count=count)
     if how.solver != "ekfac_cg":
         return inner
+    positions, together = product_size(reader)
     return ConjugateGradients(
-        Products(engine, examples, together=vectors_together(reader)),
+        Products(engine, replace(examples, tokens=positions), together=together),
         inner.damping,
         inner,
         tolerance=TOLERANCE,
@@ -124,9 +127,13 @@ def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) 
     )
 
 
-def vectors_together(reader: Reader) -> int:
-    """Vectors that products with the curvature take at a time: the logits of all are held."""
-    return max(1, (1 << 25) // max(reader.batch_tokens * reader.vocabulary, 1))
+def product_size(reader: Reader) -> tuple[int, int]:
+    """(positions, vectors) that products with the curvature take at a time.
+
+    Their logits are passed over many times: few enough to stay in the cache are twice as fast.
+    """
+    positions = max(1, min(reader.batch_tokens, _LOGITS // max(reader.vocabulary, 1)))
+    return positions, max(1, _LOGITS // (positions * max(reader.vocabulary, 1)))
 
 
 def pack(found: Preconditioner) -> tuple[dict[str, NDArray[Any]], str]:

@@ -28,9 +28,10 @@ from torch import Tensor, nn
 from dataworth.errors import ConfigError, InputError
 from dataworth.features.gradients.batches import Batch, Examples
 from dataworth.features.gradients.counter import normal, uniform
-from dataworth.features.gradients.losses import IGNORED, cross_entropy
+from dataworth.features.gradients.losses import CHUNK, IGNORED, cross_entropy, margin
 
 Reduction = Literal["sum", "mean"]
+Measured = Literal["loss", "margin"]
 
 
 class Task(ABC):
@@ -98,12 +99,17 @@ def _tensor(outputs: Any) -> Tensor:
 
 def sampled_classes(outputs: Tensor, batch: Batch, seed: int) -> Batch:
     """The batch with classes drawn from softmax(outputs); targets of -100 stay."""
-    draws = uniform(seed, _uid(batch), batch.targets[0].numel(), outputs.device)
-    cumulated = outputs.double().softmax(-1).cumsum(-1)
-    # The last entry is 1 but for rounding; a draw above it would name no class.
-    below = cumulated[..., :-1] < draws.reshape(batch.targets.shape).unsqueeze(-1)
-    targets = torch.where(batch.targets == IGNORED, batch.targets, below.sum(-1))
-    return replace(batch, targets=targets)
+    draws = uniform(seed, _uid(batch), batch.targets[0].numel(), outputs.device).reshape(-1, 1)
+    logits = outputs.reshape(len(draws), -1)
+    drawn = torch.empty(len(draws), dtype=torch.int64, device=outputs.device)
+    # Some rows at a time: in double precision all would take several times the logits' room.
+    for start in range(0, len(draws), CHUNK):
+        rows = slice(start, start + CHUNK)
+        cumulated = logits[rows].double().softmax(-1).cumsum(-1)
+        # The last entry is 1 but for rounding; a draw above it would name no class.
+        drawn[rows] = (cumulated[:, :-1] < draws[rows]).sum(-1)
+    drawn = drawn.reshape(batch.targets.shape)
+    return replace(batch, targets=torch.where(batch.targets == IGNORED, batch.targets, drawn))
 
 
 def _uid(batch: Batch) -> NDArray[np.uint64]:
@@ -202,11 +208,13 @@ class CausalLM(Task):
 class SequenceClassification(Task):
     """A label for a sequence of tokens, by Hugging Face models (`input_ids`, `attention_mask`).
 
-    An item is `(ids, label)`. Padded on the right with `padding`.
+    An item is `(ids, label)`. Padded on the right with `padding`. `measured`: of queries, the loss
+    or minus the margin of the right class over the others, log(p / (1 - p)).
     """
 
     patterns: tuple[str, ...] | None = None
     padding: int = 0
+    measured: Measured = "loss"
 
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
         """Ids and attention mask."""
@@ -220,6 +228,12 @@ class SequenceClassification(Task):
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Nats [n]."""
         return cross_entropy(outputs, batch.targets, batch.weights)
+
+    def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Nats, or minus the margin [n]."""
+        if self.measured == "margin":
+            return -margin(outputs, batch.targets)
+        return self.loss(outputs, batch)
 
     def modules(self, model: nn.Module) -> Sequence[str] | None:
         """The patterns given."""
@@ -239,11 +253,17 @@ class Supervised(Task):
     """A plain module on items `(x, y)`: `squared` error or `cross_entropy`.
 
     The squared error is half the sum of squares, the negative log-likelihood (up to a constant) of
-    a Gaussian of variance 1: nats too.
+    a Gaussian of variance 1: nats too. `measured`: of queries, the loss, or, for classes, minus
+    the margin of the right class over the others, log(p / (1 - p)).
     """
 
     kind: Literal["squared", "cross_entropy"] = "cross_entropy"
     patterns: tuple[str, ...] | None = None
+    measured: Measured = "loss"
+
+    def __post_init__(self) -> None:
+        if self.measured == "margin" and self.kind != "cross_entropy":
+            raise ConfigError("a margin is of classes: kind='cross_entropy'")
 
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
         """Stacked."""
@@ -258,6 +278,12 @@ class Supervised(Task):
         errors = 0.5 * (outputs - batch.targets.reshape(outputs.shape)) ** 2
         losses = errors.reshape(len(batch), -1).sum(1)
         return losses if batch.weights is None else losses * batch.weights
+
+    def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """Nats, or minus the margin [n]."""
+        if self.measured == "margin":
+            return -margin(outputs, batch.targets)
+        return self.loss(outputs, batch)
 
     def modules(self, model: nn.Module) -> Sequence[str] | None:
         """The patterns given."""

@@ -36,7 +36,7 @@ from dataworth.features.gradients.queries import QueryScores, fit_vectors, mappe
 from dataworth.features.gradients.solving import Curvature, solve
 from dataworth.features.store import Store, build, open_store
 from dataworth.flow.attributing import extremes
-from dataworth.flow.attributing.forecast import Forecast, forecast, peak
+from dataworth.flow.attributing.forecast import Forecast, forecast, peak, release
 from dataworth.flow.scoring import check_pool, input_record
 from dataworth.report import format as f
 from dataworth.report.attribution_model import Attribution as Facts
@@ -157,6 +157,7 @@ def attribute_documents(
             curvature,
             documents=_documents(train, survey),
             workers=workers,
+            shown=2 * settings.top,
         )
         log.info(
             "attribute: about %s and %s of memory for %s documents and %s",
@@ -171,6 +172,7 @@ def attribute_documents(
         source = str(reader.folder)
         feature = QueryScores(source, settings.reading, folder / _VECTORS, record["configuration"])
         store = build(train, feature, folder / "scores", engine.threads(), progress)
+        release()
         facts = _facts(reader, train, settings, told)
         facts["about"], facts["unit"] = about["about"], about["unit"]
         _tell(facts, reader, train, queries, store, settings, mapped(folder / _VECTORS))
@@ -214,7 +216,7 @@ class AttributionFolder(WorkFolder):
     mark = "train"
     ours = ("fitted", "scores")
     our_files = (FACTS, REPORT)
-    early = ("spool",)
+    early = ("spool", "proxies")
 
     @staticmethod
     def open(folder: Path, record: dict[str, Any], *, overwrite: bool) -> AttributionFolder:
@@ -250,6 +252,8 @@ def _fit(
         found: Preconditioner = solve(reader, sample, settings.curvature, told.tokens)
         fit_vectors(reader, queries, found, folder / _VECTORS)
         write_json(place, {"about": found.describe(), "unit": found.unit})
+        del found
+        release()
     known: dict[str, str] = read_json(place)
     return known
 

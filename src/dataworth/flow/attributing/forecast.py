@@ -1,12 +1,20 @@
 """Time and memory of an attribution, told before it starts.
 
-Measured on one full batch of the documents' own tokens, and calculated from the shapes of the
-model for what grows beyond it: the curvature, and the queries' vectors. Times are of this machine
-as busy as it is now.
+Measured on one full batch of the documents' own tokens and on one query, and calculated from the
+shapes of the model for what grows beyond them: the curvature, and the queries' vectors. Times are
+of this machine as busy as it is now.
+
+Documents are scored in threads of their own, whose memory does not come out of what was freed here:
+that is given back to the system, and each thread takes as much again as a batch took.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
+import os
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +26,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.features.gradients.language import Items, Reader
 from dataworth.features.gradients.preconditioners.kronecker import LONGEST
 from dataworth.features.gradients.queries import TOGETHER
-from dataworth.features.gradients.solving import Curvature, vectors_together
+from dataworth.features.gradients.solving import Curvature, product_size
 from dataworth.features.store import SLICE
 
 _TOKEN_BYTES = 120  # of a token in lists of ids, offsets and strings, while it is being read
@@ -52,6 +60,21 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def resident() -> int:
+    """The resident memory of this process now, in bytes; its peak where that cannot be told."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return peak()
+
+
+def release() -> None:
+    """Give memory that is free back to the system, where the C library can."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def forecast(
     reader: Reader,
     sample: Documents,
@@ -60,25 +83,60 @@ def forecast(
     *,
     documents: float,
     workers: int,
+    shown: int = 0,
 ) -> Forecast:
-    """`sample`: documents in random order. `documents`: of the whole. Runs a batch or two."""
+    """`sample`: documents in random order. `documents`: of the whole. `shown`: documents whose
+    tokens are scored for each query. Runs a batch or two, and a query.
+    """
     few = sample.take(np.arange(min(64, len(sample))))
     items = reader.items(few)
     asked = reader.items(queries)
     text = max(int(few.text_bytes.sum()), 1)
     rate = float(items.tokens.sum()) / text
     tokens = documents * float(sample.text_bytes.mean()) * rate
-    before = peak()
-    each = _measured(reader, items if items.items else asked, min(len(queries), _together(reader)))
-    after = peak()
+    vectors = min(len(queries), _together(reader))
+    full = items if items.items else asked
+    _measured(reader, full, vectors)  # what is made once, and the check of the first batch
+    release()
+    with Watch() as watch:
+        each = _measured(reader, full, vectors)
+    start = time.perf_counter()
+    reader.gradient(queries.take(np.array([0])))
+    once = time.perf_counter() - start
     sampled = float(how.chosen(sample).text_bytes.sum()) * rate if how.fitted else 0.0
+    mean = tokens / max(documents, 1)
     seconds = each * (tokens / workers + how.passes * sampled + float(asked.tokens.sum()))
-    vectors = 4.0 * reader.engine.size * len(queries)
-    scoring = vectors + (workers - 1) * (after - before)
-    scoring += SLICE * workers * tokens / max(documents, 1) * _TOKEN_BYTES
-    fitting = _fitting(reader, how, len(queries)) + sampled * _TOKEN_BYTES
-    memory = after + _READING + max(scoring, fitting)
+    # A query's gradient is taken by itself, and its documents are read again, either end by itself.
+    seconds += len(queries) * (once + each * shown * mean + 2 * once * (shown > 0))
+    scoring = 4.0 * reader.engine.size * len(queries) + workers * watch.growth
+    scoring += SLICE * workers * mean * _TOKEN_BYTES
+    fitting = _fitting(reader, how, len(queries)) + watch.growth + sampled * _TOKEN_BYTES
+    release()
+    memory = max(float(peak()), resident() + _READING + max(scoring, fitting))
     return Forecast(seconds, memory, documents, tokens)
+
+
+class Watch:
+    """How much more memory is resident at the peak of what is done within: `growth`, in bytes."""
+
+    def __init__(self) -> None:
+        self.growth = 0.0
+
+    def __enter__(self) -> Watch:
+        self._start = self._most = resident()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def _look(self) -> None:
+        while not self._over.wait(0.001):
+            self._most = max(self._most, resident())
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self.growth = float(self._most - self._start)
 
 
 def _together(reader: Reader) -> int:
@@ -93,14 +151,11 @@ def _measured(reader: Reader, items: Items, vectors: int) -> float:
     batch_rows = np.resize(rows, max(1, reader.batch_tokens // int(lengths.max())))
     full = items.take(batch_rows)
     zeros = torch.zeros(vectors, reader.engine.size, dtype=reader.engine.dtype)
-    best, count = float("inf"), 1
-    for _ in range(2):
-        start, count = time.perf_counter(), 0
-        for _, batch in reader.examples(full):
-            reader.engine.factors(batch).scores(zeros)
-            count += int(batch.mask.sum()) if batch.mask is not None else len(batch)
-        best = min(best, time.perf_counter() - start)
-    return best / max(count, 1)
+    start, count = time.perf_counter(), 0
+    for _, batch in reader.examples(full):
+        reader.engine.factors(batch).scores(zeros)
+        count += int(batch.mask.sum()) if batch.mask is not None else len(batch)
+    return (time.perf_counter() - start) / max(count, 1)
 
 
 def _fitting(reader: Reader, how: Curvature, queries: int) -> float:
@@ -111,9 +166,9 @@ def _fitting(reader: Reader, how: Curvature, queries: int) -> float:
     applied = 4.0 * size * together * 4 + 12.0 * size
     if not how.fitted:
         return applied
-    turned = 4.0 * reader.batch_windows * reader.largest * 3
+    turned = 4.0 * reader.batch_windows * reader.largest * 2
     if how.solver == "diagonal":
-        return 20.0 * size + turned + applied
+        return 20.0 * size + max(turned, applied)
     if how.solver == "dense":
         return 8.0 * size * size * 4 + 64 * 8.0 * size
     sides = [n for b in blocks for n in (b.rows, b.columns) if n <= LONGEST]
@@ -122,6 +177,8 @@ def _fitting(reader: Reader, how: Curvature, queries: int) -> float:
     values = 8.0 * size * (2 if how.solver != "kfac" else 1) + 4.0 * size
     held = square + values + max(turned if how.solver != "kfac" else 0.0, applied)
     if how.solver == "ekfac_cg":
-        logits = 4.0 * reader.batch_tokens * reader.vocabulary
-        held += 6 * logits * min(queries, vectors_together(reader))
+        positions, vectors = product_size(reader)
+        # No batch is smaller than its longest window.
+        logits = 4.0 * max(positions, reader.context) * reader.vocabulary
+        held += 6 * logits * min(queries, vectors)
     return held

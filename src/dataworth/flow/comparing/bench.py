@@ -18,7 +18,7 @@ from dataworth.engine.files import read_json, write_json
 from dataworth.errors import ConfigError
 from dataworth.flow.comparing.bank import TextBank, TokenBank
 from dataworth.flow.comparing.choices import load_documents
-from dataworth.flow.comparing.grid import Unit, result_file
+from dataworth.flow.comparing.grid import Unit, model_folder, result_file
 from dataworth.flow.comparing.held_out import EvaluationSet, load_sets, read_rows
 from dataworth.flow.comparing.plan import SizePlan
 from dataworth.flow.comparing.reading import read_plan
@@ -56,6 +56,7 @@ class Bench:
 
     def train(self, unit: Unit) -> dict[str, Any]:
         """Train and measure one model, and write its result; returns the seconds that it took."""
+        from dataworth.lm.model import save_model
         from dataworth.lm.training import train
 
         begin = time.perf_counter()
@@ -63,13 +64,18 @@ class Bench:
         stream, unique = self.stream(unit.content, unit.seed, size, unit.tokens)
         model = self.model(size, unit.seed)
         config = self.config(size, unit.tokens, unit.seed)
+        cpu = time.thread_time()
         trained = train(model, stream, config)
+        cpu = time.thread_time() - cpu
         evaluations = {
             item.key: self.measure(model, size, item)
             for item in self.sets
             if item.target is None or item.target in unit.targets
         }
         seconds = time.perf_counter() - begin
+        if self.plan.keep_models:  # before the result, which says that all is there
+            place = model_folder(self.folder / "trainings", unit.name)
+            save_model(model, place, self.tokenizer(size).inner)
         result = {
             **unit.as_dict(),
             "parameters": parameters_of(model),
@@ -77,6 +83,7 @@ class Bench:
             "unique_tokens": unique,
             "epochs": trained.epochs,
             "seconds": trained.seconds,
+            "core_seconds": cpu,
             "seconds_in_all": seconds,
             "precision": trained.precision,
             "compiled": trained.compiled,

@@ -82,14 +82,30 @@ def result_file(folder: Path, name: str) -> Path:
     return folder / name / "result.json"
 
 
-def missing(units: Iterable[Unit], folder: Path, keys: Mapping[str, Sequence[str]]) -> list[Unit]:
-    """The units without a result that has all they are measured on; `keys`: target → sets."""
-    found = []
-    for unit in units:
-        path = result_file(folder, unit.name)
-        if not path.is_file() or not covers(read_json(path), unit, keys):
-            found.append(unit)
-    return found
+def model_folder(folder: Path, name: str) -> Path:
+    """Where a training's model is, if models are kept."""
+    return folder / name / "model"
+
+
+def missing(
+    units: Iterable[Unit],
+    folder: Path,
+    keys: Mapping[str, Sequence[str]],
+    *,
+    models: bool = False,
+) -> list[Unit]:
+    """The units that are not done; `keys`: target → sets; `models`: they are to leave a model."""
+    return [unit for unit in units if not done(unit, folder, keys, models=models)]
+
+
+def done(
+    unit: Unit, folder: Path, keys: Mapping[str, Sequence[str]], *, models: bool = False
+) -> bool:
+    """Whether there is a result with all that is measured, and the model if that is wanted."""
+    path = result_file(folder, unit.name)
+    if not path.is_file() or not covers(read_json(path), unit, keys):
+        return False
+    return not models or model_folder(folder, unit.name).is_dir()
 
 
 def covers(result: Mapping[str, Any], unit: Unit, keys: Mapping[str, Sequence[str]]) -> bool:

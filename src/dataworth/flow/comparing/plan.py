@@ -44,7 +44,7 @@ CHOICES = 500
 
 OF_TARGET = ("examples", "validation", "choices")
 OF_SELECTION = ("steps", "mechanism", "utility", "scale", "quotas", "max_repeat", "duplicates")
-BOUND = "bound"
+BOUND, KEEP = "bound", "keep_models"
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class ComparePlan:
     `right`: for each field the values that are right for each target, {field: {target: [value]}}:
     then the share of them is a metric. `minutes`: the time to fit into, None for any.
     `decontaminate`: keep out of all selections what shares a long run of words with a validation
-    set.
+    set. `keep_models`: leave the models that are trained in the folder.
     """
 
     pool: tuple[str, ...]
@@ -152,6 +152,7 @@ class ComparePlan:
     minutes: float | None = None
     score_seed: int = 0
     decontaminate: bool = False
+    keep_models: bool = False
 
     def candidate(self, name: str) -> CandidatePlan:
         """The candidate of that name."""
@@ -196,13 +197,15 @@ class ComparePlan:
             "minutes": self.minutes,
             "score_seed": self.score_seed,
             **({"decontaminate": True} if self.decontaminate else {}),
+            **({KEEP: True} if self.keep_models else {}),
         }
 
     def labelled(self, other: ComparePlan) -> ComparePlan:
-        """This plan with the labels of another: its title, and which selections are bounds."""
+        """This plan with the labels of another: title, bounds, and whether models are kept."""
         bounds = {item.name for item in other.candidates if item.bound}
         candidates = tuple(replace(item, bound=item.name in bounds) for item in self.candidates)
-        return replace(self, title=other.title, candidates=candidates)
+        kept = other.keep_models
+        return replace(self, title=other.title, candidates=candidates, keep_models=kept)
 
 
 def unlabelled(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,4 +214,5 @@ def unlabelled(plan: Mapping[str, Any]) -> dict[str, Any]:
         name: {key: value for key, value in options.items() if key != "bound"}
         for name, options in plan.get("selections", {}).items()
     }
-    return {**plan, "selections": selections, "title": ""}
+    rest = {name: value for name, value in plan.items() if name != KEEP}
+    return {**rest, "selections": selections, "title": ""}

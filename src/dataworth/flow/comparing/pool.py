@@ -12,21 +12,24 @@ of a comparison is the noise of the mechanisms and of training, not the fit.
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.find import URL
+from dataworth.engine.files import atomic_folder, read_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
 from dataworth.errors import ConfigError
 from dataworth.flow.comparing.plan import CandidatePlan, ComparePlan
-from dataworth.flow.scoring import Scored, run_scoring
+from dataworth.flow.scoring import Scored, inputs_of, run_scoring
 from dataworth.flow.settings import ScoreSettings, fingerprint
 from dataworth.flow.targets import open_targets
 from dataworth.mechanism.base import split_name
@@ -116,9 +119,17 @@ def target_fields(plan: ComparePlan) -> Fields:
 
 
 def score_group(
-    plan: ComparePlan, group: Group, folder: Path, engine: Engine, progress: Progress
+    plan: ComparePlan,
+    group: Group,
+    folder: Path,
+    engine: Engine,
+    progress: Progress,
+    reuse: Sequence[Path] = (),
 ) -> Table:
-    """The group's table, scored now as far as it is not there."""
+    """The group's table, scored now as far as it is not there.
+
+    `reuse`: such folders of other comparisons, whose table of the same group is taken over.
+    """
     sample = plan.sample_bytes
     settings = ScoreSettings(
         steps=group.steps,
@@ -132,13 +143,24 @@ def score_group(
     )
     place = folder / fingerprint(settings.as_dict())
     examples = {name: sources(target.examples) for name, target in plan.targets.items()}
+    corpus = Corpus.open(sources(plan.pool), fields=settings.fields)
+    targets = open_targets(examples, settings.target_fields, None, None)
+    for other in reuse:
+        _take_over(other / place.name, place, inputs_of(corpus, targets))
     run = RunFolder.open(place, {"score": settings.as_dict()}, overwrite=False)
     with run:
-        corpus = Corpus.open(sources(plan.pool), fields=settings.fields)
-        targets = open_targets(examples, settings.target_fields, None, None)
         scored = run_scoring(run, corpus, targets, settings, engine, progress)
     _check_sharing(group, scored)
     return Table(group, scored, settings)
+
+
+def _take_over(other: Path, place: Path, inputs: Mapping[str, Any]) -> None:
+    """Copy a table, as far as it is there, if it is of the same files."""
+    record = read_json(other / "run.json") if (other / "run.json").is_file() else {}
+    if place.exists() or record.get("inputs") != inputs:
+        return
+    with atomic_folder(place) as temporary:
+        shutil.copytree(other, temporary, dirs_exist_ok=True)
 
 
 def _check_sharing(group: Group, scored: Scored) -> None:
@@ -196,6 +218,11 @@ def choosers(candidate: CandidatePlan, table: Table, targets: Sequence[str]) -> 
     ):
         return [dataclasses.replace(made[0], target=None)]
     return made
+
+
+def labels_in(candidate: CandidatePlan, table: Table) -> list[str]:
+    """What the columns of the candidate's steps are called by in its table."""
+    return list(_labels(candidate, table.group).values())
 
 
 def _labels(candidate: CandidatePlan, group: Group) -> dict[str, str]:

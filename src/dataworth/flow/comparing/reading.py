@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -35,6 +36,7 @@ from dataworth.mechanism.budget import parse_budget, parse_quotas
 from dataworth.mechanism.expression import parse_expression
 from dataworth.mechanism.registry import MECHANISMS
 from dataworth.mechanism.registry import parse as parse_mechanism
+from dataworth.methods.base import Step
 from dataworth.methods.registry import parse_step
 
 _FIELDS = ("text_field", "target_text_field", "id_field", "group_by")
@@ -43,8 +45,10 @@ _KEYS = (
     *("title", "pool", "targets", "budget", "selections", "baseline", "seeds", "sizes", "tokens"),
     *(*_FIELDS, *_READING, "tokenizer", "vocabulary", "holdout", "sample_bytes", "max_bad"),
     *("training", "validation_bytes", "pool_bytes", "choices", "right", "minutes", "score_seed"),
-    "decontaminate",
+    *("decontaminate", "keep_models"),
 )
+_MODELS = ("model", "models")  # options of steps that name folders
+_FLAGS = ("decontaminate", "keep_models")
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 _NAME = re.compile(r"[^\x00-\x1f:/\\]{1,60}")
 
@@ -121,7 +125,7 @@ def _plan(given: dict[str, Any], folder: Path, minutes: float | None) -> Compare
             )
     simple: dict[str, Any] = {
         name: given[name]
-        for name in ("title", "vocabulary", "choices", "score_seed", "decontaminate")
+        for name in ("title", "vocabulary", "choices", "score_seed", *_FLAGS)
         if name in given
     }
     for name in ("validation_bytes", "pool_bytes", "sample_bytes"):
@@ -152,8 +156,9 @@ def _plan(given: dict[str, Any], folder: Path, minutes: float | None) -> Compare
     for name in ("vocabulary", "choices"):
         if not isinstance(getattr(made, name), int) or getattr(made, name) < 1:
             raise ConfigError(f"{name} is a whole number above 0, not {getattr(made, name)!r}")
-    if not isinstance(made.decontaminate, bool):
-        raise ConfigError(f"decontaminate is true or false, not {made.decontaminate!r}")
+    for name in _FLAGS:
+        if not isinstance(getattr(made, name), bool):
+            raise ConfigError(f"{name} is true or false, not {getattr(made, name)!r}")
     return made
 
 
@@ -230,7 +235,7 @@ def _candidate(name: str, options: Mapping[str, Any], folder: Path) -> Candidate
         mechanism = describe(parse_mechanism(mechanism), MECHANISMS)
     made = CandidatePlan(
         name,
-        tuple(parse_step(step) for step in steps),
+        tuple(_placed(parse_step(step), folder) for step in steps),
         mechanism,
         utility,
         str(given.get("scale", "raw")),
@@ -242,6 +247,27 @@ def _candidate(name: str, options: Mapping[str, Any], folder: Path) -> Candidate
     if not made.steps and not mechanism:
         raise ConfigError("says nothing: give it 'steps', a 'mechanism', or 'from: PATH'")
     return made
+
+
+def _placed(step: Step, folder: Path) -> Step:
+    """The step with the folders of its models found from the plan's folder, as all paths are.
+
+    A name that is no folder there stays: it may be that of a model of Hugging Face.
+    """
+    changes: dict[str, Any] = {}
+    for name in _MODELS:
+        value = getattr(step, name, None)
+        if isinstance(value, str) and value:
+            changes[name] = _model(value, folder)
+        elif isinstance(value, tuple):
+            changes[name] = tuple(_model(item, folder) for item in value)
+    return dataclasses.replace(cast(Any, step), **changes) if changes else step
+
+
+def _model(name: str, folder: Path) -> str:
+    if "$" not in name and not (folder / Path(name).expanduser()).is_dir():
+        return name
+    return _paths(name, folder)[0]
 
 
 def _budgets(given: Any, targets: Mapping[str, TargetPlan]) -> dict[str, str]:

@@ -60,6 +60,8 @@ def trainings_of(
                 "seconds": outcome["seconds"],
                 "curve": [(int(x), float(y)) for x, y in outcome["curve"]],
             }
+            if "core_seconds" in outcome:
+                found[key]["core_seconds"] = outcome["core_seconds"]
             # As the plan has them: what was seen may be a few more, to fill the last batch.
             found[key]["tokens"] = tokens
     return list(found.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dataworth.engine.files import read_json, write_json
+from dataworth.engine.files import atomic_folder, read_json, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import machine
@@ -25,7 +26,14 @@ from dataworth.flow.comparing.bank import TextBank, TokenBank, build_texts, buil
 from dataworth.flow.comparing.choices import Chosen, Chosens, any_table, load_documents
 from dataworth.flow.comparing.finished import facts_of, open_finished
 from dataworth.flow.comparing.folder import CompareFolder
-from dataworth.flow.comparing.grid import Unit, covers, missing, result_file, units_of
+from dataworth.flow.comparing.grid import (
+    Unit,
+    done,
+    missing,
+    model_folder,
+    result_file,
+    units_of,
+)
 from dataworth.flow.comparing.held_out import (
     EvaluationSet,
     build,
@@ -37,11 +45,12 @@ from dataworth.flow.comparing.held_out import (
 )
 from dataworth.flow.comparing.measures import MEASURES, METRICS
 from dataworth.flow.comparing.minutes import Cost, fit
-from dataworth.flow.comparing.plan import ComparePlan
-from dataworth.flow.comparing.pool import Table, groups_of, score_group
+from dataworth.flow.comparing.plan import CandidatePlan, ComparePlan
+from dataworth.flow.comparing.pool import Table, groups_of, labels_in, score_group
 from dataworth.flow.comparing.reading import read_plan
 from dataworth.flow.comparing.sizes import resolve, versions
 from dataworth.flow.comparing.workers import Workers
+from dataworth.flow.scoring import costs_of, read_record
 from dataworth.report.comparison_model import COMPARISON_VERSION, Candidate, Comparison
 from dataworth.version import __version__
 
@@ -73,8 +82,8 @@ class Running:
     """How a comparison is carried out; nothing here changes a number.
 
     `engine` trains: of processes, in workers of one thread each; of threads, in this process, one
-    model after another. `scoring` scores. `reuse`: other comparisons, whose equal trainings are
-    taken over. `so_far`: train nothing, and say what is there.
+    model after another. `scoring` scores. `reuse`: other comparisons, whose equal scores and
+    trainings are taken over. `so_far`: train nothing, and say what is there.
     """
 
     engine: Engine
@@ -102,8 +111,9 @@ def run(asked: ComparePlan, folder: CompareFolder, how: Running) -> Comparison:
     chosen = {seed for seed in plan.seeds}
     made = replace(made, plan=plan, chosens=[item for item in made.chosens if item.seed in chosen])
     units, grid = units_of(plan, made.chosens, made.marks)
-    left = missing(units, place / "trainings", made.keys)
-    left = take_over(left, place / "trainings", made.keys, how.reuse)
+    kept = plan.keep_models
+    left = missing(units, place / "trainings", made.keys, models=kept)
+    left = take_over(left, place / "trainings", made.keys, how.reuse, models=kept)
     if left and not how.so_far:
         train(left, place, how)
     outcomes = {
@@ -121,11 +131,14 @@ def prepare(plan: ComparePlan, place: Path, how: Running) -> Prepared:
     """Score, choose, and put texts and tokens of all choices into the bank."""
     groups = groups_of(plan.candidates)
     tables: dict[str, Table] = {}
-    done: dict[Any, Table] = {}
+    scored: dict[Any, Table] = {}
+    others = [other / "scores" for other in how.reuse]
     for name, group in groups.items():
-        if group not in done:
-            done[group] = score_group(plan, group, place / "scores", how.scoring, how.progress)
-        tables[name] = done[group]
+        if group not in scored:
+            scored[group] = score_group(
+                plan, group, place / "scores", how.scoring, how.progress, others
+            )
+        tables[name] = scored[group]
     table = any_table(tables)
     build(plan, table, place / "held_out", how.scoring, how.progress)
     excluded = load_excluded(place / "held_out")
@@ -207,29 +220,38 @@ def _within_minutes(
         {"do": "time", "size": size.name, "content": made.chosens[0].content} for size in plan.sizes
     ]
 
-    def done(task: Mapping[str, Any], answer: Any) -> None:
+    def told(task: Mapping[str, Any], answer: Any) -> None:
         measuring = {
             target: sum(answer["sets"][key] for key in keys) for target, keys in made.keys.items()
         }
         timed[task["size"]] = Cost(answer["a_token"], answer["start"], measuring)
 
     # Alone in its process, so that the others' speed does not tell.
-    _work(tasks, folder.folder, replace(how, engine=Engine(1, how.engine.kind)), done)
+    _work(tasks, folder.folder, replace(how, engine=Engine(1, how.engine.kind)), told)
     write_json(folder.folder / "plan.json", record)
     left = plan.minutes * 60 - (time.perf_counter() - how.started)
     return fit(plan, made.chosens, timed, how.engine.size, left)
 
 
 def take_over(
-    units: Sequence[Unit], place: Path, keys: Mapping[str, Sequence[str]], others: Sequence[Path]
+    units: Sequence[Unit],
+    place: Path,
+    keys: Mapping[str, Sequence[str]],
+    others: Sequence[Path],
+    *,
+    models: bool = False,
 ) -> list[Unit]:
     """Copy results of the same trainings from other comparisons; the units that are still left."""
     left = []
     for unit in units:
         for other in others:
-            path = result_file(other / "trainings", unit.name)
-            if path.is_file() and covers(read_json(path), unit, keys):
-                write_json(result_file(place, unit.name), read_json(path))
+            if done(unit, other / "trainings", keys, models=models):
+                if models:
+                    with atomic_folder(model_folder(place, unit.name)) as temporary:
+                        source = model_folder(other / "trainings", unit.name)
+                        shutil.copytree(source, temporary, dirs_exist_ok=True)
+                result = read_json(result_file(other / "trainings", unit.name))
+                write_json(result_file(place, unit.name), result)
                 break
         else:
             left.append(unit)
@@ -244,7 +266,7 @@ def train(units: Sequence[Unit], place: Path, how: Running) -> None:
     count = 0
     log.info("train: %d models", len(units))
 
-    def done(task: Mapping[str, Any], answer: Any) -> None:
+    def ended(task: Mapping[str, Any], answer: Any) -> None:
         nonlocal told, finished, count
         count += 1
         finished += work[task["unit"]["name"]]
@@ -254,7 +276,7 @@ def train(units: Sequence[Unit], place: Path, how: Running) -> None:
             left = (sum(work.values()) - finished) / finished * (now - begin)
             log.info("train: %d of %d models, about %.0f s left", count, len(units), left)
 
-    _work([{"do": "train", "unit": unit.as_dict()} for unit in units], place, how, done)
+    _work([{"do": "train", "unit": unit.as_dict()} for unit in units], place, how, ended)
 
 
 def _amount(units: Sequence[Unit], place: Path) -> dict[str, float]:
@@ -370,4 +392,20 @@ def _candidate(plan: ComparePlan, made: Prepared, name: str) -> Candidate:
     }
     if candidate.bound:
         found["bound"] = True
+    cost = None if candidate.source is not None else _cost(made.tables[name], candidate)
+    if cost is not None:
+        found["core_seconds"] = cost
     return found
+
+
+def _cost(table: Table, candidate: CandidatePlan) -> float | None:
+    """Seconds of a core that the candidate's steps took to fit and to score the pool.
+
+    For all targets together.
+    """
+    record = read_record(table.scored.table.folder.parent)
+    costs = costs_of(record, table.scored.table.tally.documents)
+    labels = set(labels_in(candidate, table))
+    if not labels <= set(costs):  # scored by an earlier version
+        return None
+    return sum(sum(costs[label]) for label in labels)

@@ -1,6 +1,7 @@
 """Ways to weigh the directions of gradient space, behind one interface."""
 
 from dataworth.features.gradients.preconditioners.base import Damping, Preconditioner
+from dataworth.features.gradients.preconditioners.dual import Dual, dual
 from dataworth.features.gradients.preconditioners.kronecker import Eigen, kronecker
 from dataworth.features.gradients.preconditioners.products import Products
 from dataworth.features.gradients.preconditioners.simple import (
@@ -28,6 +29,7 @@ __all__ = [
     "Damping",
     "Dense",
     "Diagonal",
+    "Dual",
     "Eigen",
     "Gram",
     "Identity",
@@ -37,6 +39,7 @@ __all__ = [
     "Products",
     "dense",
     "diagonal",
+    "dual",
     "gram",
     "kronecker",
     "scaling_of",

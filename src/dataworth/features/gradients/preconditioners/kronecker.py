@@ -92,9 +92,42 @@ class Eigen(Linear):
             parts.append(_back(turned, self.rows[index], self.columns[index]).flatten(1))
         return torch.cat(parts, 1)
 
+    def squares(self, factors: Factors) -> Tensor:
+        """Products of each gradient of a batch with itself through the inverse, unscaled: [n]."""
+        total = factors.losses.new_zeros(len(factors), dtype=factors.dtype)
+        for index, values in enumerate(self.values):
+            turned = _turned_block(factors, index, self.rows[index], self.columns[index])
+            total += divided(turned.square(), values).flatten(1).sum(1)
+        return total
+
     def describe(self) -> str:
         """In words."""
         return self.about
+
+
+def _turned_block(
+    factors: Factors, index: int, rows: Tensor | None, columns: Tensor | None
+) -> Tensor:
+    """One block's gradients along the eigenvectors: [n, rows, columns].
+
+    With few positions the sides are turned before their outer product is taken: for a plain
+    classifier, which has one, that is as many times cheaper as the layer has outputs.
+    """
+    block, calls = factors.blocks[index], factors.calls[index]
+    high, wide = (0 if side is None else len(side) for side in (rows, columns))
+    positions = sum(call.positions for call in calls)
+    plain = all(call.right is not None and call.left.dtype != torch.int64 for call in calls)
+    cheaper = positions * (high**2 + wide**2) < block.rows * block.columns * (high + wide)
+    if not (calls and plain and cheaper):
+        return _turned(factors.block(index), rows, columns)
+    out = factors.losses.new_zeros((len(factors), block.rows, block.columns), dtype=factors.dtype)
+    for call in calls:
+        assert call.right is not None
+        left, right = call.left.to(factors.dtype), call.right.to(factors.dtype)
+        left = left if rows is None else left @ rows
+        right = right if columns is None else right @ columns
+        out += torch.bmm(left.transpose(1, 2), right)
+    return out
 
 
 def _turned(matrix: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
@@ -168,10 +201,15 @@ def _sides(passes: _Passes, longest: int) -> list[_Sums]:
                 for block, has in zip(engine.blocks, ids, strict=True)
             ]
         mask = None if batch.mask is None else batch.mask.to(engine.device)
-        for total, calls in zip(sums, factors.calls, strict=True):
-            for call in calls:
-                total.add(call, mask, engine.dtype)
+        _add_sides(sums, factors, mask)
+        del factors  # or the next batch's would be made beside them
     return sums
+
+
+def _add_sides(sums: list[_Sums], factors: Factors, mask: Tensor | None) -> None:
+    for total, calls in zip(sums, factors.calls, strict=True):
+        for call in calls:
+            total.add(call, mask, factors.dtype)
 
 
 def kronecker(
@@ -209,8 +247,9 @@ def kronecker(
         values = [torch.zeros_like(value) for value in values]
         for _, factors in passes:
             for index in range(len(engine.blocks)):
-                turned = _turned(factors.block(index), rows[index], columns[index])
+                turned = _turned_block(factors, index, rows[index], columns[index])
                 values[index] += turned.square().sum(0)
+            del factors  # or the next batch's would be made beside them
         values = [value / passes.count for value in values]
     means = torch.stack([value.mean() for value in values])
     damp = damping.values(means)

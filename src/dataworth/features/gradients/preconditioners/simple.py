@@ -77,6 +77,7 @@ def diagonal(
         factors = engine.factors(batch, "sampled" if labels == "sampled" else "loss", seed)
         for index, block in enumerate(engine.blocks):
             total[block.span] += factors.block(index).square().sum(0).flatten()
+        del factors  # or the next batch's would be made beside them
     mean = total / len(examples)
     means = torch.stack([mean[block.span].mean() for block in engine.blocks])
     curvature = (mean + engine.blocks.expand(damping.values(means))).to(engine.dtype)

@@ -91,6 +91,10 @@ class ConjugateGradients(Linear):
     Stops at a `tolerance` of the residual relative to the vector's length (float32 cannot go far
     below 1e-5), or after `most` steps. `count`: of the training examples, where those of `products`
     are a sample of them.
+
+    `block`: all vectors that are given together share their directions (O'Leary 1980), which takes
+    fewer steps for queries that are alike. The answer is the same to the tolerance; within it, it
+    hangs on which vectors stand together.
     """
 
     products: Products
@@ -99,6 +103,7 @@ class ConjugateGradients(Linear):
     tolerance: float = 1e-2
     most: int = 100
     count: int | None = None
+    block: bool = False
     name = "cg"
     unit = COPY
 
@@ -109,6 +114,8 @@ class ConjugateGradients(Linear):
 
     def apply(self, vectors: Tensor) -> Tensor:
         """Solved, all vectors together."""
+        if self.block:
+            return self._block(vectors)
         damping = self.products.engine.blocks.expand(self.damping).to(vectors.dtype)
         found = torch.zeros_like(vectors)
         residual = vectors.clone()
@@ -133,13 +140,56 @@ class ConjugateGradients(Linear):
             rho = new
         return found
 
+    def _block(self, vectors: Tensor) -> Tensor:
+        """As `apply`, over the span of all directions; inner products in float64.
+
+        Directions are made orthonormal before each product, so that vectors that depend on each
+        other, or are solved already, do no harm: what is left of them is taken out.
+        """
+        damping = self.products.engine.blocks.expand(self.damping).to(vectors.dtype)
+        found, residual = torch.zeros_like(vectors), vectors.clone()
+        goal = self.tolerance * vectors.norm(dim=1)
+        kept: tuple[Tensor, Tensor, Tensor] | None = None
+        for _ in range(self.most):
+            if not bool((residual.norm(dim=1) > goal).any()):
+                break
+            better = residual if self.inner is None else self.inner.apply(residual)
+            if kept is not None:
+                # Conjugate to the last directions.
+                better = better - _weighed(kept[0], kept[2], kept[1], better)
+            direction = _independent(better)
+            moved = self.products(direction) + damping * direction
+            curved = direction.double() @ moved.double().T
+            inverse = torch.linalg.pinv((curved + curved.T) / 2, hermitian=True)
+            kept = (direction, moved, inverse)
+            share = (residual.double() @ direction.double().T) @ inverse
+            found += share.to(vectors.dtype) @ direction
+            residual -= share.to(vectors.dtype) @ moved
+        return found
+
     def describe(self) -> str:
         """In words."""
         inner = "" if self.inner is None else f", preconditioned by {self.inner.name}"
         return (
-            f"conjugate gradients on the {self.products.kind} of "
+            f"{'block ' if self.block else ''}conjugate gradients on the {self.products.kind} of "
             f"{len(self.products.examples):,} examples to {self.tolerance:g}{inner}"
         )
+
+
+def _weighed(direction: Tensor, inverse: Tensor, moved: Tensor, vectors: Tensor) -> Tensor:
+    """The part of vectors along the directions, in the curvature's inner product."""
+    share = (vectors.double() @ moved.double().T) @ inverse
+    return share.to(vectors.dtype) @ direction
+
+
+def _independent(vectors: Tensor) -> Tensor:
+    """An orthonormal basis of the span [k, P], each vector counting alike; rounding is left out."""
+    unit = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    values, basis = torch.linalg.eigh(unit.double() @ unit.double().T)
+    keep = values > values.max() * (1e-10 if vectors.dtype == torch.float64 else 1e-5)
+    turned: Tensor = basis[:, keep] / values[keep].sqrt()
+    independent: Tensor = turned.T.to(vectors.dtype) @ unit
+    return independent
 
 
 @dataclass(frozen=True, eq=False)

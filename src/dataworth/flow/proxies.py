@@ -1,0 +1,255 @@
+"""Small models of a pool, for what asks a model about each document: trained on random documents.
+
+proxies.json   what was asked for, the files read, and each model: folder, seed, tokens, loss
+seed-0/ …      the models, each with its tokenizer
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Documents
+from dataworth.corpus.fields import Fields
+from dataworth.engine import survey as surveys
+from dataworth.engine.files import read_json, sweep, write_json
+from dataworth.engine.folder import WorkFolder, differences, differing
+from dataworth.engine.local import Engine
+from dataworth.engine.progress import Progress
+from dataworth.errors import ConfigError, InputError, MissingExtra
+from dataworth.flow.scoring import check_pool, input_record
+from dataworth.mechanism.budget import parse_budget
+from dataworth.version import __version__
+
+log = logging.getLogger("dataworth")
+
+FILE = "proxies.json"
+SEED_FOLDERS = "seed-*"
+TEXT_PER_TOKEN = 5
+"""Bytes of text that are read for each token trained on: more than a token has, so that no text is
+trained on twice, and models of different seeds have seen different parts of it."""
+_TOKENIZER_BYTES = 8 * 2**20  # of the pool's sample that the tokenizer is trained on
+
+
+@dataclass(frozen=True)
+class ProxySettings:
+    """What is trained. `size`: a name. `seeds`: how many models, `checkpoints`: of each.
+
+    `tokenizer`: a file, or "" to train one of `vocabulary` tokens. `seed`: of the first model, of
+    the documents and of the order in which they are read.
+    """
+
+    size: str = "tiny"
+    tokens: int = 1_000_000
+    seeds: int = 1
+    checkpoints: int = 1
+    vocabulary: int = 4096
+    tokenizer: str = ""
+    seed: int = 0
+    max_bad: float = 0.01
+
+    def __post_init__(self) -> None:
+        if min(self.tokens, self.seeds, self.checkpoints) < 1:
+            raise ConfigError("tokens, seeds and checkpoints are at least 1")
+
+
+class Proxies:
+    """Models that were trained.
+
+    `models`: folders, one for each seed. `checkpoints`: all that were kept, seed after seed, with
+    `learning_rates` beside them. `facts`: what proxies.json holds.
+    """
+
+    def __init__(
+        self, folder: Path, facts: dict[str, Any], keep: TemporaryDirectory[str] | None = None
+    ) -> None:
+        self.folder = folder
+        self.facts = facts
+        self._keep = keep
+
+    def __repr__(self) -> str:
+        return f"Proxies({len(self.models)} models, {len(self.checkpoints)} checkpoints)"
+
+    @property
+    def models(self) -> list[str]:
+        """The folders of the finished models, by seed."""
+        return [self._path(one) for one in self.facts["models"] if one["last"]]
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """The folders of all checkpoints, by seed and step; the last of each seed is its model."""
+        return [self._path(one) for one in self.facts["models"]]
+
+    @property
+    def learning_rates(self) -> list[float]:
+        """At each of the checkpoints."""
+        return [float(one["learning_rate"]) for one in self.facts["models"]]
+
+    def _path(self, one: dict[str, Any]) -> str:
+        return str(self.folder / one["folder"])
+
+
+class ProxyFolder(WorkFolder):
+    """A folder of proxies, locked while it is open."""
+
+    noun = "models"
+    record_file = FILE
+    mark = "proxies"
+    ours = ()
+    our_files = ("tokenizer.json",)
+    early = ("spool",)
+
+    def clear(self) -> None:
+        """Remove the models too."""
+        for path in self.folder.glob(SEED_FOLDERS):
+            if (path / "config.json").is_file():
+                shutil.rmtree(path, ignore_errors=True)
+        super().clear()
+
+    @staticmethod
+    def open(folder: Path, record: dict[str, Any], *, overwrite: bool) -> ProxyFolder:
+        """Start, or go on with what is there; RunError for a folder that holds something else."""
+        opened = ProxyFolder.locked(folder)
+        try:
+            path = folder / FILE
+            if overwrite:
+                opened.clear()
+            sweep(folder)
+            if not path.is_file():
+                write_json(path, {**record, "models": []})
+            known = read_json(path)
+            changes = list(differences({name: known.get(name) for name in record}, record))
+            if changes:
+                raise differing(folder, "holds other models", changes)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+
+def run_proxies(
+    pool: Any,
+    options: Mapping[str, Any],
+    *,
+    fields: Fields,
+    storage_options: Mapping[str, Any] | None,
+    out: str | Path | None,
+    overwrite: bool,
+    engine: Engine,
+    progress: Progress,
+) -> Proxies:
+    """Open the pool, then train; see `dataworth.proxy`. `options`: those of `ProxySettings`."""
+    settings = ProxySettings(**{**options, "tokens": tokens_of(options["tokens"])})
+    keep = TemporaryDirectory(prefix="dataworth-") if out is None else None
+    folder = Path(keep.name) / "proxies" if keep is not None else Path(str(out)).absolute()
+    corpus = Corpus.open(
+        pool, fields=fields, spool=folder / "spool", storage_options=storage_options
+    )
+    return train_proxies(
+        corpus,
+        settings,
+        folder,
+        engine=engine,
+        progress=progress,
+        overwrite=overwrite,
+        keep=keep,
+    )
+
+
+def tokens_of(given: str | int) -> int:
+    """A number of tokens from 500k or the number. Raises ConfigError."""
+    budget = parse_budget(given)
+    if budget.unit != "tokens":
+        raise ConfigError(f"tokens: a number of tokens such as 500k, not {given!r}")
+    return int(budget.amount)
+
+
+def train_proxies(
+    corpus: Corpus,
+    settings: ProxySettings,
+    folder: Path,
+    *,
+    engine: Engine,
+    progress: Progress,
+    overwrite: bool = False,
+    keep: TemporaryDirectory[str] | None = None,
+) -> Proxies:
+    """Train the models that are not there yet; see `dataworth.proxy`."""
+    try:
+        from dataworth.lm.proxies import size_of, train_kept
+        from dataworth.lm.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+    except ImportError as error:
+        raise MissingExtra("training a model", "lm") from error
+
+    size_of(settings.size)
+    record = {
+        "proxies": {
+            name: value
+            for name, value in vars(settings).items()
+            if name not in ("seeds", "max_bad")  # more of them may be added
+        },
+        "pool": input_record(corpus),
+        "made_by": __version__,
+    }
+    with ProxyFolder.open(folder, record, overwrite=overwrite):
+        facts: dict[str, Any] = dict(read_json(folder / FILE))
+        done = {int(one["seed"]) for one in facts["models"] if one["last"]}
+        seeds = [settings.seed + i for i in range(settings.seeds)]
+        left = [seed for seed in seeds if seed not in done]
+        if left:
+            sample = _sample(corpus, settings, engine, progress)
+            path = folder / "tokenizer.json"
+            if not path.is_file():
+                some = _first(sample, _TOKENIZER_BYTES)
+                made = (
+                    load_tokenizer(settings.tokenizer)
+                    if settings.tokenizer
+                    else train_tokenizer(some.texts(), settings.vocabulary)
+                )
+                save_tokenizer(made, path)
+            tokenizer = load_tokenizer(path)
+            texts = _first(sample, settings.tokens * TEXT_PER_TOKEN).texts()
+        for seed in left:
+            kept = train_kept(
+                texts,
+                tokenizer,
+                folder,
+                size=settings.size,
+                tokens=settings.tokens,
+                seed=seed,
+                points=settings.checkpoints,
+            )
+            facts["models"] = [*facts["models"], *(one.as_dict() for one in kept)]
+            facts["models"].sort(key=lambda one: (one["seed"], one["step"]))
+            write_json(folder / FILE, facts)
+            log.info("proxy: %s, %.2f nats a token", folder / kept[-1].folder, kept[-1].loss)
+    shown = {**facts, "models": [one for one in facts["models"] if one["seed"] in seeds]}
+    return Proxies(folder, shown, keep)
+
+
+def _sample(
+    corpus: Corpus, settings: ProxySettings, engine: Engine, progress: Progress
+) -> Documents:
+    """Random documents of the pool, enough for the tokens and for the tokenizer."""
+    enough = max(settings.tokens * TEXT_PER_TOKEN, _TOKENIZER_BYTES)
+    found = surveys.survey(
+        corpus, engine, seed=settings.seed, sample_bytes=enough, progress=progress
+    )
+    check_pool(found.bad, found.documents, corpus, settings.max_bad, whole=found.whole)
+    if not int(found.sample.text_bytes.sum()):
+        raise InputError("the pool's documents are empty: there is nothing to train a model on")
+    return found.sample
+
+
+def _first(documents: Documents, size: int) -> Documents:
+    """The first documents with about so many bytes."""
+    enough = int(np.searchsorted(np.cumsum(documents.text_bytes), size)) + 1
+    return documents.take(np.arange(min(enough, len(documents))))
