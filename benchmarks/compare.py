@@ -110,9 +110,9 @@ def best(count: int) -> list[str]:
     return [name for name in names if name not in (BASE, TOP)][:count]
 
 
-def finished(pool: str, budgets: Mapping[str, str]) -> None:
+def finished(pool: str, budgets: Mapping[str, str], within: str = "compare") -> None:
     """Write the selections that no step makes: the oracle's and the longest documents."""
-    folder = scratch(f"compare/finished/{pool}")
+    folder = scratch(f"{within}/finished/{pool}")
     if (folder / "longest.jsonl").exists():
         return
     rows = [row for file in pools.files(pools.build(pool)) for row in pools.read_rows(file)]
@@ -130,8 +130,8 @@ def finished(pool: str, budgets: Mapping[str, str]) -> None:
         partial.write_bytes(b"".join(lines))
         partial.rename(folder / f"{name}.jsonl")
 
-    for target, domains in RIGHT.items():
-        right = np.flatnonzero(np.isin(domain, domains) & first)
+    for target in budgets:
+        right = np.flatnonzero(np.isin(domain, RIGHT[target]) & first)
         for seed in range(SEEDS):
             order = right[np.argsort(hash_uid(seed, uid[right], _STREAM))]
             write(f"oracle-{target}-{seed}", order, amount(budgets[target]))

@@ -10,6 +10,7 @@
 | repeat:SIZE       | SIZE (such as 100MB, 5GB) of plain JSONL in 8 files, the pool over and over  |
 | zst:SIZE, ...     | the documents of repeat:SIZE in 8 files of that format                       |
 | part:SIZE         | the first SIZE of `plain` in 2 files, for what is slow                       |
+| sixth             | about every sixth document of `plain`, by hash of the text, in 8 files       |
 | ascii, mixed      | 200 MB of ASCII-only documents, and of the others (most of them not English) |
 | joined            | pieces of one source joined into documents of 50 to 50,000 words             |
 | planted           | the pool with bad lines and near duplicates, and a list of what was planted  |
@@ -38,15 +39,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
 from common import data_folder, scratch
+from dataworth.corpus.documents import Documents
+from dataworth.corpus.uid import hash_uid
 from dirt import plant
 
 SEED = 2302
+SIXTH = 0x7369787468  # the stream of `hash_uid`
 FILES = 8
 SCRIPT_BYTES = 200_000_000
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -232,6 +237,14 @@ def build_part(folder: Path, size: int) -> None:
     write_lines(folder / "pool", until(encode(pool_rows()), size), count=2)
 
 
+def build_sixth(folder: Path, size: int) -> None:
+    """`sixth`: each domain keeps its share; copies of a text stay together."""
+    rows = pool_rows()
+    uid = Documents.from_texts([row["text"] for row in rows]).uid
+    kept = np.flatnonzero(hash_uid(SEED, uid, SIXTH) % np.uint64(6) == 0)
+    write_lines(folder / "pool", encode(rows[row] for row in kept))
+
+
 def build_ascii(folder: Path, size: int) -> None:
     """`ascii`."""
     rows = [row for row in pool_rows() if row["text"].isascii()]
@@ -327,6 +340,7 @@ BUILDERS: dict[str, Callable[[Path, int], None]] = {
     "parquet": build_parquet,
     "repeat": build_repeat,
     "part": build_part,
+    "sixth": build_sixth,
     "ascii": build_ascii,
     "mixed": build_mixed,
     "joined": build_joined,

@@ -22,6 +22,7 @@ from dataworth.flow.comparing.bank import TextBank
 from dataworth.flow.comparing.choices import load_documents
 from dataworth.flow.comparing.comparison import load_comparison
 from dataworth.flow.comparing.held_out import load_excluded
+from dataworth.methods.bm25 import FittedBM25
 from flow.comparing import NAMES, lines_of, plan_of, world
 from flow.pools import write
 
@@ -269,6 +270,23 @@ def value_at(facts: Any, selection: str, target: str, seed: int, tokens: int) ->
         == (selection, target, seed, "loss", tokens)
     ]
     return float(found)
+
+
+def test_a_method_alone_in_its_table_is_asked_once_about_each_document(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it drops too many for others matters only where there are others."""
+    asked: list[int] = []
+    before = FittedBM25.annotate
+
+    def note(self: FittedBM25, documents: Any) -> Any:
+        asked.append(len(documents))
+        return before(self, documents)
+
+    monkeypatch.setattr(FittedBM25, "annotate", note)
+    plan = plan_of(place, selections={"words": {"steps": ["bm25"]}})
+    compare(plan, tmp_path / "out", so_far=True)
+    assert sum(asked) == 240
 
 
 class TestModels:

@@ -245,11 +245,13 @@ def tell_cost(
     passes: float = 0,
     scored: float = 1,
     windows: int = 0,
+    cut: bool = False,
 ) -> None:
     """Log the time that fitting and scoring will take, measured on a few documents.
 
     `passes`: documents of the pool whose gradients are taken to fit, each time that they are.
     `scored`: models that each document is asked of. `windows`: of a document that are scored.
+    `cut`: only these are looked at while fitting, too.
     """
     sample = context.sample()
     few = sample.take(np.arange(min(_TRIED, len(sample))))
@@ -268,7 +270,7 @@ def tell_cost(
     log.info(
         "%s: fitting will take about %s, and then scoring %s documents about %s with one worker",
         step,
-        _duration((passes * mean + asked * scored) * each),
+        _duration((passes * mean * (counted if cut else 1) + asked * scored) * each),
         f"{total:,.0f}",
         _duration(total * mean * each * scored * counted),
     )

@@ -51,7 +51,7 @@ class TRAK:
     the fastest, or a matrix of "rademacher" signs or "gaussian" numbers. `sample`: documents of the
     pool that the Gram matrix is of. `damping`: share of its mean eigenvalue that is added; a sample
     smaller than `dimension` leaves directions that only the damping weighs, and noise in them.
-    `layers`, `normalise`, `windows`: as in `influence`.
+    `layers`, `normalise`, `windows`: as in `influence`; the sample's documents are cut as well.
     """
 
     name: ClassVar[str] = "trak"
@@ -101,8 +101,6 @@ class TRAK:
         """The Gram matrix of a sample and, through it, the targets' gradients, for each model."""
         import torch
 
-        from dataworth.features.gradients.preconditioners import Damping, gram
-
         names = check_targets(self.name, targets)
         sample = context.sample()
         sample = sample.take(np.arange(min(self.sample, len(sample))))
@@ -116,38 +114,44 @@ class TRAK:
                 dimension,
                 replace(self, dimension=0).dimension_for(len(sample)),
             )
+        count = len(self.models)
         vectors = {}
         for number, source in enumerate(self.models):
             reader = Model(source, self.layers).reader
             with reader.working():
                 if not number:
-                    count = len(self.models)
-                    passes = count * len(sample)
                     tell_cost(
                         self.name,
                         reader,
                         pool,
                         targets,
                         context,
-                        passes=passes,
+                        passes=count * len(sample),
                         scored=count,
                         windows=self.windows,
+                        cut=True,
                     )
-                projector = self.projector(reader, number, context.seed, dimension)
-                rows, tokens = reader.projected(sample, projector)
-                if not tokens.any():
-                    raise DataworthError(f"{self.name}: the pool's sample has no token to predict")
-                inverse = gram(
-                    [rows[torch.from_numpy(tokens > 0)]],
-                    damping=Damping(self.damping),
-                    count=max(1, round(pool_documents(pool, context))),
-                )
                 found = [target_gradient(self.name, reader, targets, name) for name in names]
+                projector = self.projector(reader, number, context.seed, dimension)
+                inverse = self._inverse(Model(source, self.layers, self.windows), sample, projector)
                 target = projector.flat(torch.from_numpy(np.stack(found)))
-                moved = inverse.apply(target) * inverse.scale / len(self.models)
+                scale = 1 / (count * max(1, round(pool_documents(pool, context))))
+                moved = inverse.apply(target) * inverse.scale * scale
             vectors[f"vectors_{number}"] = moved.cpu().numpy().astype(np.float32)
         models = identified(self.models, self.layers, self.windows)
         return FittedTRAK(self, models, names, vectors, context.seed)
+
+    def _inverse(self, model: Model, sample: Documents, projector: Any) -> Any:
+        """That of the mean outer product of the sample's features, which are those to be scored."""
+        import torch
+
+        from dataworth.features.gradients.preconditioners import Damping, gram
+
+        rows, tokens = model.reader.projected(sample, projector)
+        if not tokens.any():
+            raise DataworthError(f"{self.name}: the pool's sample has no token to predict")
+        kept = rows[torch.from_numpy(tokens > 0)]
+        return gram([kept], damping=Damping(self.damping), count=1)
 
     @staticmethod
     def load(step: TRAK, folder: Path) -> FittedTRAK:

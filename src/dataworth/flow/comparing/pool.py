@@ -165,13 +165,15 @@ def _take_over(other: Path, place: Path, inputs: Mapping[str, Any]) -> None:
 
 def _check_sharing(group: Group, scored: Scored) -> None:
     """Raise ConfigError where a method drops so much that its table is no place for others."""
-    few = scored.survey.sample.take(np.arange(min(_LOOKED_AT, len(scored.survey.sample))))
     before = len(group.prefix)
     methods = [fitted for fitted in scored.fitted if not _may_drop(fitted.step)]
     own = [fitted for fitted in methods if fitted.label not in group.labels[:before]]
+    if len(own) < 2:  # nothing is shared, and steps before it may take long
+        return
+    few = scored.survey.sample.take(np.arange(min(_LOOKED_AT, len(scored.survey.sample))))
     filters = [fitted for fitted in scored.fitted if fitted not in own]
     kept = survivors(few, filters)
-    for fitted in own if len(own) > 1 else ():
+    for fitted in own:
         left = len(survivors(kept, [fitted]))
         if left < (1 - _MOST_DROPPED) * len(kept):
             raise ConfigError(
