@@ -174,10 +174,10 @@ def make_work(folder: Path, given: argparse.Namespace, size: Size, documents: in
         "side": 16,
         "dimension": 1024,
         "ridge": 1e-3,
-        "cg_train": 32,
-        "cg_queries": 4,
+        "cg_train": 8,
+        "cg_queries": 2,
         "cg_steps": 5,
-        "cg_ridge": 1.0,
+        "cg_ridge": 1000.0,  # more than the most negative direction
     }
     (folder / "work.json").write_text(json.dumps(settings), "utf-8")
 

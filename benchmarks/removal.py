@@ -215,6 +215,10 @@ class Asked:
             return self._scores(Identity())
         if solver == "gauss_newton":
             return self._scores(dual(self.engine, self.train))
+        if solver == "damped":
+            steps = self.epochs * (len(self.rows) // BATCH)
+            damping = Damping.of_descent(2 * RATE, steps)  # of half the squared error
+            return self._scores(dual(self.engine, self.train, damping=damping))
         inner = kronecker(self.engine, self.train, seed=self.seed)
         if solver == "ekfac":
             return self._scores(inner)
@@ -279,6 +283,7 @@ class Output(Supervised):
 METHODS: Mapping[str, Callable[[Asked], Floats]] = {
     "metagradient": Asked.metagradient,
     "Gauss-Newton, exact": lambda asked: asked.influence("gauss_newton"),
+    "Gauss-Newton, damped as the run": lambda asked: asked.influence("damped"),
     "EK-FAC with CG": lambda asked: asked.influence("ekfac_cg"),
     "EK-FAC": lambda asked: asked.influence("ekfac"),
     "TRAK": Asked.trak,
@@ -288,7 +293,10 @@ METHODS: Mapping[str, Callable[[Asked], Floats]] = {
 
 
 # Those that are also averaged over several models; conjugate gradients come to the exact answer.
-AVERAGED = ("metagradient", "Gauss-Newton, exact", "EK-FAC", "TRAK")
+AVERAGED = (
+    *("metagradient", "Gauss-Newton, exact", "Gauss-Newton, damped as the run"),
+    *("EK-FAC", "TRAK"),
+)
 
 
 def attributed(rows: Rows, epochs: int, queries: int) -> tuple[dict[str, Floats], dict[str, float]]:

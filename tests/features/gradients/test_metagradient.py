@@ -43,15 +43,15 @@ def language(optimizer: Optimizer, steps: int = 20) -> Run:
 
 
 @pytest.mark.parametrize(
-    "optimizer",
+    ("optimizer", "divide"),
     [
-        Descent(0.1),
-        Descent(tuple(0.2 / (1 + i) for i in range(20)), 0.9, 0.01),
-        Adam(1e-2, epsilon_root=1e-6, weight_decay=0.1),
+        (Descent(0.1), "rows"),
+        (Descent(tuple(0.2 / (1 + i) for i in range(20)), 0.9, 0.01), "rows"),
+        (Adam(1e-2, epsilon_root=1e-6, weight_decay=0.1), "rows"),
+        (Adam(1e-2, epsilon_root=1e-6, weight_decay=0.1), "weights"),
     ],
-    ids=["descent", "momentum", "adam"],
+    ids=["descent", "momentum", "adam", "adam, divided by weights"],
 )
-@pytest.mark.parametrize("divide", ["rows", "weights"])
 def test_finite_differences(optimizer: Optimizer, divide: Any) -> None:
     run = replace(language(optimizer), divide=divide)
     queries = documents(2, 2, 11, 8)
