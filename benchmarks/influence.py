@@ -3,6 +3,7 @@
     python benchmarks/influence.py                  what is left to do, then the tables
     python benchmarks/influence.py --only-prepare   the pool, the models, the oracle's selections
     python benchmarks/influence.py --so-far         the tables of what is there
+    python benchmarks/influence.py --without NAME   leaves out some selections, which are slow
 
 Needs DATAWORTH_TEST_DATA. The plan is plans/influence.yaml. The methods ask tiny models trained on
 1,000,000 tokens of random documents of the pool (`dataworth proxy`), three seeds, three checkpoints
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import statistics
 import sys
 from collections import Counter
@@ -60,14 +62,17 @@ def prepare() -> None:
     finished(POOL, plan["budget"], "influence")
 
 
-def run(workers: int, *, so_far: bool) -> Comparison:
-    """Carry out the comparison, or what is left of it.
+def run(workers: int, without: Sequence[str], *, so_far: bool) -> Comparison:
+    """Carry out the comparison, or what is left of it, `without` some selections.
 
     What other comparisons in the folder scored or trained in the same way is taken over.
     """
-    out = folder() / "compared"
+    plan = yaml.safe_load(PLAN.read_text("utf-8"))
+    for name in without:
+        del plan["selections"][name]
+    out = folder() / (f"without-{len(without)}" if without else "compared")
     return dataworth.compare(
-        PLAN,
+        plan,
         out=out,
         reuse=sorted({path.parent for path in folder().glob("*/plan.json")} - {out}),
         so_far=so_far,
@@ -149,7 +154,7 @@ def report(made: Comparison) -> None:
     body = "\n\n".join(parts)
     print(body)
     settings = {
-        "command": "python benchmarks/influence.py " + " ".join(sys.argv[1:]),
+        "command": f"python benchmarks/influence.py {shlex.join(sys.argv[1:])}".strip(),
         "plan": "benchmarks/plans/influence.yaml",
         "models asked": f"tiny, {TOKENS} tokens, {SEEDS} seeds, {CHECKPOINTS} checkpoints of each",
     }
@@ -160,12 +165,13 @@ def main() -> None:
     """Do what is left and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--without", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--so-far", action="store_true", help="train nothing, show what is there")
     parser.add_argument("--only-prepare", action="store_true")
     arguments = parser.parse_args()
     prepare()
     if not arguments.only_prepare:
-        report(run(arguments.workers, so_far=arguments.so_far))
+        report(run(arguments.workers, arguments.without, so_far=arguments.so_far))
 
 
 if __name__ == "__main__":
