@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -49,7 +50,10 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "diagonal": ("diagonal Fisher", (OURS, "kronfluence")),
     "kfac": ("K-FAC", (OURS, "kronfluence", "bergson")),
     "ekfac": ("EK-FAC", (OURS, "kronfluence", "bergson")),
-    "cg": ("conjugate gradients on the Hessian, 5 steps", (OURS, "dattri")),
+    "cg": (
+        "conjugate gradients on the Hessian of 8 sequences, 2 queries, 5 steps",
+        (OURS, "dattri"),
+    ),
     "store": ("a store, two-sided projection", (OURS, "bergson", "dattri")),
     "trak": ("TRAK, dense projection", (OURS, "traker", "bergson", "dattri")),
     "sparse": ("the same, sparse projection", (OURS,)),
@@ -72,6 +76,7 @@ CONTEXT = 4096
 """Positions the model is said to know: bergson refuses batches of more tokens."""
 
 TIME_LIMIT = 3600.0
+MEMORY_LIMIT = 12 << 30
 SEQUENCES = {"tiny": 512, "small": 128}
 DOCUMENTS = 3_000
 
@@ -222,7 +227,9 @@ def one_turn(folder: Path, job: str, name: str, number: int, python: str) -> Tur
         words = [python, "-m", f"peers.run_{name}", str(folder), job, str(out)]
         with out.with_suffix(".log").open("wb") as log:
             place = Path(__file__).parent
-            child = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, cwd=place)
+            child = subprocess.Popen(
+                words, stdout=log, stderr=subprocess.STDOUT, cwd=place, preexec_fn=limited
+            )
             timer = threading.Timer(TIME_LIMIT, child.kill)
             timer.start()
             status = child.wait()
@@ -243,6 +250,11 @@ def one_turn(folder: Path, job: str, name: str, number: int, python: str) -> Tur
     phases = facts["phases"]
     seconds, above = sum(phases.values()), facts["peak"] - facts["before"]
     return Turn(seconds, facts["cpu"], phases, facts["peak"], above, facts["stored"])
+
+
+def limited() -> None:
+    """One that takes too much memory fails alone, not with the rest of the machine."""
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
 
 
 def report(folder: Path, turns: dict[str, dict[str, list[Turn]]], documents: int) -> str:

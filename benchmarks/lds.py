@@ -16,6 +16,7 @@ import itertools
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,21 @@ from numpy.typing import NDArray
 from common import scratch, table, write_results
 from dataworth.features.gradients.metagradient import Run, smoothness
 from dataworth.judges.lds import Estimate, difference, lds, noise_ceiling, pooled, subsets
-from lds_methods import MODELS, SLOW, Scores, Trained, by_seed, by_text, chance, projected
-from lds_setups import SETUPS, Setup
+from lds_methods import (
+    EXACT,
+    MODELS,
+    SLOW,
+    Scores,
+    Trained,
+    by_seed,
+    by_text,
+    chance,
+    cosine,
+    exact,
+    of_halves,
+    whole,
+)
+from lds_setups import SETUPS, Setup, digits
 
 Values = NDArray[np.float64]
 QUERIES = 8  # measured at a time
@@ -36,11 +50,11 @@ QUERIES = 8  # measured at a time
 class Experiment:
     """A setup with its subsets; results are kept in `folder`."""
 
-    def __init__(self, setup: Setup, count: int) -> None:
+    def __init__(self, setup: Setup, count: int, alpha: float = 0.5) -> None:
         self.setup = setup
         self.count = count
         self.folder = scratch(f"lds/{setup.name}")
-        self.masks = subsets(setup.uid, count + MODELS)
+        self.masks = subsets(setup.uid, count + MODELS, alpha=alpha)
 
     def outputs(self) -> Values:
         """Minus the queries' losses after training on each subset: [subsets, seeds, queries]."""
@@ -98,10 +112,10 @@ class Experiment:
         for number in range(MODELS):
             run = self.setup.run(100 + number)
             path = self.folder / f"half_{number}.npy"
+            mask = torch.from_numpy(self.masks[self.count + number]).float()
             if not path.exists():
-                mask = torch.from_numpy(self.masks[self.count + number]).float()
                 np.save(path, run.train(mask)[0].numpy())
-            found.append(Trained(self.setup, run, torch.from_numpy(np.load(path))))
+            found.append(Trained(self.setup, run, torch.from_numpy(np.load(path)), mask))
         return found
 
     def kept(self, name: str, make: Callable[[], Scores]) -> tuple[Scores, float]:
@@ -154,7 +168,10 @@ def rows_of(experiment: Experiment, outputs: Values) -> dict[str, tuple[Any, ...
         one = [lds(masks, part, outputs) for part in parts]
         mean = lds(masks, np.mean(parts, 0), outputs) if len(parts) == setup.seeds else None
         found[name] = (pooled(own), pooled(one), mean, float(np.mean(seconds)))
-    more = {f"TRAK, {MODELS} models of halves": lambda: _ensemble(experiment)}
+    more: dict[str, Callable[[], Scores]] = {
+        name: functools.partial(_of_halves, experiment, method)
+        for name, method in of_halves(setup).items()
+    }
     if setup.texts:
         folder = experiment.folder
         more["BM25"] = lambda: by_text(setup, folder / "bm25", "bm25")
@@ -173,8 +190,41 @@ def _by_seed(experiment: Experiment, method: Callable[[Trained], Scores], seed: 
     return method(experiment.model(seed))
 
 
-def _ensemble(experiment: Experiment) -> Scores:
-    return projected(experiment.halves(), 256 if experiment.setup.together > 1 else 100)
+def _of_halves(experiment: Experiment, method: Callable[[list[Trained]], Scores]) -> Scores:
+    return method(experiment.halves())
+
+
+def variants() -> str:
+    """What moves the scores of the classifier."""
+    seeds = range(2)
+    methods = {EXACT: exact, "dense": whole, "EK-FAC": by_seed(digits())["influence, EK-FAC"]}
+    methods |= {"TRAK, 1 model": by_seed(digits())["TRAK, 1 model"], "cosine": cosine}
+    rows = []
+    changed = (
+        ("as above", digits("digits_base"), 0.5),
+        ("a tenth left out, not a half", digits("digits_tenth"), 0.9),
+        ("loss divided by what is left", digits("digits_kept", divide="weights"), 0.5),
+        ("5 epochs, not 20", digits("digits_5", 5), 0.5),
+        ("80 epochs", digits("digits_80", 80), 0.5),
+    )
+    for words, setup, alpha in changed:
+        experiment = Experiment(replace(setup, seeds=2), 100, alpha)
+        outputs = experiment.outputs()
+        row: list[Any] = [words, f"{experiment.smoothness():.3f}"]
+        for name, method in methods.items():
+            own = []
+            for seed in seeds:
+                make = functools.partial(_by_seed, experiment, method, seed)
+                part, _ = experiment.kept(f"{name} {seed}", make)
+                masks = experiment.masks[: experiment.count]
+                own.append(lds(masks, part, outputs[:, seed]))
+            found = pooled(own)
+            row.append(f"{found.value:.3f} ± {(found.high - found.low) / 2:.3f}")
+        rows.append(row)
+    return (
+        "## What moves them: digits\n\nLDS on the own run, mean of 2 seeds, and half of the "
+        "interval's width.\n\n" + table(["digits", "metasmoothness", *methods], rows)
+    )
 
 
 def report(experiment: Experiment) -> str:
@@ -217,12 +267,18 @@ def _whole(experiment: Experiment) -> float:
 def main() -> None:
     """Train, score, judge, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--setup", nargs="*", default=["digits", "language"], choices=list(SETUPS))
+    parser.add_argument(
+        "--setup", nargs="*", default=["digits", "language", "scratch"], choices=list(SETUPS)
+    )
     parser.add_argument("--subsets", type=int, default=100)
+    parser.add_argument("--variants", action="store_true", help="the classifier, changed, too")
     parser.add_argument("--no-results", action="store_true", help="print the tables only")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    body = "\n".join(report(Experiment(SETUPS[name](), given.subsets)) for name in given.setup)
+    parts = [report(Experiment(SETUPS[name](), given.subsets)) for name in given.setup]
+    if given.variants:
+        parts.append(variants())
+    body = "\n".join(parts)
     print(body)
     if not given.no_results:
         settings = {

@@ -48,11 +48,15 @@ MODELS = 5
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model of a setup, with what methods need: parameters [P] in the order of the run."""
+    """A model of a setup, with what methods need: parameters [P] in the order of the run.
+
+    `weights`: that it was trained with, all 1 if None.
+    """
 
     setup: Setup
     run: Run
     vector: Tensor
+    weights: Tensor | None = None
 
     @cached_property
     def engine(self) -> Gradients:
@@ -82,8 +86,9 @@ class Trained:
 
 def exact(model: Trained) -> Scores:
     """The derivative of the run itself."""
-    setup = model.setup
-    found = metagradients(model.run, setup.queries, together=100 if setup.together > 1 else 4)
+    setup, weights = model.setup, model.weights
+    together = 100 if setup.together > 1 else 4
+    found = metagradients(model.run, setup.queries, weights=weights, together=together)
     return found.scores.astype(np.float32)
 
 
@@ -181,9 +186,29 @@ def projected(models: list[Trained], dimension: int) -> Scores:
     return result.astype(np.float32)
 
 
+def of_halves(setup: Setup) -> dict[str, Callable[[list[Trained]], Scores]]:
+    """Methods that take the mean over models of other seeds, each trained on a half."""
+    words = f"{MODELS} models of halves"
+    found: dict[str, Callable[[list[Trained]], Scores]] = {
+        f"TRAK, {words}": lambda models: projected(models, dimension_of(setup)),
+        f"influence, EK-FAC, {words}": lambda models: np.mean(
+            [model.scores(factored(model)) for model in models], 0
+        ),
+    }
+    if setup.together > 1:
+        found[f"{EXACT}, {MODELS} runs on halves"] = lambda models: np.mean(
+            [exact(model) for model in models], 0
+        )
+    return found
+
+
+def dimension_of(setup: Setup) -> int:
+    """That gradients are projected to: a quarter of the examples."""
+    return len(setup.items) // 4
+
+
 def by_seed(setup: Setup) -> dict[str, Callable[[Trained], Scores]]:
     """Methods that explain one run, by the name in the table."""
-    dimension = 256 if setup.together > 1 else 100
     found: dict[str, Callable[[Trained], Scores]] = {
         EXACT: exact,
         SOLVED: solved,
@@ -193,7 +218,7 @@ def by_seed(setup: Setup) -> dict[str, Callable[[Trained], Scores]]:
         "gradient dot": lambda model: model.scores(),
         "gradient cosine": cosine,
         f"TracIn, {CHECKPOINTS} checkpoints": traced,
-        "TRAK, 1 model": lambda model: projected([model], dimension),
+        "TRAK, 1 model": lambda model: projected([model], dimension_of(setup)),
     }
     if setup.decay:
         found["influence, dense"] = whole

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -65,7 +65,9 @@ class Setup:
         return np.arange(len(self.items), dtype=np.uint64)
 
 
-def digits(epochs: int = 20) -> Setup:
+def digits(
+    name: str = "digits", epochs: int = 20, divide: Literal["rows", "weights"] = "rows"
+) -> Setup:
     """1,000 digits of 8 x 8 pixels, 100 queries, 2,410 parameters."""
     from sklearn.datasets import load_digits
 
@@ -80,14 +82,14 @@ def digits(epochs: int = 20) -> Setup:
         torch.manual_seed(seed)
         model = nn.Sequential(nn.Linear(64, 32), nn.GELU(), nn.Linear(32, 10))
         steps = batches(len(items), 50, epochs, seed)
-        return Run(model, task, items, steps, Descent(falling(0.1, len(steps)), 0.9, decay))
+        descent = Descent(falling(0.1, len(steps)), 0.9, decay)
+        return Run(model, task, items, steps, descent, divide=divide)
 
     about = (
         "1,000 digits of scikit-learn, 100 queries; 64-32-10 with GELU, 2,410 parameters; descent "
         f"with momentum 0.9, rate 0.1 falling to 0, weight decay {decay:g}, batches of 50, "
         f"{epochs} epochs"
     )
-    name = "digits" if epochs == 20 else f"digits_{epochs}"
     return Setup(name, about, task, items, queries, run, 5, 100, 250, 1000, 100, 5, decay)
 
 

@@ -163,8 +163,8 @@ def difference(a: Estimate, b: Estimate) -> tuple[float, float, float]:
     """(a - b, low, high), on the same subsets and queries; ConfigError if they are not."""
     if a.over != b.over or a.draws.shape != b.draws.shape or len(a.by_query) != len(b.by_query):
         raise ConfigError("a difference is of two scores of one experiment, drawn alike")
-    low, high = _interval(a.draws - b.draws)
-    return a.value - b.value, low, high
+    value = a.value - b.value
+    return value, *_interval(a.draws - b.draws, value)
 
 
 def pooled(parts: Sequence[Estimate]) -> Estimate:
@@ -174,10 +174,8 @@ def pooled(parts: Sequence[Estimate]) -> Estimate:
         difference(first, part)  # says if they do not belong together
     draws = np.mean([part.draws for part in parts], 0)
     by_query = np.mean([part.by_query for part in parts], 0)
-    low, high = _interval(draws)
-    return Estimate(
-        float(np.mean([part.value for part in parts])), low, high, by_query, draws, first.over
-    )
+    value = float(np.mean([part.value for part in parts]))
+    return Estimate(value, *_interval(draws, value), by_query, draws, first.over)
 
 
 def _outputs(outputs: ArrayLike) -> Values:
@@ -254,12 +252,16 @@ def _estimate(
         count = np.bincount(rows, minlength=subsets).astype(np.float64)
         values = found if over == "queries" else by_query(count)
         means[number] = values[known if over == "subsets" else known[chosen]].mean()
-    low, high = _interval(means)
-    return Estimate(float(found[known].mean()), low, high, found, means, over)
+    value = float(found[known].mean())
+    return Estimate(value, *_interval(means, value), found, means, over)
 
 
-def _interval(draws: Values) -> tuple[float, float]:
+def _interval(draws: Values, value: float) -> tuple[float, float]:
+    """The middle 95 %, moved so that the draws' mean is the value: subsets that are drawn twice are
+    ties, which take a little from a correlation of ranks.
+    """
     if not len(draws) or np.isnan(draws).any():
         return math.nan, math.nan
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    bias = float(draws.mean()) - value
+    return float(low) - bias, float(high) - bias

@@ -90,3 +90,18 @@ class Bent(Supervised):
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         return -outputs.square().sum(1)
+
+
+def test_damping_of_descent_is_where_descent_has_come() -> None:
+    """On a quadratic: the distance after some steps, for curvatures over six orders."""
+    rate, steps = 0.05, 400
+    damping = Damping.of_descent(rate, steps)
+    assert damping.fixed == pytest.approx(1 / 20)
+    assert Damping.of_descent(rate, steps, 0.9).fixed == pytest.approx(1 / 200)
+    curvature = torch.logspace(-5, 1, 200, dtype=torch.float64)
+    come = (1 - (1 - rate * curvature) ** steps) / curvature
+    ratio = come * (curvature + damping.values(torch.ones(1))[0])
+    assert (ratio > 0.999).all() and (ratio < 1.3).all()
+    for wrong in ((0.0, 10, 0.0), (0.1, 0, 0.0), (0.1, 10, 1.0)):
+        with pytest.raises(ConfigError, match="a training has"):
+            Damping.of_descent(*wrong)

@@ -137,6 +137,24 @@ def test_weight_0_is_training_without(optimizer: Optimizer, divide: Any) -> None
 
 
 @pytest.mark.parametrize("divide", ["rows", "weights"])
+def test_derivatives_where_some_are_left_out(divide: Any) -> None:
+    """By finite differences, also for an example of weight 0."""
+    run = replace(language(Adam(1e-2, epsilon_root=1e-6), 8), divide=divide)
+    queries = documents(2, 2, 11, 8)
+    weights = torch.ones(13, dtype=torch.float64)
+    weights[[1, 4, 5, 7]] = 0.0
+    found = metagradients(run, queries, weights=weights).scores
+    for row in (1, 2, 5):
+        ends = []
+        for move in (1e-5, -1e-5):
+            moved = weights.clone()
+            moved[row] += move
+            ends.append(run.losses(run.train(moved)[0], queries).detach().numpy())
+        expected = (ends[1] - ends[0]) / 2e-5
+        np.testing.assert_allclose(found[row], expected, atol=1e-5 * np.abs(found).max())
+
+
+@pytest.mark.parametrize("divide", ["rows", "weights"])
 @pytest.mark.parametrize("optimizer", [Descent(0.1, 0.9), Adam(1e-2, epsilon_root=1e-6)])
 def test_many_trainings_side_by_side(optimizer: Optimizer, divide: Any) -> None:
     run = replace(language(optimizer), divide=divide)

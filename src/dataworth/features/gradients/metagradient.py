@@ -257,9 +257,17 @@ class Metagradients:
 
 
 def metagradients(
-    run: Run, queries: Sequence[Any], *, branching: int = 8, together: int = 8
+    run: Run,
+    queries: Sequence[Any],
+    *,
+    weights: Tensor | None = None,
+    branching: int = 8,
+    together: int = 8,
 ) -> Metagradients:
     """Differentiate the queries' losses after the run by the weights of its examples.
+
+    `weights` [n]: where, 1 if not given. A run on a subset (weights of 0 and 1) also tells what
+    those that are left out would do: far from the whole run, it says more than the whole run does.
 
     One training, then back through it for all queries. `branching`: see the module; as large as the
     number of steps, every state is kept and nothing computed twice. `together`: queries for which a
@@ -269,7 +277,7 @@ def metagradients(
         raise ConfigError(
             f"branching is at least 2 and together at least 1, not {branching} and {together}"
         )
-    back = _Back(run, len(queries), branching, together)
+    back = _Back(run, len(queries), branching, together, weights)
     with evaluating(run.model), differentiable(), torch.enable_grad():
         start = run.optimizer.start(run._flat())
         end = run._advance(start, 0, len(run.order), back.weights)
@@ -291,12 +299,15 @@ def metagradients(
 class _Back:
     """The way back; `slope` [q, n]: derivatives of the queries' losses by the weights."""
 
-    def __init__(self, run: Run, queries: int, branching: int, together: int) -> None:
+    def __init__(
+        self, run: Run, queries: int, branching: int, together: int, weights: Tensor | None
+    ) -> None:
         self.run = run
         self.branching = branching
         self.together = together
         vector = run._flat()
-        self.weights = vector.new_ones(len(run.items))
+        count = len(run.items)
+        self.weights = vector.new_ones(count) if weights is None else weights.to(vector)
         self.slope = vector.new_zeros(queries, len(run.items))
         self.held = self.most = 0
 

@@ -15,7 +15,7 @@ gradient.
 **Damping.** By default each block's curvature gets a tenth of its own mean eigenvalue added
 (Grosse et al. 2023, section 3.2; remembered, not checked), so that nothing has to be tuned to the
 scale of losses. A fixed value is the same for all blocks: the strength of weight decay, where the
-training had any.
+training had any, or what a training that stops early amounts to (`Damping.of_descent`).
 """
 
 from __future__ import annotations
@@ -39,6 +39,21 @@ class Damping:
     def __post_init__(self) -> None:
         if (self.factor if self.fixed is None else self.fixed) < 0:
             raise ConfigError("damping cannot be negative")
+
+    @staticmethod
+    def of_descent(learning_rate: float, steps: int, momentum: float = 0.0) -> Damping:
+        """What gradient descent that stops after `steps` is like: 1 / (rate * steps), fixed.
+
+        Along a direction of curvature c it has come (1 - (1 - rate * c) ** steps) / c far, which is
+        nearly 1 / (c + 1 / (rate * steps)): at most 1.3 times that. With momentum the rate is
+        learning_rate / (1 - momentum). ConfigError if that is not a training.
+        """
+        if learning_rate <= 0 or steps < 1 or not 0 <= momentum < 1:
+            raise ConfigError(
+                "a training has a learning rate above 0, at least one step, and a momentum from 0 "
+                f"to below 1, not {learning_rate}, {steps}, {momentum}"
+            )
+        return Damping(fixed=(1 - momentum) / (learning_rate * steps))
 
     def values(self, means: Tensor) -> Tensor:
         """The damping of each block, from the mean eigenvalues of their curvature: [blocks]."""
