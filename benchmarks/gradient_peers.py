@@ -54,8 +54,8 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
         "conjugate gradients on the Hessian of 8 sequences, 2 queries, 5 steps",
         (OURS, "dattri"),
     ),
-    "store": ("a store, two-sided projection", (OURS, "bergson", "dattri")),
-    "trak": ("TRAK, dense projection", (OURS, "traker", "bergson", "dattri")),
+    "store": ("a store, two-sided projection, 16 by 16 a layer", (OURS, "bergson", "dattri")),
+    "trak": ("TRAK, dense projection to 1,024", (OURS, "traker", "bergson", "dattri")),
     "sparse": ("the same, sparse projection", (OURS,)),
 }
 """What is done, and by whom. dattri's EK-FAC takes no sequences (0.3.0 fails on 3 dimensions)."""
@@ -77,7 +77,7 @@ CONTEXT = 4096
 
 TIME_LIMIT = 3600.0
 MEMORY_LIMIT = 12 << 30
-SEQUENCES = {"tiny": 512, "small": 128}
+SEQUENCES = {"tiny": 256, "small": 128}
 DOCUMENTS = 3_000
 
 
@@ -127,7 +127,7 @@ def main() -> None:
     print(body)
     if not given.no_results:
         settings = {
-            "command": "python benchmarks/gradient_peers.py " + " ".join(sys.argv[1:]),
+            "command": "python benchmarks/gradient_peers.py " + asked_for(pythons),
             "data": f"sequences of {given.length} tokens, {given.queries} queries, batches of "
             f"{given.batch} sequences, one thread, float32",
             "rounds": given.rounds,
@@ -135,6 +135,14 @@ def main() -> None:
         }
         title = "Gradients, curvature and scores beside bergson, kronfluence, dattri and traker"
         write_results("gradient_peers", title, settings=settings, body=body)
+
+
+def asked_for(pythons: dict[str, str]) -> str:
+    """The arguments; where an interpreter lies is nobody else's concern."""
+    words = " ".join(sys.argv[1:])
+    for path in set(pythons.values()) - {sys.executable}:
+        words = words.replace(path, "PYTHON")
+    return words
 
 
 def interpreters(every: str | None, single: Sequence[str]) -> dict[str, str]:
@@ -307,9 +315,8 @@ def shown_ratio(done: list[Turn], ours: list[Turn], name: str) -> str:
     """How many times our CPU seconds a library takes, in the same rounds."""
     if name == OURS or not ours:
         return ""
-    return (
-        f"{statistics.median(a.seconds / b.seconds for a, b in zip(done, ours, strict=False)):.2f}"
-    )
+    pairs = zip(done, ours, strict=False)
+    return f"{statistics.median(a.cpu / b.cpu for a, b in pairs):.2f}"
 
 
 def read(folder: Path, job: str, name: str, kind: str = "scores") -> np.ndarray | None:
@@ -338,6 +345,12 @@ def fidelity(folder: Path, job: str, name: str) -> float:
     return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs]))
 
 
+def ours_in_words(job: str) -> str:
+    """A store of `CURVE`."""
+    kind, _, numbers = job.partition(":")
+    return f"two-sided, {numbers} by {numbers} a layer" if kind == "two" else f"sparse, {numbers}"
+
+
 def stores(
     folder: Path, turns: dict[str, dict[str, list[Turn]]], documents: int
 ) -> list[list[object]]:
@@ -352,7 +365,7 @@ def stores(
     for job, name, size, close in found:
         enough = [s for _, n, s, c in found if n == OURS and c >= close]
         best = min(enough, default=float("nan"))
-        label = JOBS[job][0] if job in JOBS else job
+        label = JOBS[job][0] if job in JOBS else ours_in_words(job)
         theirs = ["", ""] if name == OURS else [f"{best:,.0f}", f"{size / best:.1f}"]
         rows.append([label, name, round(size), f"{close:.4f}", *theirs])
     return rows
