@@ -38,7 +38,9 @@ from lds_methods import (
     chance,
     cosine,
     exact,
+    factored,
     of_halves,
+    stopped,
     whole,
 )
 from lds_setups import SETUPS, Setup, digits
@@ -197,7 +199,9 @@ def _of_halves(experiment: Experiment, method: Callable[[list[Trained]], Scores]
 def variants() -> str:
     """What moves the scores of the classifier."""
     seeds = range(2)
-    methods = {EXACT: exact, "dense": whole, "EK-FAC": by_seed(digits())["influence, EK-FAC"]}
+    methods: dict[str, Callable[[Trained], Scores]] = {EXACT: exact, "dense": whole}
+    methods["dense, damped for stopping early"] = stopped
+    methods["EK-FAC"] = by_seed(digits())["influence, EK-FAC"]
     methods |= {"TRAK, 1 model": by_seed(digits())["TRAK, 1 model"], "cosine": cosine}
     rows = []
     changed = (
@@ -206,6 +210,8 @@ def variants() -> str:
         ("loss divided by what is left", digits("digits_kept", divide="weights"), 0.5),
         ("5 epochs, not 20", digits("digits_5", 5), 0.5),
         ("80 epochs", digits("digits_80", 80), 0.5),
+        ("80, divided by what is left", digits("digits_80_kept", 80, "weights"), 0.5),
+        ("80, the same, a tenth left out", digits("digits_80_tenth", 80, "weights"), 0.9),
     )
     for words, setup, alpha in changed:
         experiment = Experiment(replace(setup, seeds=2), 100, alpha)
@@ -225,6 +231,27 @@ def variants() -> str:
         "## What moves them: digits\n\nLDS on the own run, mean of 2 seeds, and half of the "
         "interval's width.\n\n" + table(["digits", "metasmoothness", *methods], rows)
     )
+
+
+def dampings() -> str:
+    """EK-FAC of the language model with other dampings."""
+    experiment = Experiment(SETUPS["language"](), 100)
+    masks, outputs = experiment.masks[:100], experiment.outputs()[:, 0]
+    rows = []
+    for damping in (0.001, 0.01, 0.1, 1.0, 10.0, 100.0):
+        make = functools.partial(_damped, experiment, damping)
+        part, _ = experiment.kept(f"EK-FAC damping {damping:g}", make)
+        found = lds(masks, part, outputs)
+        rows.append([f"{damping:g}", shown(found)])
+    return (
+        "## What moves them: language\n\nEK-FAC, first seed, by its damping as a share of each "
+        "block's mean curvature.\n\n" + table(["damping", "own run"], rows)
+    )
+
+
+def _damped(experiment: Experiment, damping: float) -> Scores:
+    model = experiment.model(0)
+    return model.scores(factored(model, damping=damping))
 
 
 def report(experiment: Experiment) -> str:
@@ -271,13 +298,13 @@ def main() -> None:
         "--setup", nargs="*", default=["digits", "language", "scratch"], choices=list(SETUPS)
     )
     parser.add_argument("--subsets", type=int, default=100)
-    parser.add_argument("--variants", action="store_true", help="the classifier, changed, too")
+    parser.add_argument("--variants", action="store_true", help="what moves the scores, too")
     parser.add_argument("--no-results", action="store_true", help="print the tables only")
     given = parser.parse_args()
     torch.set_num_threads(1)
     parts = [report(Experiment(SETUPS[name](), given.subsets)) for name in given.setup]
     if given.variants:
-        parts.append(variants())
+        parts += [variants(), dampings()]
     body = "\n".join(parts)
     print(body)
     if not given.no_results:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,6 +27,7 @@ from dataworth.features.gradients.preconditioners import (
     AdamDiagonal,
     ConjugateGradients,
     Damping,
+    Diagonal,
     Eigen,
     Moments,
     Preconditioner,
@@ -41,7 +43,8 @@ from lds_setups import Setup
 
 Scores = NDArray[np.float32]
 EXACT, SOLVED = "metagradients", "influence, EK-FAC and conjugate gradients"
-SLOW = (EXACT, SOLVED)
+SOLVED_EARLY = "influence, conjugate gradients, damped for stopping early"
+SLOW = (EXACT, SOLVED, SOLVED_EARLY)
 CHECKPOINTS = 5
 MODELS = 5
 
@@ -98,6 +101,20 @@ def whole(model: Trained) -> Scores:
     return model.scores(dense(model.engine, model.examples, damping=damping))
 
 
+def stopped(model: Trained) -> Scores:
+    """The same, with the damping that a training is like that stops after its steps."""
+    return model.scores(dense(model.engine, model.examples, damping=early_damping(model)))
+
+
+def early_damping(model: Trained) -> Damping:
+    """Weight decay, and 1 / (rate * steps)."""
+    run = model.run
+    rates: Any = run.optimizer.learning_rate  # type: ignore[attr-defined]
+    momentum: float = run.optimizer.momentum  # type: ignore[attr-defined]
+    early = Damping.of_descent(float(np.mean(rates)), len(run.order), momentum).fixed or 0.0
+    return Damping(fixed=model.setup.decay + early)
+
+
 def factored(
     model: Trained, kind: Literal["kfac", "ekfac"] = "ekfac", damping: float = 0.1
 ) -> Eigen:
@@ -111,10 +128,12 @@ def factored(
 def solved(model: Trained, steps: int = 10, damping: float = 0.1) -> Scores:
     """Conjugate gradients from EK-FAC."""
     inner = factored(model, damping=damping)
-    return model.scores(conjugate(model, inner, steps))
+    return model.scores(conjugate(model, inner, inner.damping, steps))
 
 
-def conjugate(model: Trained, inner: Eigen, steps: int) -> ConjugateGradients:
+def conjugate(
+    model: Trained, inner: Diagonal | Eigen, damping: Tensor, steps: int
+) -> ConjugateGradients:
     """The solver, on a sample of the examples, all queries sharing their directions."""
     setup = model.setup
     order = np.argsort(hash_uid(1, setup.uid))[: setup.sample]
@@ -123,8 +142,41 @@ def conjugate(model: Trained, inner: Eigen, steps: int) -> ConjugateGradients:
     )
     count = len(setup.items)
     return ConjugateGradients(
-        products, inner.damping, inner, tolerance=1e-2, most=steps, count=count, block=True
+        products, damping, inner, tolerance=1e-2, most=steps, count=count, block=True
     )
+
+
+def adam_damping(model: Trained) -> Tensor:
+    """What a training with Adam is like that stops after its steps, of each parameter [P]:
+    (root of the second moment + epsilon) / (sum of the rates).
+    """
+    run = model.run
+    optimizer: Any = run.optimizer
+    state = run.train(model.weights)
+    second = model.engine.blocks.flatten(run.named(state[2]))
+    second = second / (1 - optimizer.betas[1] ** len(run.order))
+    scale: Tensor = (second + optimizer.epsilon_root).sqrt() + optimizer.epsilon
+    return scale / float(np.sum(optimizer.learning_rate))
+
+
+def solved_early(model: Trained, steps: int = 10) -> Scores:
+    """Conjugate gradients with that damping."""
+    damping = adam_damping(model)
+    plain = diagonal(model.engine, model.examples, damping=Damping(fixed=0.0))
+    inner = Diagonal(plain.curvature + damping, 1 / len(model.setup.items), "diagonal")
+    return model.scores(conjugate(model, inner, damping, steps))
+
+
+def factored_early(model: Trained) -> Scores:
+    """EK-FAC with the mean of that damping in each block."""
+    if model.setup.decay:
+        found = kronecker(model.engine, model.examples, damping=early_damping(model))
+        return model.scores(found)
+    plain = kronecker(model.engine, model.examples, damping=Damping(fixed=0.0))
+    each = adam_damping(model)
+    means = torch.stack([each[block.span].mean() for block in plain.blocks])
+    values = [value + mean for value, mean in zip(plain.values, means, strict=True)]
+    return model.scores(replace(plain, values=values, damping=means))
 
 
 def plain_diagonal(model: Trained) -> Scores:
@@ -213,6 +265,7 @@ def by_seed(setup: Setup) -> dict[str, Callable[[Trained], Scores]]:
         EXACT: exact,
         SOLVED: solved,
         "influence, EK-FAC": lambda model: model.scores(factored(model)),
+        "influence, EK-FAC, damped for stopping early": factored_early,
         "influence, K-FAC": lambda model: model.scores(factored(model, "kfac")),
         "influence, diagonal": plain_diagonal,
         "gradient dot": lambda model: model.scores(),
@@ -222,7 +275,9 @@ def by_seed(setup: Setup) -> dict[str, Callable[[Trained], Scores]]:
     }
     if setup.decay:
         found["influence, dense"] = whole
+        found["influence, dense, damped for stopping early"] = stopped
     else:
+        found[SOLVED_EARLY] = solved_early
         found[f"TracIn, {CHECKPOINTS} checkpoints, scaled as Adam does"] = lambda model: traced(
             model, adam=True
         )

@@ -273,6 +273,18 @@ def test_block_conjugate_gradients_share_directions(small: Small) -> None:
     assert "block" in solver.describe()
 
 
+def test_conjugate_gradients_with_a_damping_for_each_parameter(small: Small) -> None:
+    products = Products(small.engine, small.train, keep=True)
+    vectors = query_vectors(small.engine, small.queries)
+    each = torch.linspace(0.1, 2.0, small.engine.size, dtype=torch.float64)
+    truth = torch.linalg.solve(small.dense.matrix + torch.diag(each), vectors.T).T
+    for block in (False, True):
+        solver = ConjugateGradients(products, each, None, 1e-7, 1000, block=block)
+        torch.testing.assert_close(solver.apply(vectors), truth, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ConfigError, match="one number for each"):
+        ConjugateGradients(products, each[:5]).apply(vectors)
+
+
 def test_neumann_series_has_the_dense_answer_as_its_limit(small: Small) -> None:
     products = Products(small.engine, small.train, keep=True)
     largest = float(torch.linalg.eigvalsh(small.dense.matrix)[-1])

@@ -86,7 +86,10 @@ def dense(
 
 @dataclass(frozen=True, eq=False)
 class ConjugateGradients(Linear):
-    """Conjugate gradients on `products` + `damping` [blocks], preconditioned by `inner` if given.
+    """Conjugate gradients on `products` + `damping`, preconditioned by `inner` if given.
+
+    `damping`: [blocks], or [P]: of each parameter, as a training with Adam that stops early has it,
+    (root of the second moment + epsilon) / (rate * steps).
 
     Stops at a `tolerance` of the residual relative to the vector's length (float32 cannot go far
     below 1e-5), or after `most` steps. `count`: of the training examples, where those of `products`
@@ -116,7 +119,7 @@ class ConjugateGradients(Linear):
         """Solved, all vectors together."""
         if self.block:
             return self._block(vectors)
-        damping = self.products.engine.blocks.expand(self.damping).to(vectors.dtype)
+        damping = self._each(vectors)
         found = torch.zeros_like(vectors)
         residual = vectors.clone()
         better = residual if self.inner is None else self.inner.apply(residual)
@@ -140,13 +143,24 @@ class ConjugateGradients(Linear):
             rho = new
         return found
 
+    def _each(self, vectors: Tensor) -> Tensor:
+        """The damping of each parameter, [P]."""
+        blocks = self.products.engine.blocks
+        if len(self.damping) not in (len(blocks), blocks.size):
+            raise ConfigError(
+                f"damping is one number for each of {len(blocks)} blocks or {blocks.size:,} "
+                f"parameters, not {len(self.damping):,}"
+            )
+        each = self.damping if len(self.damping) == blocks.size else blocks.expand(self.damping)
+        return each.to(vectors.dtype)
+
     def _block(self, vectors: Tensor) -> Tensor:
         """As `apply`, over the span of all directions; inner products in float64.
 
         Directions are made orthonormal before each product, so that vectors that depend on each
         other, or are solved already, do no harm: what is left of them is taken out.
         """
-        damping = self.products.engine.blocks.expand(self.damping).to(vectors.dtype)
+        damping = self._each(vectors)
         found, residual = torch.zeros_like(vectors), vectors.clone()
         goal = self.tolerance * vectors.norm(dim=1)
         kept: tuple[Tensor, Tensor, Tensor] | None = None
