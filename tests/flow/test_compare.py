@@ -315,8 +315,9 @@ class TestModels:
     def test_what_scoring_took_is_told(self, first: Comparison) -> None:
         costs = {one["name"]: one.get("core_seconds") for one in first.facts["selections"]}
         assert costs["random"] == 0
-        assert costs["best"] == costs["sampled"] and 0 < float(costs["best"] or 0) < 60
-        assert all(one["core_seconds"] > 0 for one in first.facts["trainings"])
+        # A coarse clock may say 0: that it is counted is shown in test_costs.py.
+        assert costs["best"] == costs["sampled"] and 0 <= float(costs["best"]) < 60
+        assert all(one["core_seconds"] >= 0 for one in first.facts["trainings"])
 
 
 class TestSelections:

@@ -276,7 +276,7 @@ def annotate_pool(
 
 def _note_fitting(run: RunFolder, label: str, seconds: float) -> None:
     known = run.record.get("costs", {})
-    run.update(costs={**known, label: {"fit": round(seconds, 3), "score": 0.0, "documents": 0}})
+    run.update(costs={**known, label: {"fit": round(seconds, 6), "score": 0.0, "documents": 0}})
 
 
 def _note_scoring(run: RunFolder, spent: Sequence[Spent]) -> None:
@@ -287,7 +287,7 @@ def _note_scoring(run: RunFolder, spent: Sequence[Spent]) -> None:
         seconds = sum(one.seconds.get(label, 0.0) for one in spent)
         costs[label] = {
             **cost,
-            "score": round(cost["score"] + seconds, 3),
+            "score": round(cost["score"] + seconds, 6),
             "documents": cost["documents"] + documents,
         }
     run.update(costs=costs)
