@@ -147,16 +147,16 @@ def conjugate(
 
 
 def adam_damping(model: Trained) -> Tensor:
-    """What a training with Adam is like that stops after its steps, of each parameter [P]:
-    (root of the second moment + epsilon) / (sum of the rates).
-    """
-    run = model.run
+    """What a training with Adam is like that stops after its steps, of each parameter: [P]."""
+    run, flat = model.run, model.engine.blocks.flatten
     optimizer: Any = run.optimizer
-    state = run.train(model.weights)
-    second = model.engine.blocks.flatten(run.named(state[2]))
-    second = second / (1 - optimizer.betas[1] ** len(run.order))
-    scale: Tensor = (second + optimizer.epsilon_root).sqrt() + optimizer.epsilon
-    return scale / float(np.sum(optimizer.learning_rate))
+    state, steps = run.train(model.weights), len(run.order)
+    first, second = (flat(run.named(state[i])) for i in (1, 2))
+    # This Adam has an epsilon in the root too, beside the corrected moment.
+    second = second + optimizer.epsilon_root * (1 - optimizer.betas[1] ** steps)
+    rates = torch.full_like(second, float(np.sum(optimizer.learning_rate)))
+    moments = Moments(first, second, steps, optimizer.betas, optimizer.epsilon, rates)
+    return moments.stopped()
 
 
 def solved_early(model: Trained, steps: int = 10) -> Scores:

@@ -456,9 +456,10 @@ def attribute(
     is trained on `trained` tokens of the documents first, as `proxy` does. `train`: as the pool of
     `select`. `queries`: as a target; each document of it is a query.
     A score is the estimated fall of the query's loss, nats a token, from one more copy of the
-    document. `solver`: how directions are weighed: identity, diagonal, kfac, ekfac, ekfac_cg or
-    dense. `layers`: patterns of the modules that count. `damping`: share of each block's mean
-    curvature; `sample`: documents that the curvature is fitted on; `steps`: of ekfac_cg.
+    document. `solver`: how directions are weighed: identity, diagonal, adam, kfac, ekfac, ekfac_cg,
+    adam_cg, lissa or dense (docs/attributing.md says what each does). `layers`: patterns of the
+    modules that count. `damping`: share of each block's mean curvature; `sample`: documents that
+    the curvature is fitted on; `steps`: of conjugate gradients; lissa takes ten times as many.
     `normalise`: rank by the score of the whole document, or ("length") by its share a token.
     `top`: documents at either end. `out`: a folder for all scores, attribution.json and the page;
     the same call on it goes on where it stopped. `dry_run`: tell time and memory, and do nothing.

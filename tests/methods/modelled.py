@@ -13,6 +13,7 @@ import torch
 
 from dataworth.corpus.documents import Documents
 from dataworth.lm.model import ModelConfig, build, load_model, save_model
+from dataworth.lm.moments import save_moments
 from dataworth.lm.tokenizer import END, load_tokenizer, train_tokenizer
 
 TOPICS = {
@@ -45,6 +46,7 @@ def model_folder(seed: int = 0) -> str:
         loss(model, ids).backward()
         optimizer.step()
     save_model(model, folder, tokenizer)
+    save_moments(folder, model.as_module(), optimizer, 0.01 * 80)
     return str(folder)
 
 

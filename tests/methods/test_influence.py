@@ -9,9 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import dataworth
 from dataworth.errors import ConfigError, DataworthError
+from dataworth.features.gradients import CausalLM, Gradients
+from dataworth.features.gradients.language import Reader
+from dataworth.features.gradients.preconditioners import Products
+from dataworth.lm.moments import load_moments
 from dataworth.methods.influence import SOLVERS, Influence
 from methods.fitting import docs, fit, utility
 from methods.modelled import (
@@ -94,6 +99,73 @@ def test_more_steps_of_conjugate_gradients_come_nearer_to_the_exact_answer() -> 
         found = utility(fit(step(solver=solver, steps=40, **options), POOL, {"s": TARGET}), SOME)
         near.append(np.corrcoef(np.array(found), exact)[0, 1])
     assert near[0] < near[1] and near[1] > 0.99
+
+
+def test_a_longer_series_comes_nearer_to_the_exact_answer() -> None:
+    options = {"layers": ("blocks.0.attention.out",), "sample": 12, "damping": 1.0}
+    exact = np.array(utility(fit(step(solver="dense", **options), POOL, {"s": TARGET}), SOME))
+    near = []
+    for steps in (2, 30):
+        found = utility(
+            fit(step(solver="lissa", steps=steps, **options), POOL, {"s": TARGET}), SOME
+        )
+        near.append(np.corrcoef(np.array(found), exact)[0, 1])
+    assert near[0] < near[1] and near[1] > 0.99
+
+
+def scale_of_adam() -> Tensor:
+    """By hand, in the model's order."""
+    model, _ = opened()
+    kept = load_moments(Path(model_folder()))
+    assert kept is not None and kept.step == 80 and kept.betas == (0.9, 0.999)
+    second = [torch.from_numpy(kept.second[name]).flatten() for name, _ in model.named_parameters()]
+    return (torch.cat(second).double() / (1 - 0.999**80)).sqrt() + 1e-8
+
+
+def test_a_step_of_adam_divides_by_its_second_moment() -> None:
+    model, tokenizer = opened()
+    target = gradient(model, tokenizer, TARGET) / sum(tokens(tokenizer, text) for text in TARGET)
+    told = utility(fit(step(solver="adam", normalise="none"), POOL, {"sums": TARGET}), SOME)
+    scale = scale_of_adam().numpy()
+    for text, said in zip(SOME, told, strict=True):
+        truth = gradient(model, tokenizer, [text]) @ (target / scale)
+        assert said == pytest.approx(truth, rel=1e-4, abs=1e-6)
+
+
+def test_conjugate_gradients_as_the_training_are_damped_by_parameter() -> None:
+    """What comes out solves the damped equation."""
+    model, tokenizer = opened()
+    reader = Reader(model_folder())
+    items = reader.items(docs(POOL))  # of all documents: they are the sample
+    engine = Gradients(reader.engine.model.double(), CausalLM("sum", "sum"))
+    products = Products(engine, engine.task.examples(items.items, items.uid, size=16))
+
+    def flat(vector: Tensor) -> Tensor:
+        """From the model's order to that of the engine."""
+        known = dict(model.named_parameters())
+        parts = vector.split([value.numel() for value in known.values()])
+        named = zip(known.items(), parts, strict=True)
+        return engine.blocks.flatten({name: part.view(like.shape) for (name, like), part in named})
+
+    fitted = fit(step(solver="adam_cg", sample=len(POOL), steps=60), POOL, {"sums": TARGET})
+    solution = torch.from_numpy(fitted.arrays["vectors"]).double() * len(items.items)
+    each = flat(scale_of_adam() / 0.8 * (items.tokens.sum() / len(items.items)))
+    wanted = flat(torch.from_numpy(gradient(model, tokenizer, TARGET)))
+    wanted /= sum(tokens(tokenizer, text) for text in TARGET)
+    assert (products(solution)[0] + each * solution[0] - wanted).norm() < 0.011 * wanted.norm()
+    assert (products(solution)[0] - wanted).norm() > 0.1 * wanted.norm()  # damping matters
+
+
+def test_without_the_moments_of_adam_its_solvers_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder(), folder)
+    (folder / "moments.npz").unlink()
+    for solver in ("adam", "adam_cg"):
+        with pytest.raises(ConfigError, match=r"no moments\.npz beside the model.*proxy"):
+            fit(Influence(model=str(folder), solver=solver), POOL, {"sums": TARGET})
+    (folder / "moments.npz").write_bytes(b"PK not so")
+    with pytest.raises(DataworthError, match=r"moments\.npz: not the state of an optimizer"):
+        fit(Influence(model=str(folder), solver="adam"), POOL, {"sums": TARGET})
 
 
 def test_batches_change_rounding_alone() -> None:

@@ -22,9 +22,12 @@ class Solver(StrEnum):
 
     identity = "identity"
     diagonal = "diagonal"
+    adam = "adam"
     kfac = "kfac"
     ekfac = "ekfac"
     ekfac_cg = "ekfac_cg"
+    adam_cg = "adam_cg"
+    lissa = "lissa"
     dense = "dense"
 
 
@@ -77,7 +80,7 @@ SolverOption = Annotated[
         "--solver",
         panel=SCORING,
         default="ekfac",
-        help="How directions are weighed, from the cheapest to the truest.",
+        help="How directions are weighed; adam and adam_cg need a model by dataworth proxy.",
     ),
 ]
 Layers = Annotated[
@@ -117,7 +120,7 @@ Steps = Annotated[
         metavar="N",
         panel=SCORING,
         default="20",
-        help="Of conjugate gradients, for ekfac_cg.",
+        help="Of conjugate gradients, for ekfac_cg and adam_cg; lissa takes ten times as many.",
     ),
 ]
 NormaliseOption = Annotated[

@@ -3,7 +3,7 @@
     kept = train_kept(texts, tokenizer, "proxies/", size="tiny", tokens=500_000, seed=0, points=3)
 
 A folder is left for each point, `seed-0-step-325` and so on, and for the end `seed-0`. Each is a
-model that transformers loads too.
+model that transformers loads too, with the moments of its optimizer beside it (lm/moments.py).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 
 from dataworth.errors import ConfigError
 from dataworth.lm.model import SIZES, Size, build, save_model
+from dataworth.lm.moments import save_moments
 from dataworth.lm.packing import stream_of
 from dataworth.lm.training import Progress, TrainConfig, train
 
@@ -107,6 +108,7 @@ def train_kept(
         last = now.step == steps
         name = f"seed-{seed}" if last else f"seed-{seed}-step-{now.step}"
         save_model(model, folder / name, tokenizer)
+        save_moments(folder / name, model.as_module(), now.optimizer, now.travelled)
         some = recent[-_TIMED:]
         loss = sum(some) / len(some)
         spent = round(time.thread_time() - start, 3)

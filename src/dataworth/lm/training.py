@@ -10,6 +10,7 @@ not change it, nor does being killed between them.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -88,7 +89,10 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """One finished step: `loss` in nats a token, `norm` of the gradient before clipping."""
+    """One finished step: `loss` in nats a token, `norm` of the gradient before clipping.
+
+    `travelled`: the sum of the learning rates so far. `optimizer`: as it is now.
+    """
 
     step: int
     steps: int
@@ -96,6 +100,8 @@ class Progress:
     loss: float
     learning_rate: float
     norm: float
+    travelled: float
+    optimizer: torch.optim.AdamW
 
 
 @dataclass(frozen=True)
@@ -206,11 +212,13 @@ class _Run:
         )
         self.parameters = [one for one in module.parameters() if one.requires_grad]
         self.state = State(module, optimizer)
+        self.rates = [config.learning_rate * schedule(config, i, steps) for i in range(steps)]
+        self.travelled = list(itertools.accumulate(self.rates))
 
     def step(self) -> Progress:
         """One batch: loss, gradient, clipping, AdamW."""
         state, config = self.state, self.config
-        rate = config.learning_rate * schedule(config, state.step, self.steps)
+        rate = self.rates[state.step]
         for group in state.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         nats = self._backward(*self._batch(state.step))
@@ -226,7 +234,8 @@ class _Run:
         state.step += 1
         tokens = state.step * config.batch_sequences * self.rows.length
         state.note(loss, tokens, config.log_every, last=state.step == self.steps)
-        return Progress(state.step, self.steps, tokens, loss, rate, float(norm))
+        done = (state.step, self.steps, tokens, loss, rate, float(norm))
+        return Progress(*done, self.travelled[state.step - 1], state.optimizer)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         size = self.config.batch_sequences

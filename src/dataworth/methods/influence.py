@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,19 @@ from dataworth.methods.modelled import (
     tell_cost,
 )
 
-SOLVERS = ("identity", "cosine", "diagonal", "kfac", "ekfac", "ekfac_cg", "dense")
+Solver = Literal[
+    "identity",
+    "cosine",
+    "diagonal",
+    "adam",
+    "kfac",
+    "ekfac",
+    "ekfac_cg",
+    "adam_cg",
+    "lissa",
+    "dense",
+]
+SOLVERS: tuple[str, ...] = get_args(Solver)
 
 
 @dataclass(frozen=True)
@@ -46,11 +58,14 @@ class Influence:
     `model`: the folder of a causal language model, of Hugging Face or of dataworth.lm, trained on
     the pool or the like. `solver`: how directions are weighed: "identity" (the plain inner product
     of gradients: one step of learning rate 1), "cosine" (the same without lengths), "diagonal",
-    "kfac", "ekfac", "ekfac_cg" (slower, nearer to the truth), or "dense" (exact; up to 8,192
-    parameters).
+    "kfac", "ekfac", "ekfac_cg" (slower, nearer to the inverse), "lissa" (slower still), or "dense"
+    (exact; up to 8,192 parameters); for models that have their optimizer's moments beside them
+    (`dataworth proxy`): "adam" (one step of Adam), or "adam_cg" (conjugate gradients with the
+    damping that the model's training is like).
     `layers`: patterns of the modules that count, such as ["*feed*"]; all, if there are none.
     `damping`: share of each block's mean curvature. `sample`: documents of the pool that the
-    curvature is fitted on. `steps`: of ekfac_cg. `trained`: tokens that the model was trained on;
+    curvature is fitted on. `steps`: of ekfac_cg and adam_cg; lissa takes ten times as many, each on
+    a batch. `trained`: tokens that the model was trained on;
     0: as many as the pool has; a factor of all utilities, no more.
     `normalise`: "length" gives nats for each token of the document, so that a budget of tokens
     goes where it helps most; "none" for the whole document.
@@ -61,9 +76,7 @@ class Influence:
     name: ClassVar[str] = "influence"
     needs_target: ClassVar[bool] = True
     model: str = ""
-    solver: Literal["identity", "cosine", "diagonal", "kfac", "ekfac", "ekfac_cg", "dense"] = (
-        "ekfac"
-    )
+    solver: Solver = "ekfac"
     layers: tuple[str, ...] = ()
     damping: float = 0.1
     sample: int = 256

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -38,8 +38,11 @@ from dataworth.features.gradients.engine import Gradients, evaluating
 from dataworth.features.gradients.factors import Factors
 from dataworth.features.gradients.losses import IGNORED
 from dataworth.features.gradients.preconditioners.base import Preconditioner
+from dataworth.features.gradients.preconditioners.simple import Moments
 from dataworth.features.gradients.projection import Projector
 from dataworth.features.gradients.task import CausalLM
+from dataworth.lm.moments import FILE as MOMENTS
+from dataworth.lm.moments import load_moments
 from dataworth.lm.tokenizer import end_token, load_tokenizer
 
 _WHAT = "gradients"
@@ -122,6 +125,32 @@ class Reader:
     def identity(self) -> str:
         """Tells this model from another, wherever it lies."""
         return folder_identity(self.folder)
+
+    def moments(self) -> Moments:
+        """Of the optimizer that trained the model. ConfigError if they are not beside it."""
+        kept = load_moments(self.folder)
+        if kept is None:
+            raise ConfigError(
+                f"{self.folder}: no {MOMENTS} beside the model, so what its optimizer did is not "
+                "known; `dataworth proxy` keeps it with the models that it trains"
+            )
+        blocks, names = self.engine.blocks, self.engine.parameters()
+
+        def flat(values: Mapping[str, Any]) -> Tensor:
+            whole = {
+                name: torch.as_tensor(values[name], dtype=self.engine.dtype).expand(like.shape)
+                for name, like in names.items()
+            }
+            return blocks.flatten(whole).to(self.engine.device)
+
+        try:
+            first, second = flat(kept.first), flat(kept.second)
+            rates, decay = flat(kept.rates), flat(kept.decay)
+        except (KeyError, RuntimeError) as error:
+            raise ConfigError(
+                f"{self.folder / MOMENTS}: of another model than the one that lies there ({error})"
+            ) from error
+        return Moments(first, second, kept.step, kept.betas, kept.epsilon, rates, decay)
 
     @property
     def largest(self) -> int:

@@ -4,8 +4,11 @@
 |---|---|
 | `identity` | plain inner products |
 | `diagonal` | diagonal Fisher information |
+| `adam` | division by the root of Adam's second moment, which lies beside the model |
 | `kfac`, `ekfac` | Kronecker factors; with corrected eigenvalues |
-| `ekfac_cg` | conjugate gradients on the Gauss-Newton matrix, started from `ekfac` |
+| `ekfac_cg` | conjugate gradients on the Gauss-Newton matrix, preconditioned by `ekfac` |
+| `adam_cg` | the same, damped by what the training with Adam that made the model is like |
+| `lissa` | a Neumann series on the Gauss-Newton matrix |
 | `dense` | exact, for models of up to 8,192 parameters |
 """
 
@@ -18,25 +21,31 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.gradients.blocks import Blocks
 from dataworth.features.gradients.language import Items, Reader
 from dataworth.features.gradients.preconditioners import (
+    AdamDiagonal,
     ConjugateGradients,
     Damping,
     Diagonal,
     Eigen,
     Identity,
+    NeumannSeries,
     Preconditioner,
     Products,
     dense,
     diagonal,
     kronecker,
+    scaling_of,
 )
 
-Solver = Literal["identity", "diagonal", "kfac", "ekfac", "ekfac_cg", "dense"]
+Solver = Literal[
+    "identity", "diagonal", "adam", "kfac", "ekfac", "ekfac_cg", "adam_cg", "lissa", "dense"
+]
 SOLVERS: tuple[str, ...] = get_args(Solver)
 TOLERANCE = 1e-2
 """Of the residual, where conjugate gradients stop before their last step."""
@@ -44,7 +53,8 @@ TOLERANCE = 1e-2
 _LOGITS = 1 << 21  # numbers of a batch's logits in a product with the curvature
 
 # Forward and backward passes over the sample, roughly, for each solver.
-_PASSES = {"identity": 0, "diagonal": 1, "kfac": 1, "ekfac": 2}
+_PASSES = {"identity": 0, "adam": 0, "diagonal": 1, "kfac": 1, "ekfac": 2}
+_SERIES = 10  # steps of the series, each on a batch, for one of conjugate gradients
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,8 @@ class Curvature:
     """How a preconditioner is fitted.
 
     `damping`: share of each block's mean eigenvalue that is added. `sample`: documents that it is
-    fitted on. `steps`: of conjugate gradients, at most. `seed`: of the labels drawn.
+    fitted on. `steps`: of conjugate gradients, at most; a series takes ten times as many, each on
+    a batch. `seed`: of the labels drawn.
     """
 
     solver: Solver = "ekfac"
@@ -72,8 +83,8 @@ class Curvature:
 
     @property
     def fitted(self) -> bool:
-        """Whether anything is fitted."""
-        return self.solver != "identity"
+        """Whether anything is fitted on documents."""
+        return self.solver not in ("identity", "adam")
 
     @property
     def passes(self) -> int:
@@ -98,8 +109,10 @@ def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) 
     `tokens`: that the model was trained on; 0: those of the sample. Raises DataworthError for a
     sample without a token, ConfigError for too many parameters (`dense`).
     """
-    if not how.fitted:
+    if how.solver == "identity":
         return Identity()
+    if how.solver == "adam":
+        return AdamDiagonal(reader.moments())
     items = reader.items(how.chosen(sample))
     if not items.items:
         raise DataworthError(
@@ -112,18 +125,42 @@ def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) 
         return diagonal(engine, examples, damping=damping, seed=how.seed, count=count)
     if how.solver == "dense":
         return dense(engine, examples, damping=damping, count=count)
-    kind: Literal["kfac", "ekfac"] = "kfac" if how.solver == "kfac" else "ekfac"
+    if how.solver == "adam_cg":
+        return _as_trained(reader, items, how, count)
+    kind: Literal["kfac", "ekfac"] = "kfac" if how.solver in ("kfac", "lissa") else "ekfac"
     inner = kronecker(engine, examples, kind=kind, damping=damping, seed=how.seed, count=count)
+    if how.solver == "lissa":
+        products = _products(reader, items)
+        scaling = scaling_of(products, inner.damping, seed=how.seed)
+        steps = _SERIES * how.steps
+        return NeumannSeries(products, inner.damping, scaling, steps, 1, how.seed, count)
     if how.solver != "ekfac_cg":
         return inner
+    return _conjugate(_products(reader, items), inner.damping, inner, how, count)
+
+
+def _as_trained(reader: Reader, items: Items, how: Curvature, count: int) -> ConjugateGradients:
+    """Damped by parameter, by what the training is like that stopped where this one did."""
+    # The optimizer saw means over tokens, the curvature is of sums over windows.
+    tokens = float(items.tokens.sum()) / len(items.items)
+    stopped = reader.moments().stopped() * tokens
+    engine, examples = reader.engine, reader.examples(items)
+    plain = diagonal(engine, examples, damping=Damping(0.0), seed=how.seed)
+    inner = Diagonal(plain.curvature + stopped, 1.0, plain.about)
+    return _conjugate(_products(reader, items), stopped, inner, how, count)
+
+
+def _products(reader: Reader, items: Items) -> Products:
     positions, together = product_size(reader)
+    examples = replace(reader.examples(items), tokens=positions)
+    return Products(reader.engine, examples, together=together)
+
+
+def _conjugate(
+    products: Products, damping: Tensor, inner: Preconditioner, how: Curvature, count: int
+) -> ConjugateGradients:
     return ConjugateGradients(
-        Products(engine, replace(examples, tokens=positions), together=together),
-        inner.damping,
-        inner,
-        tolerance=TOLERANCE,
-        most=how.steps,
-        count=count,
+        products, damping, inner, tolerance=TOLERANCE, most=how.steps, count=count
     )
 
 

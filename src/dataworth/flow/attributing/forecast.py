@@ -167,8 +167,13 @@ def _fitting(reader: Reader, how: Curvature, queries: int) -> float:
     if not how.fitted:
         return applied
     turned = 4.0 * reader.batch_windows * reader.largest * 2
-    if how.solver == "diagonal":
-        return 20.0 * size + max(turned, applied)
+    # Logits that a product with the curvature holds; no batch is smaller than its longest window.
+    positions, vectors = product_size(reader)
+    logits = 4.0 * max(positions, reader.context) * reader.vocabulary
+    product = 6 * logits * min(queries, vectors)
+    if how.solver in ("diagonal", "adam_cg"):
+        held = 20.0 * size + max(turned, applied)
+        return held + (product + 12.0 * size if how.solver == "adam_cg" else 0.0)
     if how.solver == "dense":
         return 8.0 * size * size * 4 + 64 * 8.0 * size
     sides = [n for b in blocks for n in (b.rows, b.columns) if n <= LONGEST]
@@ -176,9 +181,4 @@ def _fitting(reader: Reader, how: Curvature, queries: int) -> float:
     square = 12.0 * sum(n * n for n in sides) + 40.0 * max(n * n for n in sides)
     values = 8.0 * size * (2 if how.solver != "kfac" else 1) + 4.0 * size
     held = square + values + max(turned if how.solver != "kfac" else 0.0, applied)
-    if how.solver == "ekfac_cg":
-        positions, vectors = product_size(reader)
-        # No batch is smaller than its longest window.
-        logits = 4.0 * max(positions, reader.context) * reader.vocabulary
-        held += 6 * logits * min(queries, vectors)
-    return held
+    return held + (product if how.solver in ("ekfac_cg", "lissa") else 0.0)

@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dataworth.features.gradients.batches import Batch, Examples
@@ -56,6 +58,16 @@ class Products:
     def parts(self) -> Iterator[Part]:
         """The batches."""
         yield from self._parts() if self._kept is None else self._kept
+
+    def drawn(self, draws: NDArray[np.uint64]) -> Iterator[Part]:
+        """For each draw the batch of this number, counted round and round."""
+        if self._kept is not None:
+            count = np.uint64(len(self._kept))
+            yield from (self._kept[int(draw % count)] for draw in draws)
+            return
+        batches = [batch for _, batch in self.examples]
+        count = np.uint64(len(batches))
+        yield from (self.part(batches[int(draw % count)]) for draw in draws)
 
     def _parts(self) -> Iterator[Part]:
         for _, batch in self.examples:

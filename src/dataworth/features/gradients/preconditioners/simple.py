@@ -87,13 +87,38 @@ def diagonal(
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What Adam remembers of each parameter: `first` [P], `second` [P], after `step` steps."""
+    """What Adam remembers of each parameter: `first` [P], `second` [P], after `step` steps.
+
+    `rates` [P]: the sum of the learning rates of all steps, `decay` [P]: decoupled weight decay;
+    for `stopped` alone.
+    """
 
     first: Tensor
     second: Tensor
     step: int
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
+    rates: Tensor | None = None
+    decay: Tensor | None = None
+
+    @property
+    def scale(self) -> Tensor:
+        """What a step is divided by [P]: the root of the corrected second moment, and epsilon."""
+        return (self.second / (1 - self.betas[1] ** self.step)).sqrt() + self.epsilon
+
+    def stopped(self) -> Tensor:
+        """The damping [P] of the mean loss's curvature that stopping after these steps is like.
+
+        scale * (1 / rates + decay). Where the loss has the curvature h, n steps of rate r come
+        (1 - (1 - r h / scale) ** n) / h far, which is nearly 1 / (h + scale / (n r)); decay adds
+        decay * scale to h. Clipping, the first moment and the change of the scale on the way are
+        left out. Derived here, not from a paper; `Damping.of_descent` is the same for plain
+        descent. ConfigError if the rates are not known.
+        """
+        if self.rates is None or bool((self.rates <= 0).any()):
+            raise ConfigError("the sum of the learning rates is not known, so no damping follows")
+        decay = torch.zeros_like(self.rates) if self.decay is None else self.decay
+        return self.scale * (1 / self.rates + decay)
 
     @staticmethod
     def of(optimizer: torch.optim.Optimizer, engine: Gradients) -> Moments:
@@ -139,8 +164,7 @@ class AdamDiagonal(Linear):
 
     def apply(self, vectors: Tensor) -> Tensor:
         """Divided."""
-        m = self.moments
-        return vectors / ((m.second / (1 - m.betas[1] ** m.step)).sqrt() + m.epsilon)
+        return vectors / self.moments.scale
 
     def describe(self) -> str:
         """In words."""

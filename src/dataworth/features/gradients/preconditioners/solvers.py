@@ -5,6 +5,7 @@ All three take the curvature as products (`products`) and add the same damping, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -233,11 +234,10 @@ class NeumannSeries(Linear):
     def apply(self, vectors: Tensor) -> Tensor:
         """The mean of the repeats' last iterates."""
         damping = self.products.engine.blocks.expand(self.damping).to(vectors.dtype)
-        batches = list(self.products.parts())
         total = torch.zeros_like(vectors)
         for repeat in range(self.repeats):
             h = vectors.clone()
-            for batch in self._order(batches, repeat):
+            for batch in self._order(repeat):
                 moved = batch(h) / len(batch) + damping * h
                 h = vectors + h - moved / self.scaling
             total += h
@@ -245,9 +245,10 @@ class NeumannSeries(Linear):
             raise ConfigError(f"the series diverges: a scaling of {self.scaling:g} is too small")
         return total / (self.repeats * self.scaling)
 
-    def _order(self, batches: list[Part], repeat: int) -> list[Part]:
+    def _order(self, repeat: int) -> Iterator[Part]:
+        """The batch of each step."""
         draws = hash_uid(self.seed, np.arange(self.depth, dtype=np.uint64), _ORDER + repeat)
-        return [batches[int(draw % np.uint64(len(batches)))] for draw in draws]
+        return self.products.drawn(draws)
 
     def describe(self) -> str:
         """In words."""
