@@ -145,13 +145,18 @@ def score_group(
     examples = {name: sources(target.examples) for name, target in plan.targets.items()}
     corpus = Corpus.open(sources(plan.pool), fields=settings.fields)
     targets = open_targets(examples, settings.target_fields, None, None)
-    for other in reuse:
+    for other in sorted(reuse, key=lambda other: -_scored(other / place.name)):
         _take_over(other / place.name, place, inputs_of(corpus, targets))
     run = RunFolder.open(place, {"score": settings.as_dict()}, overwrite=False)
     with run:
         scored = run_scoring(run, corpus, targets, settings, engine, progress)
     _check_sharing(group, scored)
     return Table(group, scored, settings)
+
+
+def _scored(folder: Path) -> int:
+    """Units of a table that are there: the fullest one leaves the least to do."""
+    return sum(1 for _ in (folder / "table").glob("*.parquet"))
 
 
 def _take_over(other: Path, place: Path, inputs: Mapping[str, Any]) -> None:
