@@ -229,7 +229,7 @@ def projected(models: list[Trained], dimension: int) -> Scores:
         projection = (
             Dense(dimension, seed=number)
             if engine.size < 1 << 15
-            else Sparse(dimension, seed=number)
+            else Sparse(dimension // 4 * 4, seed=number)
         )
         of: Literal["loss", "measure"] = "measure" if margins else "loss"
         found.append(projected_scores(engine, examples, queries, projection, of=of))
