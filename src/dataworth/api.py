@@ -436,9 +436,11 @@ def attribute(
     steps: int = 20,
     normalise: str = "none",
     top: int = 5,
-    trained: str | int = "1M",
+    trained: str | int | None = None,
+    check: bool = False,
     text_field: Any = "text",
     query_text_field: Any = None,
+    query_template: str | None = None,
     max_bad: float = 0.01,
     seed: int = 0,
     storage_options: Mapping[str, Any] | None = None,
@@ -453,11 +455,14 @@ def attribute(
 
     `model`: the folder of a causal language model that was trained on the documents, or on ones
     like them: of Hugging Face or of `dataworth.lm`; or a size (tiny, small, medium), and then one
-    is trained on `trained` tokens of the documents first, as `proxy` does. `train`: as the pool of
-    `select`. `queries`: as a target; each document of it is a query.
+    is trained on `trained` tokens (1M) of the documents first, as `proxy` does. `train`: as the
+    pool of `select`. `queries`: as a target, each document of it a query; a list of texts is taken
+    as it is, files are read with `query_text_field` and `query_template` ("none" for none), or as
+    the documents.
     A score is the estimated fall of the query's loss, nats a token, from one more copy of the
-    document. `solver`: how directions are weighed: identity, diagonal, adam, kfac, ekfac, ekfac_cg,
-    adam_cg, lissa or dense (docs/attributing.md says what each does). `layers`: patterns of the
+    document. `solver`: how directions are weighed: identity, cosine, diagonal, adam, kfac, ekfac,
+    ekfac_cg, adam_cg, lissa or dense (docs/attributing.md says what each does). `check`: tell how
+    near the solver comes to the exact answer on a tiny model. `layers`: patterns of the
     modules that count. `damping`: share of each block's mean curvature; `sample`: documents that
     the curvature is fitted on; `steps`: of conjugate gradients; lissa takes ten times as many.
     `normalise`: rank by the score of the whole document, or ("length") by its share a token.
@@ -468,7 +473,7 @@ def attribute(
     for a folder that holds something else, MissingExtra without the extra lm.
     """
     return run_attribution(
-        str(model),
+        model,
         train,
         queries,
         curvature={
@@ -481,11 +486,12 @@ def attribute(
         layers=as_tuple(layers),
         shown={"normalise": normalise, "top": top, "max_bad": max_bad},
         trained=trained,
-        fields=fields_of_both(text_field, query_text_field, field_options),
+        fields=fields_of_both(text_field, query_text_field, field_options, query_template),
         storage_options=storage_options,
         out=out,
         overwrite=overwrite,
         dry_run=dry_run,
+        check=check,
         engine=engine_of(engine),
         progress=progress or Progress(),
     )

@@ -316,6 +316,8 @@ def _fit_union(value: Any, hints: tuple[Any, ...], registry: Mapping[str, type[A
 def _fit_items(
     value: Any, origin: Any, inner: tuple[Any, ...], registry: Mapping[str, type[Any]]
 ) -> Any:
+    if isinstance(value, str) and inner[0] is str and inner[1:] in ((), (Ellipsis,)):
+        value = [value]  # one text where several may stand
     if not isinstance(value, list | tuple):
         raise _MisfitError
     if origin is tuple and inner[1:] != (Ellipsis,):

@@ -50,3 +50,11 @@ def tokenizer(lines: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> P
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     made.save(str(path))
     return path
+
+
+@pytest.fixture
+def swift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attributions that leave memory as it is: a look at all objects takes longer than the rest."""
+    pytest.importorskip("torch")
+    for module in ("forecast", "attribution"):
+        monkeypatch.setattr(f"dataworth.flow.attributing.{module}.release", lambda: None)

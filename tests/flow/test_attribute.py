@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ import pytest
 
 import dataworth
 from dataworth.errors import ConfigError, InputError, RunError
+from dataworth.features.gradients.language import Reader
 from dataworth.flow.attributing import attribution as flow
+from dataworth.flow.attributing import slices, telling
 from methods.modelled import POOL, gradient, model_folder, opened, texts, tokens
 
+pytestmark = pytest.mark.usefixtures("swift")
 QUERIES = [*texts("sums", 2, 5), *texts("seas", 1, 5)]
 LONG = " ".join(texts("seas", 8))  # of several windows
 TRAIN = [*POOL, LONG, POOL[0], "Unseen: 東京!"]
@@ -68,7 +72,7 @@ def test_tokens_add_up_to_the_score(done: dataworth.Attribution) -> None:
         for doc in query["helpful"] + query["harmful"]:
             text = "".join(piece for piece, _ in doc["pieces"])
             assert text in TRAIN
-            total = sum(value for _, value in doc["pieces"])
+            total = doc["start"] + sum(value for _, value in doc["pieces"])
             largest = max(abs(value) for _, value in doc["pieces"])
             assert total == pytest.approx(doc["score"], abs=0.01 * largest)
             seen += text == LONG
@@ -139,7 +143,7 @@ def test_by_length(pool: Path, done: dataworth.Attribution) -> None:
         best = np.sort(np.unique(each[:, number]))[::-1][:5]
         assert [doc["score"] for doc in query["helpful"]] == pytest.approx(best, rel=1e-3)
         for doc in query["helpful"]:
-            total = sum(value for _, value in doc["pieces"])
+            total = doc["start"] + sum(value for _, value in doc["pieces"])
             assert total == pytest.approx(doc["score"], rel=0.02, abs=1e-6)
 
 
@@ -169,6 +173,78 @@ def test_documents_from_memory_go_on_too(tmp_path: Path) -> None:
     first = dataworth.attribute(model_folder(), POOL[:6], QUERIES[:1], **options)
     again = dataworth.attribute(model_folder(), POOL[:6], QUERIES[:1], **options)
     assert facts(again) == facts(first) and len(first.scores) == 6
+
+
+def test_a_document_at_several_ends_is_read_once(
+    pool: Path, done: dataworth.Attribution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tokens are those that it has for each query alone."""
+    rows: list[int] = []
+    real = telling.extremes.fetch
+
+    def counted(corpus: object, store: object, some: np.ndarray) -> object:
+        rows.extend(some.tolist())
+        return real(corpus, store, some)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(telling.extremes, "fetch", counted)
+    twice = [*QUERIES, QUERIES[0] + " and"]
+    together = dataworth.attribute(model_folder(), pool, twice, top=4, engine=1)
+    assert (
+        len(rows)
+        == len(set(rows))
+        < sum(len(query["helpful"]) + len(query["harmful"]) for query in together.queries)
+    )
+    for ours, alone in zip(together.queries, done.queries, strict=False):
+        for one, other in zip(ours["helpful"], alone["helpful"], strict=True):
+            assert one["uid"] == other["uid"] and one["score"] == pytest.approx(other["score"])
+            values = [value for _, value in other["pieces"]]
+            largest = max(abs(value) for value in values)
+            assert [v for _, v in one["pieces"]] == pytest.approx(values, abs=1e-3 * largest)
+
+
+def test_slices_and_units_are_a_matter_of_work(
+    done: dataworth.Attribution, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However small they are, scores are the same, and a folder goes on with its own."""
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
+    monkeypatch.setattr(slices, "UNIT_SECONDS", 0.0)
+    monkeypatch.setattr(slices, "_LEAST_UNIT", 1000)
+    found = dataworth.attribute(model_folder(), pool, QUERIES, top=4, out=tmp_path, engine=2)
+    record = json.loads((tmp_path / "scores" / "store.json").read_text())
+    assert record["slice"] == 4 and record["units"] > 2
+    np.testing.assert_allclose(found.scores, done.scores, atol=1e-5 * np.abs(done.scores).max())
+    assert [q["helpful"][0]["uid"] for q in found.queries] == [
+        q["helpful"][0]["uid"] for q in done.queries
+    ]
+    monkeypatch.setattr(slices, "SLICE_SECONDS", 30.0)
+    (tmp_path / "scores" / "00000.npy").unlink()
+    again = dataworth.attribute(model_folder(), pool, QUERIES, top=4, out=tmp_path, engine=1)
+    assert np.array_equal(again.scores, found.scores)
+
+
+def test_slices_shrink_with_models_and_queries() -> None:
+    reader = Reader(model_folder())
+    assert slices.slice_of(reader, 1, 20.0) == 1024
+    few = slices.slice_of(reader, 1_000_000, 20.0)
+    assert few < slices.slice_of(reader, 100_000, 20.0) < 1024
+    half = slices.slice_of(reader, 1_000_000, 10.0)
+    assert half == pytest.approx(2 * few, abs=2)
+
+
+def test_what_has_passed_is_a_part_of_the_forecast(
+    pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = dataworth.attribute(model_folder(), pool, QUERIES, dry_run=True)
+    real = flow.check_solver
+
+    def slow(reader: Reader, solver: str) -> None:
+        time.sleep(1.5)
+        real(reader, solver)
+
+    monkeypatch.setattr(flow, "check_solver", slow)
+    late = dataworth.attribute(model_folder(), pool, QUERIES, dry_run=True)
+    assert late.facts["predicted"]["seconds"] > 1.5
+    assert told.facts["predicted"]["seconds"] > 0
 
 
 def test_a_query_that_was_trained_on_is_told(pool: Path) -> None:

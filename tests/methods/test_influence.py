@@ -90,6 +90,15 @@ def test_by_length_is_a_share_for_each_token() -> None:
         assert a is not None and b == pytest.approx(a / tokens(tokenizer, text), rel=1e-5)
 
 
+def test_by_the_length_of_the_gradient() -> None:
+    model, tokenizer = opened()
+    whole = utility(fit(step(normalise="none"), POOL, {"sums": TARGET}), SOME)
+    each = utility(fit(step(normalise="gradient"), POOL, {"sums": TARGET}), SOME)
+    for text, a, b in zip(SOME, whole, each, strict=True):
+        length = np.linalg.norm(gradient(model, tokenizer, [text]))
+        assert a is not None and b == pytest.approx(a / length, rel=1e-3)
+
+
 def test_more_steps_of_conjugate_gradients_come_nearer_to_the_exact_answer() -> None:
     layers = ("blocks.0.attention.out", "blocks.0.feed.down")
     options = {"layers": layers, "sample": 12}
@@ -99,6 +108,20 @@ def test_more_steps_of_conjugate_gradients_come_nearer_to_the_exact_answer() -> 
         found = utility(fit(step(solver=solver, steps=40, **options), POOL, {"s": TARGET}), SOME)
         near.append(np.corrcoef(np.array(found), exact)[0, 1])
     assert near[0] < near[1] and near[1] > 0.99
+
+
+def test_how_far_conjugate_gradients_came_is_told() -> None:
+    fitted = fit(step(solver="ekfac_cg", steps=1, damping=1e-4), POOL, {"sums": TARGET})
+    assert "after 1 step" in fitted.facts["about"] and "residual" in fitted.facts["about"]
+
+
+def test_a_dense_curvature_of_too_many_is_refused_before_its_cost_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dataworth.features.gradients.refusals.LARGEST", 100)
+    with pytest.raises(ConfigError, match="at most 100; name some modules"):
+        fit(step(solver="dense"), POOL, {"sums": TARGET})
+    assert "will take" not in caplog.text
 
 
 def test_a_longer_series_comes_nearer_to_the_exact_answer() -> None:

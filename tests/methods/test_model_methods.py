@@ -221,3 +221,13 @@ def test_names_and_units() -> None:
 def test_wrong_settings(make: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         make()
+
+
+@pytest.mark.parametrize("name", ["tracin", "trak", "grand", "el2n"])
+def test_one_model_needs_no_brackets(name: str) -> None:
+    alone = parse_step(f"{name}(models=out/seed-0)")
+    assert alone == parse_step(f"{name}(models=['out/seed-0'])")
+    assert alone == STEPS[name]("out/seed-0") == STEPS[name](["out/seed-0"])
+    assert parse_step(shown(alone)) == alone
+    with pytest.raises(ConfigError, match="needs a causal language model"):
+        STEPS[name]("")

@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from dataworth.report import attribution_page, attribution_summary
-from dataworth.report.attribution_model import Attribution
+from dataworth.report.attribution_model import Attribution, Check
 from report.attribution_example import document, example, query
 from report.pages import PAYLOADS, check, words
+from report.pages import check as check_page
 
 
 def shown(given: Attribution, *, terminal: bool = False) -> str:
@@ -70,6 +71,34 @@ def test_the_excerpt_is_where_the_score_is_made() -> None:
     assert "w705" in first and "w5 " not in first
 
 
+def test_the_beginning_of_a_document_is_a_piece_of_its_own() -> None:
+    one = document(1, 1.0)
+    one["pieces"], one["start"] = [("first", 0.5), (" second", 0.25)], -1.0
+    given = query(1)
+    given["helpful"], given["harmful"] = [one], []
+    html = attribution_page.render(example(1, queries=[given]))
+    assert '<span class="tint loss" style="--a:.42">(start)</span> <span' in html
+    assert '<span class="tint" style="--a:.21">first</span>' in html
+    one["start"] = 0.001  # too faint to be shown
+    assert ">(start)<" not in attribution_page.render(example(1, queries=[given]))
+
+
+def test_a_check_is_told() -> None:
+    check: Check = {
+        "correlation": 0.517,
+        "ranks": 0.47,
+        "spread": 4.8,
+        "architecture": "Llama<b>",
+        "parameters": 1512,
+    }
+    given = example(1, check=check)
+    said = "correlation 0.52 with the exact answer, of ranks 0.47, on a tiny Llama<b> of 1,512"
+    assert said in words(check_page(attribution_page.render(given)))
+    assert "check" in shown(given) and "0.52" in shown(given)
+    none = example(1, check={"why": "nothing remembered"})
+    assert "not checked: nothing remembered" in words(check_page(attribution_page.render(none)))
+
+
 def test_many_queries_stay_small_and_say_so() -> None:
     given = example(80)
     many = [document(i + 1, 1.0 / (i + 1), "0 <&> " * 300) for i in range(20)]
@@ -86,6 +115,9 @@ def test_doubts() -> None:
     for one in calm["queries"]:
         one["helpful"] = [document(1, 1.0) | {"tokens": 400}]  # type: ignore[typeddict-item]
     assert len(attribution_page.doubts(calm)) == 1
+    assert len(attribution_page.doubts(calm | {"residual": 0.05})) == 1  # type: ignore[arg-type]
+    unsolved = attribution_page.doubts(calm | {"residual": 0.29})  # type: ignore[arg-type]
+    assert "0.290 times as long" in unsolved[1] and "more steps" in unsolved[1]
     long = example(3)
     for one in long["queries"]:
         one["share_positive"] = 0.99

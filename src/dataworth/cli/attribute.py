@@ -21,6 +21,7 @@ class Solver(StrEnum):
     """How directions of gradients are weighed."""
 
     identity = "identity"
+    cosine = "cosine"
     diagonal = "diagonal"
     adam = "adam"
     kfac = "kfac"
@@ -162,6 +163,26 @@ QueryTextField = Annotated[
         help="The field that holds a query's text.",
     ),
 ]
+QueryTemplate = Annotated[
+    str | None,
+    option(
+        "--query-template",
+        metavar="NAME",
+        panel=o.READING,
+        default="that of the documents",
+        help="How chats in --queries become text, or none for plain text. What is asked with --ask "
+        "is text.",
+    ),
+]
+Check = Annotated[
+    bool,
+    option(
+        "--check",
+        panel=SCORING,
+        help="Tell how near the solver comes to the exact answer, on a tiny model of the same "
+        "architecture: some seconds. Not for adam and adam_cg.",
+    ),
+]
 Out = Annotated[
     Path | None,
     option(
@@ -203,9 +224,11 @@ def attribute(
     normalise: NormaliseOption = None,
     top: Top = None,
     trained: Trained = None,
+    check: Check = False,
     seed: o.Seed = None,
     text_field: o.TextField = None,
     query_text_field: QueryTextField = None,
+    query_template: QueryTemplate = None,
     join: o.Join = None,
     template: o.Template = None,
     txt: o.TxtMode = None,
@@ -231,6 +254,7 @@ def attribute(
     dataworth attribute model/ pool/ --ask 'The sum of 2 and 3 is 5.'
     dataworth attribute model/ pool/ --queries questions.jsonl --out attributed/
     dataworth attribute model/ pool/ -q questions.jsonl --solver identity --dry-run
+    dataworth attribute model/ chats.jsonl --template chatml --ask 'Two and three is five.'
     dataworth attribute tiny pool/ --ask 'The sum of 2 and 3 is 5.'
     """
     if not queries and not ask:
@@ -239,6 +263,7 @@ def attribute(
         raise typer.BadParameter("give either files or texts", param_hint="--queries")
     progress = begin(quiet)
     import dataworth
+    from dataworth.corpus.documents import Documents
 
     options = {
         "solver": solver,
@@ -249,9 +274,11 @@ def attribute(
         "normalise": normalise,
         "top": top,
         "trained": trained,
+        "check": check,
         "seed": seed,
         "text_field": text_field,
         "query_text_field": query_text_field,
+        "query_template": query_template,
         "join": join,
         "template": template,
         "txt": txt,
@@ -264,7 +291,7 @@ def attribute(
     found = dataworth.attribute(
         model,
         p.places(train),
-        p.places(queries) if queries else ask,
+        p.places(queries) if queries else Documents.from_texts(ask or []),
         storage_options=p.storage_options(storage_option or []),
         engine=p.engine(workers, None),
         progress=progress,

@@ -95,7 +95,8 @@ Steps = Annotated[
         metavar="STEP",
         panel=SCORING,
         help="A filter or method, in order: dsir (the default), dsir:reference, "
-        "'dsir(ngrams=3)'. See `dataworth methods`.",
+        "'dsir(ngrams=3)'; some ask a model about each document, 'influence(model=FOLDER)', and "
+        "dataworth proxy trains small ones. See `dataworth methods`.",
     ),
 ]
 Seed = Annotated[

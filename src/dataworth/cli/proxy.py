@@ -169,6 +169,11 @@ def _show(found: Proxies, place: Path) -> None:
     lines = {"one model": f"model={place / Path(found.models[0]).name}"}
     lines["several"] = f"models={named(found.models)}"
     if len(found.checkpoints) > len(found.models):
-        rates = [float(f"{rate:.3g}") for rate in found.learning_rates]
-        lines["checkpoints"] = f"models={named(found.checkpoints)}, learning_rates={rates}"
+        # Those of one training belong together: the sum over them follows it.
+        for seed in dict.fromkeys(one["seed"] for one in found.facts["models"]):
+            kept = [one for one in found.facts["models"] if one["seed"] == seed]
+            folders = named([one["folder"] for one in kept])
+            rates = [float(f"{one['learning_rate']:.3g}") for one in kept]
+            of = f" of seed {seed}" if len(found.models) > 1 else ""
+            lines[f"checkpoints{of}"] = f"models={folders}, learning_rates={rates}"
     show_places(lines)

@@ -25,7 +25,7 @@ from dataworth.corpus.spool import (
 )
 from dataworth.errors import InputError
 
-__all__ = ["Compression", "Format", "SourceFile", "fingerprint", "resolve"]
+__all__ = ["Compression", "Format", "SourceFile", "fingerprint", "resolve", "texts_of"]
 
 FINGERPRINT_BYTES: Final = 65536
 
@@ -56,6 +56,15 @@ def resolve(
     for file in _resolve(source, spool, storage_options or {}, text_field):
         files[file.path] = file
     return [files[path] for path in sorted(files)]
+
+
+def texts_of(source: Any) -> list[str] | None:
+    """The texts of a list of strings that are documents and no paths; None for anything else."""
+    if not isinstance(source, list | tuple) or not source:
+        return None
+    if not all(isinstance(item, str) for item in source) or _are_sources(source):
+        return None
+    return [str(item) for item in source]
 
 
 def fingerprint(

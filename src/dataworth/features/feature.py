@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 
-DTYPES = ("float16", "float32", "float64")
+DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 class Feature(Protocol):

@@ -39,6 +39,7 @@ from dataworth.engine.folder import differences, differing, lock_folder
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, DataworthError, RunError
+from dataworth.features.bfloat16 import from_disk, in_memory, on_disk, to_disk
 from dataworth.features.feature import DTYPES, Feature, fingerprint, working
 
 __all__ = ["Feature", "Store", "build", "fingerprint", "open_store"]
@@ -48,7 +49,7 @@ log = logging.getLogger("dataworth")
 FILE = "store.json"
 VERSION = 1
 SLICE = 1024
-"""Documents that are computed together, and saved before the next ones."""
+"""Documents that are computed together, and saved before the next ones, unless told otherwise."""
 _EMPTY = 128  # bytes of a part's header
 _ROWS = 1 << 16
 
@@ -62,10 +63,14 @@ def build(
     *,
     dtype: str | None = None,
     overwrite: bool = False,
+    together: int = 0,
 ) -> Store:
     """The store of a feature over a corpus: what is missing is computed, the rest is not touched.
 
     `dtype`: how numbers are stored, one of `DTYPES`; float16 halves the room of embeddings.
+    bfloat16 has fewer digits in the same room, and is read as float32.
+    `together`: documents that are computed, and saved, before the next ones, 0: `SLICE`; a store
+    that was begun with another number goes on with that one.
     `overwrite`: remove what another feature or other inputs left in the folder.
 
     Raises RunError if the folder holds another store (with the differences), something that is no
@@ -75,12 +80,12 @@ def build(
     dtype = dtype or feature.dtype
     if dtype not in DTYPES:
         raise ConfigError(f"dtype must be {', '.join(DTYPES)}, not {dtype!r}")
-    record = _record(corpus, feature, dtype)
+    record = _record(corpus, feature, dtype, together or SLICE)
     with lock_folder(folder, "building this store"):
         _begin(folder, record, overwrite)
         missing = [unit for unit in corpus.units if not _part(folder, unit.index).is_file()]
         if missing:
-            fill = _Fill(corpus, feature, folder, dtype)
+            fill = _Fill(corpus, feature, folder, dtype, record["slice"])
             with working(feature):
                 work = (engine or Engine()).map(fill, missing, progress=progress, name=feature.name)
                 bad = sum(work)
@@ -131,14 +136,15 @@ class Store:
         self.feature: str = record["feature"]
         self.settings: dict[str, Any] = record["settings"]
         self.dimension: int = record["dimension"]
-        self.dtype = np.dtype(record["dtype"])
+        self.dtype = in_memory(record["dtype"])
+        held = on_disk(record["dtype"])
         self.columns: tuple[str, ...] = tuple(record["columns"])
         self.fingerprint: str = record["fingerprint"]
         self._parts = parts
         for unit, part in enumerate(parts):
-            if part.dtype != self.dtype or part.shape[1:] != (self.dimension,):
+            if part.dtype != held or part.shape[1:] != (self.dimension,):
                 raise DataworthError(
-                    f"{_part(folder, unit)}: holds {part.dtype} {part.shape}, not {self.dtype} "
+                    f"{_part(folder, unit)}: holds {part.dtype} {part.shape}, not {held} "
                     f"[documents, {self.dimension}]; delete it and build the store again"
                 )
 
@@ -146,7 +152,8 @@ class Store:
         return int(self.firsts[-1])
 
     def __repr__(self) -> str:
-        return f"Store({self.feature}, {len(self):,} documents x {self.dimension}, {self.dtype})"
+        name = self.record["dtype"]
+        return f"Store({self.feature}, {len(self):,} documents x {self.dimension}, {name})"
 
     @cached_property
     def firsts(self) -> NDArray[np.int64]:
@@ -190,14 +197,14 @@ class Store:
         for unit, part in enumerate(self._parts):
             low, high = bounds[unit], bounds[unit + 1]
             if high > low:
-                out[order[low:high]] = part[ordered[low:high] - self.firsts[unit]]
+                out[order[low:high]] = self._read(part[ordered[low:high] - self.firsts[unit]])
         return out
 
     def blocks(self, rows: int = _ROWS) -> Iterator[tuple[int, NDArray[Any]]]:
         """(number of the first row, rows [at most `rows`, dimension]) for all rows in order."""
         for first, part in zip(self.firsts[:-1].tolist(), self._parts, strict=True):
             for start in range(0, len(part), rows):
-                yield first + start, part[start : start + rows]
+                yield first + start, self._read(part[start : start + rows])
 
     def matrix(self) -> NDArray[Any]:
         """All rows in memory, [rows, dimension]."""
@@ -211,7 +218,11 @@ class Store:
         if name not in self.columns:
             raise KeyError(f"{self.folder} has no column {name!r}: {', '.join(self.columns)}")
         place = self.columns.index(name)
-        return np.concatenate([part[:, place] for part in self._parts] or [np.empty(0, self.dtype)])
+        columns = [self._read(part[:, place]) for part in self._parts]
+        return np.concatenate(columns or [np.empty(0, self.dtype)])
+
+    def _read(self, held: NDArray[Any]) -> NDArray[Any]:
+        return from_disk(held, self.record["dtype"])
 
 
 @dataclass(frozen=True)
@@ -222,6 +233,7 @@ class _Fill:
     feature: Feature
     folder: Path
     dtype: str
+    together: int
 
     def __call__(self, unit: Unit, tick: Tick) -> int:
         """Write the unit's part; returns the number of bad lines."""
@@ -230,7 +242,7 @@ class _Fill:
 
     def _fill(self, unit: Unit, tick: Tick) -> int:
         path = self.folder / "work" / f"{unit.index:05d}.rows"
-        width = self.feature.dimension * np.dtype(self.dtype).itemsize
+        width = self.feature.dimension * on_disk(self.dtype).itemsize
         uid: list[NDArray[np.uint64]] = []
         total = bad = 0
         try:
@@ -241,8 +253,9 @@ class _Fill:
                     documents = block.documents
                     bad += len(block.bad)
                     uid.append(documents.uid)
-                    for start in range(0, max(len(documents), 1), SLICE):
-                        part = documents.take(np.arange(start, min(start + SLICE, len(documents))))
+                    for start in range(0, max(len(documents), 1), self.together):
+                        stop = min(start + self.together, len(documents))
+                        part = documents.take(np.arange(start, stop))
                         if len(part) and total + len(part) > have:
                             rows.truncate(total * width)
                             rows.write(self._values(part, unit).tobytes())
@@ -264,8 +277,8 @@ class _Fill:
                 f"dimension {self.feature.dimension}"
             )
         with np.errstate(over="ignore"):  # told below, with the place
-            stored = np.ascontiguousarray(values, self.dtype)
-        finite = np.isfinite(stored).all(axis=1)
+            stored = to_disk(values, self.dtype)
+        finite = np.isfinite(from_disk(stored, self.dtype)).all(axis=1)
         if not finite.all():
             row = int(np.argmin(finite))
             raise DataworthError(
@@ -279,7 +292,7 @@ class _Fill:
         with atomic(_uid_part(self.folder, unit.index)) as temporary, temporary.open("wb") as file:
             np.save(file, np.concatenate(uid) if uid else np.empty(0, np.uint64))
         header = {
-            "descr": np.lib.format.dtype_to_descr(np.dtype(self.dtype)),
+            "descr": np.lib.format.dtype_to_descr(on_disk(self.dtype)),
             "fortran_order": False,
             "shape": (total, self.feature.dimension),
         }
@@ -290,7 +303,7 @@ class _Fill:
         rows.unlink()
 
 
-def _record(corpus: Corpus, feature: Feature, dtype: str) -> dict[str, Any]:
+def _record(corpus: Corpus, feature: Feature, dtype: str, together: int) -> dict[str, Any]:
     """The content of store.json."""
     inputs = [
         {"path": file.path, **file_fingerprint(file, corpus.storage_options)}
@@ -306,7 +319,7 @@ def _record(corpus: Corpus, feature: Feature, dtype: str) -> dict[str, Any]:
         "columns": list(feature.columns),
         "dimension": feature.dimension,
         "dtype": dtype,
-        "slice": SLICE,
+        "slice": together,
         "units": len(corpus.units),
         "fields": fields,
         "inputs": inputs,
@@ -329,6 +342,7 @@ def _begin(folder: Path, record: dict[str, Any], overwrite: bool) -> None:
         _clear(folder)
     else:
         before = read_json(path)
+        record["slice"] = before.get("slice", record["slice"])
         changes = list(differences(_by_path(before), _by_path(record)))
         if changes:
             raise differing(folder, "holds another store", changes)

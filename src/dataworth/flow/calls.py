@@ -24,13 +24,24 @@ READING_OPTIONS = ("join", "template", "split_words", "txt", "max_line_bytes")
 
 
 def fields_of_both(
-    text_field: Any, query_text_field: Any, further: Mapping[str, Any]
+    text_field: Any,
+    query_text_field: Any,
+    further: Mapping[str, Any],
+    query_template: str | None = None,
 ) -> tuple[Fields, Fields]:
-    """How training documents and queries are read."""
+    """How training documents and queries are read.
+
+    Queries are read as the documents, but for a text field or a template of their own; `none` is
+    no template. With another template than the documents', the text field is looked for anew.
+    """
     check_reading(further, pieces=False)
     text = as_tuple(text_field)
-    query = as_tuple(query_text_field) or text
-    return Fields(text=text, **further), Fields(text=query, **further)
+    same = query_template is None or query_template == further.get("template")
+    query = as_tuple(query_text_field) or (text if same else ("text",))
+    asked = dict(further)
+    if not same:
+        asked["template"] = None if query_template == "none" else query_template
+    return Fields(text=text, **further), Fields(text=query, **asked)
 
 
 def engine_of(engine: Engine | int | None) -> Engine:

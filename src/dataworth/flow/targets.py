@@ -73,8 +73,13 @@ def read_targets(
     return Targets(fit, {name: part for name, part in held.items() if len(part)})
 
 
-def read_documents(what: str, corpus: Corpus, *, max_bad: float) -> Documents:
-    """All documents of a small corpus; `what` it is called in errors.
+_REMEDY = "give a file with examples of what the model should become good at"
+
+
+def read_documents(
+    what: str, corpus: Corpus, *, max_bad: float, remedy: str = _REMEDY
+) -> Documents:
+    """All documents of a small corpus; `what` it is called in errors, and the `remedy` for none.
 
     Raises InputError if it is empty or has more than `max_bad` bad lines.
     """
@@ -90,10 +95,7 @@ def read_documents(what: str, corpus: Corpus, *, max_bad: float) -> Documents:
         )
     if not len(documents):
         where = ", ".join(file.path for file in corpus.files[:3])
-        raise InputError(
-            f"{what} holds no document ({where}): give a file with examples of what "
-            "the model should become good at"
-        )
+        raise InputError(f"{what} holds no document ({where}): {remedy}")
     return documents
 
 

@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -89,8 +89,8 @@ class Estimate:
     value: float
     low: float
     high: float
-    by_query: Values
-    draws: Values
+    by_query: Values = field(repr=False)
+    draws: Values = field(repr=False)
     over: Over
 
     @property

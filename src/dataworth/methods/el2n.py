@@ -21,6 +21,7 @@ from dataworth.methods.base import Context, Targets
 from dataworth.methods.modelled import (
     Model,
     Untargeted,
+    as_texts,
     check_measure,
     load_modelled,
     models_again,
@@ -46,6 +47,7 @@ class EL2N:
     windows: int = 0
 
     def __post_init__(self) -> None:
+        as_texts(self, "models")
         check_measure(self.name, self.models, self.prefer, self.windows)
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedEL2N:

@@ -27,6 +27,7 @@ from dataworth.methods.modelled import (
     Model,
     Modelled,
     Values,
+    as_texts,
     check_models,
     check_targets,
     load_modelled,
@@ -68,7 +69,8 @@ class Influence:
     a batch. `trained`: tokens that the model was trained on;
     0: as many as the pool has; a factor of all utilities, no more.
     `normalise`: "length" gives nats for each token of the document, so that a budget of tokens
-    goes where it helps most; "none" for the whole document.
+    goes where it helps most; "none" for the whole document; "gradient" for each unit of length of
+    the document's gradient, which is what a cosine does.
     `windows`: of the model's context that count of a document that is scored, from its beginning;
     0: all of it.
     """
@@ -82,13 +84,14 @@ class Influence:
     sample: int = 256
     steps: int = 20
     trained: int = 0
-    normalise: Literal["length", "none"] = "length"
+    normalise: Literal["length", "none", "gradient"] = "length"
     windows: int = 0
 
     def __post_init__(self) -> None:
+        as_texts(self, "layers")
         check_models(self.name, [self.model])
         check_choice(self.name, "solver", self.solver, SOLVERS)
-        check_choice(self.name, "normalise", self.normalise, ("length", "none"))
+        check_choice(self.name, "normalise", self.normalise, ("length", "none", "gradient"))
         if min(self.damping, self.trained, self.windows) < 0 or min(self.sample, self.steps) < 1:
             raise ConfigError(
                 f"{self.name}: damping, trained and windows are 0 or more, sample and steps at "
@@ -102,20 +105,26 @@ class Influence:
         """
         import torch
 
+        from dataworth.features.gradients.refusals import check_solver
+
         names = check_targets(self.name, targets)
         reader = Model(self.model, self.layers).reader
         with reader.working():
-            passes = self._curvature(context).passes * min(self.sample, len(context.sample()))
+            check_solver(reader, self.solver)
+            how = self._curvature(context)
+            # A product with the curvature costs about as much as four gradients, at most.
+            passes = how.fits + 4 * how.products(reader.engine.size, len(names))
+            passes *= min(self.sample, len(context.sample()))
             tell_cost(
                 self.name, reader, pool, targets, context, passes=passes, windows=self.windows
             )
-            preconditioner, about = self._solve(reader, pool, context)
+            preconditioner = self._solve(reader, pool, context)
             vectors = np.empty((len(names), reader.engine.size), np.float32)
             for row, name in enumerate(names):
                 vector = torch.from_numpy(target_gradient(self.name, reader, targets, name))[None]
-                if self.solver == "cosine":
-                    vector = vector / vector.norm().clamp_min(1e-30)
                 vectors[row] = (preconditioner.apply(vector) * preconditioner.scale)[0].numpy()
+            # Only now it is known how far the vectors were solved.
+            about = preconditioner.describe()
         known = Model(self.model, self.layers, self.windows, identity=reader.identity)
         return FittedInfluence(self, known, names, vectors, {"about": about})
 
@@ -125,23 +134,26 @@ class Influence:
         solver = "identity" if self.solver == "cosine" else self.solver
         return Curvature(solver, self.damping, self.sample, self.steps, context.seed)
 
-    def _solve(self, reader: Any, pool: Corpus, context: Context) -> tuple[Any, str]:
+    def _solve(self, reader: Any, pool: Corpus, context: Context) -> Any:
+        from dataworth.features.gradients.cosine import Cosine
         from dataworth.features.gradients.solving import solve
 
+        if self.solver == "cosine":
+            return Cosine()
         sample, how = context.sample(), self._curvature(context)
         tokens = float(self.trained)
         if not tokens and how.fitted:
             some = how.chosen(sample)
             tokens = reader.items(some).tokens.mean() * pool_documents(pool, context)
-        found = solve(reader, sample, how, tokens)
-        return found, "cosine" if self.solver == "cosine" else found.describe()
+        return solve(reader, sample, how, tokens)
 
     @property
     def unit(self) -> str:
         """Of the utility."""
         if self.solver == "cosine":
             return "cosine"
-        return "nats saved per token" if self.normalise == "length" else "nats saved"
+        per = {"length": " per token", "gradient": " per length of the gradient", "none": ""}
+        return f"nats saved{per[self.normalise]}"
 
     @staticmethod
     def load(step: Influence, folder: Path) -> FittedInfluence:
@@ -172,7 +184,7 @@ class FittedInfluence(Modelled):
         import torch
 
         reader, vectors = self.models[0].reader, torch.from_numpy(self.arrays["vectors"])
-        if self.step.solver == "cosine":
+        if self.step.solver == "cosine" or self.step.normalise == "gradient":
             values, lengths, tokens = reader.scores_and_lengths(documents, vectors)
             return values / np.maximum(lengths, 1e-30)[:, None], tokens
         values, tokens = reader.scores(documents, vectors)

@@ -52,6 +52,14 @@ def check_models(step: str, models: Sequence[str], write: str = "model=FOLDER") 
         )
 
 
+def as_texts(step: Step, *names: str) -> None:
+    """Make options of a frozen step that hold one text, in Python, a tuple of it."""
+    for name in names:
+        value = getattr(step, name)
+        texts = (value,) if isinstance(value, str | Path) else value
+        object.__setattr__(step, name, tuple(str(text) for text in texts))
+
+
 def check_targets(step: str, targets: Targets) -> list[str]:
     """The targets' names; ConfigError if there is none."""
     if not targets.names:

@@ -21,6 +21,7 @@ from dataworth.methods.base import Context, Targets, check_choice
 from dataworth.methods.modelled import (
     Model,
     Untargeted,
+    as_texts,
     check_models,
     identified,
     load_modelled,
@@ -54,6 +55,7 @@ class SelfInfluence:
     windows: int = 0
 
     def __post_init__(self) -> None:
+        as_texts(self, "layers")
         check_models(self.name, [self.model])
         check_choice(self.name, "solver", self.solver, SOLVERS)
         check_choice(self.name, "prefer", self.prefer, ("low", "high"))
@@ -70,7 +72,7 @@ class SelfInfluence:
         sample = context.sample()
         how = Curvature(self.solver, self.damping, self.sample, seed=context.seed)
         with reader.working():
-            passes = how.passes * min(self.sample, len(sample))
+            passes = how.passes(reader.engine.size) * min(self.sample, len(sample))
             none = Targets({})
             tell_cost(self.name, reader, pool, none, context, passes=passes, windows=self.windows)
             tokens = float(self.trained)

@@ -23,6 +23,7 @@ from dataworth.methods.modelled import (
     Model,
     Modelled,
     Values,
+    as_texts,
     check_models,
     check_targets,
     identified,
@@ -51,6 +52,7 @@ class TracIn:
     windows: int = 0
 
     def __post_init__(self) -> None:
+        as_texts(self, "models", "layers")
         check_models(self.name, self.models, "models=[FOLDER, ...]")
         check_choice(self.name, "normalise", self.normalise, ("length", "none"))
         if self.learning_rates and len(self.learning_rates) != len(self.models):

@@ -25,6 +25,7 @@ from dataworth.methods.modelled import (
     Model,
     Modelled,
     Values,
+    as_texts,
     check_models,
     check_targets,
     identified,
@@ -66,6 +67,7 @@ class TRAK:
     windows: int = 0
 
     def __post_init__(self) -> None:
+        as_texts(self, "models", "layers")
         check_models(self.name, self.models, "models=[FOLDER, ...]")
         check_choice(self.name, "projection", self.projection, PROJECTIONS)
         check_choice(self.name, "normalise", self.normalise, ("length", "none"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from dataworth.report import format as f
 from dataworth.report import frame, ledger
-from dataworth.report.attribution_model import Attribution, Document, Query
+from dataworth.report.attribution_model import Attribution, Check, Document, Query
 from dataworth.report.frame import folded, listed
 from dataworth.report.inert import markup, visible, word
 from dataworth.report.sections import table
@@ -22,6 +22,7 @@ _STRONGEST = 0.42  # of a token's background
 _FAINT = 0.03  # below, a token is plain
 _LINE = 30  # characters that a new line is worth in an excerpt
 _WHOLE = 6  # times an excerpt: how much of a document can be unfolded
+_UNSOLVED = 0.1  # of a query: a residual that is told
 _LONG = 3  # times the mean length, from which documents are called long
 
 
@@ -96,9 +97,22 @@ def _answers(attribution: Attribution) -> str:
         f"model of <b>{f.short(attribution['parameters'])}</b> parameters that count",
         f'<span class="quiet">{word(attribution["about"], 200)}</span>',
     ]
+    if "check" in attribution:
+        items.append(f'<span class="quiet">{word(checked(attribution["check"]), 300)}</span>')
     body = f'<p class="big">{f.count(attribution["documents"])}</p><p>documents</p>{listed(items)}'
     return frame.answers(
         ("Scored", body), ("Who helps", _help(attribution)), doubts=doubts(attribution)
+    )
+
+
+def checked(check: Check) -> str:
+    """What a check on a tiny model has found, in a sentence."""
+    if "correlation" not in check:
+        return f"not checked: {check.get('why', 'no reason is known')}"
+    return (
+        f"correlation {check['correlation']:.2f} with the exact answer, of ranks "
+        f"{check['ranks']:.2f}, on a tiny {check['architecture']} of {check['parameters']:,} "
+        "parameters"
     )
 
 
@@ -130,6 +144,13 @@ def doubts(attribution: Attribution) -> list[str]:
         out.append(
             "Plain inner products of gradients prefer long and unusual documents: another solver "
             "(ekfac) weighs directions by their curvature."
+        )
+    residual = attribution.get("residual")
+    if residual is not None and residual > _UNSOLVED:
+        out.append(
+            f"The solver stopped early: what is left to be solved, the residual, is "
+            f"{f.real(residual)} times as long as the query's gradient. The scores are not quite "
+            "those of the curvature; more steps come nearer."
         )
     shown = [doc for query in queries for doc in query["helpful"]]
     mean = attribution["tokens"] / max(attribution["documents"], 1)
@@ -202,7 +223,8 @@ def _query(query: Query, characters: int, documents: int) -> str:
         '<p class="key swatches"><span><i style="background:rgb(var(--gain-rgb) / .42)"></i>'
         "token that helps</span>"
         '<span><i style="background:rgb(var(--loss-rgb) / .42)"></i>token that harms</span>'
-        "<span>Strongest: the largest of each document.</span></p>"
+        "<span>Strongest: the largest of each document</span>"
+        "<span>(start): what stands before the first token</span></p>"
     )
     sides = "".join(
         f"<div><h3>{title}</h3>{_cards(given[:documents], characters) or none}</div>"
@@ -232,12 +254,14 @@ def _card(document: Document, characters: int) -> str:
     where = f"{word(document['uid'], 20)} · <bdi>{escape(path)}</bdi> @ {document['offset']:,}"
     pieces = list(_whole(document["pieces"]))
     first, last = _passage(pieces, characters)
-    largest = max((abs(value) for _, value in pieces), default=0.0)
+    start = document.get("start", 0.0)
+    largest = max([abs(start), *(abs(value) for _, value in pieces)])
+    begun = _started(start, largest)
     body = "".join(_tinted(pieces[first:last], largest))
-    body = ("…" if first else "") + body + ("…" if last < len(pieces) else "")
+    body = ("…" if first else begun) + body + ("…" if last < len(pieces) else "")
     rest = last - first < len(pieces) or document.get("cut")
     whole = "".join(_tinted(_beginning(pieces, _WHOLE * characters), largest))
-    more = f'<div class="doc more">{whole}</div>'
+    more = f'<div class="doc more">{begun}{whole}</div>'
     return (
         f'<article class="card"><header>{"".join(parts)}</header><p class="where">{where}</p>'
         f'<div class="doc">{body}</div>{folded("from the beginning", more) if rest else ""}'
@@ -301,13 +325,23 @@ def _tinted(pieces: Sequence[tuple[str, float]], largest: float) -> Iterator[str
     held, shade = "", 0
     for text, value in [*pieces, ("", 0.0)]:
         strength = _STRONGEST * abs(value) / largest if largest else 0.0
-        new = 0 if strength < _FAINT else round(100 * strength) * (1 if value > 0 else -1)
+        new = _shade(strength, value)
         if (new != shade or not text) and held:
             yield _span(held, shade)
             held = ""
         held, shade = held + text, new
     if held:
         yield _span(held, shade)
+
+
+def _started(value: float, largest: float) -> str:
+    """A piece for what stands before a text, if it says anything."""
+    strength = _STRONGEST * abs(value) / largest if largest else 0.0
+    return "" if strength < _FAINT else f"{_span('(start)', _shade(strength, value))} "
+
+
+def _shade(strength: float, value: float) -> int:
+    return 0 if strength < _FAINT else round(100 * strength) * (1 if value > 0 else -1)
 
 
 def _span(text: str, shade: int) -> str:
@@ -345,6 +379,7 @@ def _settings(attribution: Attribution) -> str:
         ("training documents", attribution["train"]),
         ("curvature", attribution["about"]),
         ("unit", attribution["unit"]),
+        *([("check", checked(attribution["check"]))] if "check" in attribution else []),
     ]
     for name, how in (("time", f.duration), ("memory", f.size)):
         key: Any = "seconds" if name == "time" else name

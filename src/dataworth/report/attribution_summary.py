@@ -8,7 +8,7 @@ from rich.console import Console
 
 from dataworth.report import format as f
 from dataworth.report.attribution_model import Attribution, Document, Query
-from dataworth.report.attribution_page import doubts
+from dataworth.report.attribution_page import checked, doubts
 from dataworth.report.inert import visible
 from dataworth.report.summary import data, print_rows, styled
 
@@ -37,7 +37,11 @@ def _rows(attribution: Attribution) -> Iterator[tuple[str, str, str]]:
     yield "scored", f.count(attribution["documents"]), "documents"
     yield "  tokens", f.count(attribution["tokens"]), ""
     yield "parameters", f.count(attribution["parameters"]), "that count"
-    yield "solver", visible(attribution["solver"], 40), visible(attribution["about"], 120)
+    yield "solver", visible(attribution["solver"], 40), visible(attribution["about"], 250)
+    if "check" in attribution:
+        check = attribution["check"]
+        known = "correlation" in check
+        yield "check", f"{check['correlation']:.2f}" if known else "none", checked(check)
     told, used = attribution["predicted"], attribution["used"]
     for name, key, how in (("time", "seconds", f.duration), ("memory", "memory", f.size)):
         now = used.get(key)

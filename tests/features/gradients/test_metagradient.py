@@ -250,3 +250,30 @@ def test_wrong_options() -> None:
         Adam(0.1, epsilon_root=0.0)
     with pytest.raises(ConfigError, match="at least one step"):
         Run(nn.Linear(2, 2), Supervised(), [], [], Descent(0.1))
+
+
+def test_examples_are_taken_for_their_items() -> None:
+    run = language(Descent(0.1), steps=3)
+    queries = documents(2, 2, 11, 8)
+    examples = run.task.examples(queries)
+    again = replace(run, items=run.task.examples(list(run.items)))
+    plain, ours = metagradients(run, queries), metagradients(again, examples)
+    assert np.array_equal(plain.scores, ours.scores)
+    end = run.train()[0]
+    assert torch.equal(run.losses(end, examples), run.losses(end, queries))
+    assert smoothness(run, examples) == smoothness(run, queries)
+
+
+def test_runs_that_there_are_not() -> None:
+    run = language(Descent(0.1), steps=3)
+    for rows in ([0, 13], [-1], []):
+        with pytest.raises(ConfigError, match=r"step 1 of the run's order.* from 0 to 12"):
+            replace(run, order=[np.array([0]), np.array(rows)])
+    for wrong in (torch.ones(5), torch.ones(2, 13)):
+        with pytest.raises(ConfigError, match="13 examples has a weight for each, not "):
+            run.train(wrong)
+        with pytest.raises(ConfigError, match="13 examples has a weight for each, not "):
+            metagradients(run, documents(1, 2, 11, 8), weights=wrong)
+    for wrong in (torch.ones(13), torch.ones(2, 5)):
+        with pytest.raises(ConfigError, match="13 examples has a weight for each, not "):
+            run.train_many(wrong)

@@ -118,3 +118,8 @@ class Examples:
     def take(self, rows: NDArray[np.int64]) -> Examples:
         """Some of the examples."""
         return replace(self, items=[self.items[row] for row in rows], uid=self.uids[rows])
+
+
+def items_of(examples: Sequence[Any] | Examples) -> Sequence[Any]:
+    """The items of `Examples`; a sequence of items as it is."""
+    return examples.items if isinstance(examples, Examples) else examples

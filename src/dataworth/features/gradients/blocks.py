@@ -20,6 +20,11 @@ from torch import Tensor
 from dataworth.errors import ConfigError
 
 
+def told(name: str) -> str:
+    """A module's name in messages: the root has none."""
+    return name or "the model itself"
+
+
 @dataclass(frozen=True)
 class Piece:
     """A parameter in a block: its name in the model, its shape there, whether it is turned."""

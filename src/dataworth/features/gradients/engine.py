@@ -5,11 +5,12 @@ parameters are outer products of the two (`modules`, `factors`), so the paramete
 none and are frozen meanwhile: a third of a backward pass is saved. The model is in evaluation mode
 (no dropout), as the measurements of a trained model are.
 
-The first batch is checked: the gradient of its last example, computed for it alone by plain
-automatic differentiation, has to be the one found through hooks. If it is not, calls of the
-functions `linear` and `embedding` are looked at in place of modules (a read-out that takes the
-weight of the embedding, an embedding that is scaled). What does not fit then (a weight that is used
-in another way, examples that are mixed, a normalisation of another form) is refused by name.
+Batches are checked, the 1st, the 4th, the 16th and so on: the gradient of the last example,
+computed for it alone by plain automatic differentiation, has to be the one found through hooks. If
+it is not, calls of the functions `linear` and `embedding` are looked at in place of modules (a
+read-out that takes the weight of the embedding, an embedding that is scaled). What does not fit
+then (a weight that is used in another way, examples that are mixed, a normalisation of another
+form) is refused by name.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 from dataworth.errors import ConfigError, InputError
 from dataworth.features.gradients.batches import Batch
-from dataworth.features.gradients.blocks import Blocks
+from dataworth.features.gradients.blocks import Blocks, told
 from dataworth.features.gradients.factors import Factors
 from dataworth.features.gradients.losses import first_order
 from dataworth.features.gradients.modules import (
@@ -40,7 +41,9 @@ from dataworth.features.gradients.task import Task
 
 Of = Literal["loss", "measure", "sampled"]
 
-# Largest difference in the first batch, relative to the gradient's largest entry.
+_AGAIN = 4  # batches are checked whose number is a power of it
+
+# Largest difference in a batch that is checked, relative to the gradient's largest entry.
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 
 
@@ -48,7 +51,7 @@ class Gradients:
     """The gradients of a model's trained parameters (`requires_grad`) in a task's losses.
 
     `blocks`: how they lie in a vector. `check`: compare with plain differentiation on the first
-    batch. Raises ConfigError for parameters that are not covered.
+    batch, the 4th, the 16th and so on. Raises ConfigError for parameters that are not covered.
     """
 
     def __init__(self, model: nn.Module, task: Task, *, check: bool = True) -> None:
@@ -64,7 +67,9 @@ class Gradients:
         self.device = first.device
         self.dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
         self._tolerance = _TOLERANCE.get(first.dtype, 0.1)
-        self._unchecked = check
+        self._check = check
+        self._batches = 0
+        self._next = 1  # the number of the batch that is checked next
         self._functions = False  # whether calls of functions are looked at
 
     @property
@@ -84,23 +89,50 @@ class Gradients:
     def factors(self, batch: Batch, of: Of = "loss", seed: int = 0) -> Factors:
         """The gradients of each example's training loss, of its measurement, or of its loss with
         labels drawn from the model (`seed`).
+
+        Raises InputError for a loss that is not finite, and for gradients that are not those of
+        plain differentiation.
         """
         batch = batch.to(self.device)
         found = self._record(batch, of, seed)
-        if self._unchecked:
-            truth = self._truth(batch, of, seed)
-            if self._wrong(found, truth):
-                self._functions = True
-                found = self._record(batch, of, seed)
-            if wrong := self._wrong(found, truth):
-                raise InputError(
-                    f"the gradients of {', '.join(wrong[:5])}"
-                    + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-                    + " found through hooks are not those of plain differentiation: the weight is "
-                    "used outside its module, or the batch's examples are mixed. Freeze these "
-                    "parameters or name the modules to take"
-                )
-            self._unchecked = False
+        self._finite(batch, found.losses, of)
+        self._batches += 1
+        if self._check and self._batches == self._next:
+            found = self._checked(batch, of, seed, found)
+            self._next *= _AGAIN
+        return found
+
+    def _finite(self, batch: Batch, losses: Tensor, of: Of) -> None:
+        """InputError that names the first example whose loss is not a finite number."""
+        if bool(torch.isfinite(losses).all()):
+            return
+        row = int(torch.isfinite(losses).int().argmin())
+        which = row if batch.uid is None else f"uid {batch.uid[row]}"
+        raise InputError(
+            f"the {'measure' if of == 'measure' else 'loss'} of the example of {which} is "
+            f"{float(losses[row]):g}, so it has no gradient: look at its numbers, and at the "
+            "model's parameters"
+        )
+
+    def _checked(self, batch: Batch, of: Of, seed: int, found: Factors) -> Factors:
+        """What was found, or what is found by looking at functions, if it is right."""
+        truth = self._truth(batch, of, seed)
+        if not bool(torch.isfinite(truth).all()):
+            raise InputError(
+                "the loss of an example is finite, but its gradient by plain differentiation is "
+                "not: a root of 0 or the like in the model or in the loss?"
+            )
+        if self._wrong(found, truth):
+            self._functions = True
+            found = self._record(batch, of, seed)
+        if wrong := self._wrong(found, truth):
+            raise InputError(
+                f"the gradients of {', '.join(told(name) for name in wrong[:5])}"
+                + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+                + " found through hooks are not those of plain differentiation: the weight is "
+                "used outside its module, or the batch's examples are mixed. Freeze these "
+                "parameters or name the modules to take"
+            )
         return found
 
     def gradients(self, batch: Batch, of: Of = "loss", seed: int = 0) -> Tensor:
@@ -212,7 +244,7 @@ class _Recorder:
     def _hook(self, use: Use) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
             if not args:
-                raise InputError(f"{use.name} is called by keywords only: leave it out")
+                raise InputError(f"{told(use.name)} is called by keywords only: leave it out")
             return self.saw(use, args[0], output)
 
         return hook
@@ -236,8 +268,9 @@ class _Recorder:
         for use, value, version, kept in self._seen:
             if value._version != version:
                 raise InputError(
-                    f"the input of {use.name} is changed in place after its use, so its gradient "
-                    "cannot be known: leave the module out, or make the change out of place"
+                    f"the input of {told(use.name)} is changed in place after its use, so its "
+                    "gradient cannot be known: leave the module out, or make the change out of "
+                    "place"
                 )
             for grad in kept:
                 module = self.modules[use.name]

@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
 from dataworth.errors import ConfigError
-from dataworth.features.embeddings.base import folder_identity, model_folder
-from dataworth.features.embeddings.causal import load
+from dataworth.features.embeddings.base import model_folder
 from dataworth.features.embeddings.running import one_thread
+from dataworth.features.gradients.adapters import identity_of, loaded, thaw
 from dataworth.features.gradients.batches import Batch, Examples
 from dataworth.features.gradients.documents import windows
 from dataworth.features.gradients.engine import Gradients, evaluating
@@ -103,7 +103,8 @@ class Items:
 class Reader:
     """A model, its tokenizer and the engine for its gradients.
 
-    `source`: a folder that `dataworth.lm` wrote, one of a Hugging Face causal model, or its name.
+    `source`: a folder that `dataworth.lm` wrote, one of a Hugging Face causal model, or its name,
+    or a folder of an adapter (PEFT) for one: then only the adapter's parameters count.
     A reader belongs to one thread; several of one model share its weights.
     Raises ConfigError if there is no such model.
     """
@@ -111,20 +112,21 @@ class Reader:
     def __init__(self, source: str, reading: Reading | None = None) -> None:
         self.reading = reading = reading or Reading()
         self.folder = model_folder(source, _WHAT)
-        loaded = load(str(self.folder))
-        self.model = _twin(getattr(loaded, "inner", loaded))
+        found = loaded(self.folder)
+        self.model = _twin(getattr(found, "inner", found))
+        thaw(self.model, self.folder)
         self.tokenizer = load_tokenizer(self.folder)
         self.end = _end(self.tokenizer)
-        self.context = reading.context or int(loaded.context)
+        self.context = reading.context or int(found.context)
         self.engine = Gradients(self.model, CausalLM("sum", "sum", reading.layers or None))
-        self.vocabulary = int(loaded.vocabulary)
+        self.vocabulary = int(found.vocabulary)
         room = max(self.context, min(_BATCH, _LOGITS // max(self.vocabulary, 1)))
         self.batch_tokens = reading.batch_tokens or room
 
     @cached_property
     def identity(self) -> str:
         """Tells this model from another, wherever it lies."""
-        return folder_identity(self.folder)
+        return identity_of(self.folder)
 
     def moments(self) -> Moments:
         """Of the optimizer that trained the model. ConfigError if they are not beside it."""
@@ -302,10 +304,11 @@ class Reader:
         return found, tokens
 
     def scores_and_lengths(
-        self, documents: Documents, vectors: Tensor
+        self, documents: Documents, vectors: Tensor, *, together: int = 0
     ) -> tuple[Values, Values, NDArray[np.int64]]:
         """`scores` [n, q] and `lengths` [n] in one pass over the documents, and tokens [n]."""
         q, n = len(vectors), len(documents)
+        step = together or max(q, 1)
         out, size, tokens = np.zeros((n, q)), np.zeros(n), np.zeros(n, np.int64)
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
@@ -314,14 +317,15 @@ class Reader:
                 factors = self.engine.factors(batch)
                 found = factors.squared_norms().clamp_min(0).sqrt()
                 size[rows[owner]] = found.double().cpu().numpy()
-                if q:
-                    out[rows[owner]] = factors.scores(vectors).double().cpu().numpy()
+                for at in range(0, q, step):
+                    part = factors.scores(vectors[at : at + step]).double().cpu().numpy()
+                    out[rows[owner], at : at + step] = part
                 del factors  # or the next batch's would be made beside them
             for owners, total in self._sums(several):
                 size[rows[owners]] = total.double().norm(dim=1).cpu().numpy()
-                if q:
-                    part = total @ vectors.to(total).T
-                    out[rows[owners]] = part.double().cpu().numpy()
+                for at in range(0, q, step):
+                    moved = total @ vectors[at : at + step].to(total).T
+                    out[rows[owners], at : at + step] = moved.double().cpu().numpy()
         return out, size, tokens
 
     def _sums(self, items: Items) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
@@ -374,31 +378,6 @@ class Reader:
                 part = projector(engine.factors(batch)).cpu().to(out.dtype)
                 out.index_add_(0, torch.from_numpy(rows[owner]), part)
         return out, tokens
-
-    def positions(self, documents: Documents, vectors: Tensor) -> list[NDArray[np.float32]]:
-        """What each token adds to each inner product: for each document [q, tokens of its text].
-
-        The part of the end token before the text is counted with its first token, so that the sum
-        is the whole. For few documents.
-        """
-        items = self.items(documents)
-        encoded = self.encode(documents.texts())
-        edge = 0 if self.end is None else 1
-        q = len(vectors)
-        out = [np.zeros((q, len(one.ids)), np.float32) for one in encoded]
-        for rows, batch in self.examples(items):
-            found = self.engine.factors(batch).scores_by_position(vectors)
-            values = found.positions.cpu().numpy()
-            rest = found.rest.cpu().numpy()
-            for i, row in enumerate(rows):
-                into = out[items.owner[row]]
-                if not into.shape[1]:
-                    continue
-                first = int(items.number[row]) * (self.context - 1) - edge
-                places = np.clip(first + np.arange(values.shape[2]), 0, into.shape[1] - 1)
-                np.add.at(into.T, places, values[i].T)
-                into += rest[i][:, None] / into.shape[1]
-        return out
 
 
 class Readers:

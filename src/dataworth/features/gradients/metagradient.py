@@ -21,7 +21,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,95 +29,31 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dataworth.errors import ConfigError
-from dataworth.features.gradients.batches import Batch
+from dataworth.features.gradients.batches import Batch, Examples, items_of
 from dataworth.features.gradients.engine import evaluating
 from dataworth.features.gradients.functional import Called, differentiable
 from dataworth.features.gradients.losses import first_order
+from dataworth.features.gradients.optimizers import Adam, Descent, Optimizer, State
 from dataworth.features.gradients.task import Task
 
-State = tuple[Tensor, ...]
-"""Parameters as one vector [P], then what the optimizer remembers."""
-
-
-class Optimizer(Protocol):
-    """A differentiable step."""
-
-    def start(self, parameters: Tensor) -> State:
-        """The state before the first step."""
-        ...
-
-    def step(self, state: State, gradient: Tensor, number: int) -> State:
-        """The state after step `number`, counted from 0."""
-        ...
-
-
-def _rate(given: float | Sequence[float], number: int) -> float:
-    return given if isinstance(given, int | float) else given[number]
-
-
-@dataclass(frozen=True)
-class Descent:
-    """Gradient descent with momentum; `learning_rate`: one, or one for each step."""
-
-    learning_rate: float | Sequence[float]
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-
-    def start(self, parameters: Tensor) -> State:
-        """Nothing remembered."""
-        return (parameters, torch.zeros_like(parameters))
-
-    def step(self, state: State, gradient: Tensor, number: int) -> State:
-        """As torch's SGD."""
-        parameters, speed = state
-        speed = self.momentum * speed + gradient + self.weight_decay * parameters
-        return (parameters - _rate(self.learning_rate, number) * speed, speed)
-
-
-@dataclass(frozen=True)
-class Adam:
-    """AdamW; `epsilon_root` is added inside the root, `epsilon` outside.
-
-    With both roots of 0 the derivative is infinite where no gradient ever came.
-    """
-
-    learning_rate: float | Sequence[float]
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    epsilon_root: float = 1e-8
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.epsilon_root <= 0:
-            raise ConfigError("epsilon_root is above 0: the root's derivative is infinite at 0")
-
-    def start(self, parameters: Tensor) -> State:
-        """No moments yet."""
-        return (parameters, torch.zeros_like(parameters), torch.zeros_like(parameters))
-
-    def step(self, state: State, gradient: Tensor, number: int) -> State:
-        """As torch's AdamW, but for `epsilon_root`."""
-        parameters, first, second = state
-        b1, b2 = self.betas
-        rate = _rate(self.learning_rate, number)
-        first = b1 * first + (1 - b1) * gradient
-        second = b2 * second + (1 - b2) * gradient.square()
-        mean, square = first / (1 - b1 ** (number + 1)), second / (1 - b2 ** (number + 1))
-        moved = mean / ((square + self.epsilon_root).sqrt() + self.epsilon)
-        return (parameters * (1 - rate * self.weight_decay) - rate * moved, first, second)
+__all__ = ["Adam", "Descent", "Metagradients", "Optimizer", "Run", "metagradients", "smoothness"]
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """A training run as a function of its examples' weights.
 
-    `order`: the rows of each step's batch. The model's trained parameters are where it starts; the
-    model itself is not changed. `divide`: what a batch's weighted losses are divided by, its "rows"
-    or the sum of their "weights"; the same where all weights are 1. With weights of 0 and 1 the
-    latter is the mean over the examples that are left: steps are as large as those of the whole
-    run, which therefore says more of runs on subsets. `chunk`: rows of a batch that
-    run at once, 0 for all; it changes results by rounding alone. Where outputs are large (logits of
-    a language model), few rows are several times as fast: their numbers stay in the cache.
+    `items`: or `Examples`, whose items count. `order`: the rows of each step's batch. The model's
+    trained parameters are where it starts; the model itself is not changed. `divide`: what a
+    batch's weighted losses are divided by, its "rows" or the sum of their "weights"; the same where
+    all weights are 1. With weights of 0 and 1 the latter is the mean over the examples that are
+    left: steps are as large as those of the whole run, which therefore says more of runs on
+    subsets. `chunk`: rows of a batch that run at once, 0 for all; it changes results by rounding
+    alone. Where outputs are large (logits of a language model), few rows are several times as fast:
+    their numbers stay in the cache.
+
+    Raises ConfigError for a run without parameters, steps or examples, and for rows that there are
+    not.
     """
 
     model: nn.Module
@@ -137,6 +73,15 @@ class Run:
         parameters = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         if not parameters or not len(self.order):
             raise ConfigError("a run has trained parameters and at least one step")
+        object.__setattr__(self, "items", items_of(self.items))
+        count = len(self.items)
+        for number, batch in enumerate(self.order):
+            rows = np.asarray(batch)
+            if not rows.size or rows.min() < 0 or rows.max() >= count:
+                raise ConfigError(
+                    f"step {number} of the run's order has the rows {rows.tolist()[:5]}: each step "
+                    f"has at least one, from 0 to {count - 1}"
+                )
         object.__setattr__(self, "_start", parameters)
 
     def _flat(self) -> Tensor:
@@ -154,9 +99,10 @@ class Run:
         """Parameters by name, from a state's first vector."""
         return dict(self._called(vector).values)
 
-    def losses(self, vector: Tensor, queries: Sequence[Any]) -> Tensor:
-        """The measurement of each query, [q], with these parameters."""
-        batch = self.task.lay(queries, np.arange(len(queries), dtype=np.uint64)).to(vector.device)
+    def losses(self, vector: Tensor, queries: Sequence[Any] | Examples) -> Tensor:
+        """The measurement of each query, [q], with these parameters [P]."""
+        items = items_of(queries)
+        batch = self.task.lay(items, np.arange(len(items), dtype=np.uint64)).to(vector.device)
         found = self.task.measure(self.task.outputs(self._called(vector), batch), batch)
         return found.flatten(1).sum(1) if found.dim() > 1 else found
 
@@ -199,14 +145,26 @@ class Run:
     def _rows(self, number: int) -> Tensor:
         return torch.from_numpy(np.asarray(self.order[number], np.int64))
 
+    def _weights(self, weights: Tensor | None, dimensions: int = 1) -> Tensor:
+        """Those given, [n] or [m, n], or ones [n]."""
+        count = len(self.items)
+        if weights is None:
+            return torch.ones(count)
+        if weights.dim() != dimensions or weights.shape[-1] != count:
+            raise ConfigError(
+                f"a run of {count:,} examples has a weight for each, not {tuple(weights.shape)}"
+            )
+        return weights
+
     def train(self, weights: Tensor | None = None) -> State:
         """The state after all steps; `weights` [n] of the examples, 1 if not given.
 
         An example of weight 0 costs nothing: so the run is trained on a subset, its steps being
-        those of the whole (`divide` says how large they are).
+        those of the whole (`divide` says how large they are). ConfigError for as many weights as
+        there are no examples.
         """
         start = self._flat()
-        weights = start.new_ones(len(self.items)) if weights is None else weights.to(start)
+        weights = self._weights(weights).to(start)
         with evaluating(self.model), torch.enable_grad():
             return self._advance(self.optimizer.start(start), 0, len(self.order), weights)
 
@@ -217,7 +175,7 @@ class Run:
         goes into calling. Rows of weight 0 cost as much as others, and `chunk` is not heeded.
         """
         start = self._flat()
-        weights = weights.to(start)
+        weights = self._weights(weights, 2).to(start)
 
         def slope(vector: Tensor, mine: Tensor, batch: Batch) -> Tensor:
             losses = self.task.loss(self.task.outputs(self._called(vector), batch), batch)
@@ -258,7 +216,7 @@ class Metagradients:
 
 def metagradients(
     run: Run,
-    queries: Sequence[Any],
+    queries: Sequence[Any] | Examples,
     *,
     weights: Tensor | None = None,
     branching: int = 8,
@@ -277,13 +235,14 @@ def metagradients(
         raise ConfigError(
             f"branching is at least 2 and together at least 1, not {branching} and {together}"
         )
-    back = _Back(run, len(queries), branching, together, weights)
+    asked = items_of(queries)
+    back = _Back(run, len(asked), branching, together, weights)
     with evaluating(run.model), differentiable(), torch.enable_grad():
         start = run.optimizer.start(run._flat())
         end = run._advance(start, 0, len(run.order), back.weights)
         vector = end[0].detach().requires_grad_()
         # One at a time: the gradient of each goes back through no query but itself.
-        alone = [run.losses(vector, [query]).sum() for query in queries]
+        alone = [run.losses(vector, [query]).sum() for query in asked]
         slopes = torch.stack([torch.autograd.grad(loss, vector)[0] for loss in alone])
         losses = torch.stack(alone)
         adjoint = (slopes, *(slopes.new_zeros(slopes.shape) for _ in end[1:]))
@@ -306,8 +265,7 @@ class _Back:
         self.branching = branching
         self.together = together
         vector = run._flat()
-        count = len(run.items)
-        self.weights = vector.new_ones(count) if weights is None else weights.to(vector)
+        self.weights = run._weights(weights).to(vector)
         self.slope = vector.new_zeros(queries, len(run.items))
         self.held = self.most = 0
 
@@ -378,7 +336,9 @@ class _Back:
                 self.slope[some].index_add_(1, rows, slope)
 
 
-def smoothness(run: Run, queries: Sequence[Any], *, distance: float = 0.1, seed: int = 0) -> float:
+def smoothness(
+    run: Run, queries: Sequence[Any] | Examples, *, distance: float = 0.1, seed: int = 0
+) -> float:
     """How far a run can be trusted to have meaningful derivatives, in [-1, 1]; near 1 is smooth.
 
     Three trainings, with the weights moved by 0, 1 and 2 times `distance` in a random direction of

@@ -24,7 +24,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from dataworth.errors import ConfigError, InputError
-from dataworth.features.gradients.blocks import Block, Blocks, Piece, columns_of
+from dataworth.features.gradients.blocks import Block, Blocks, Piece, columns_of, told
 
 LINEAR, TRANSPOSED, CONVOLUTION, EMBEDDING, NORM = "linear", "transposed", "conv", "table", "norm"
 
@@ -82,12 +82,12 @@ def kind_of(module: nn.Module) -> str | None:
 def _refusal(name: str, module: nn.Module) -> str | None:
     """Why a module with trained parameters cannot be covered, or None."""
     if kind_of(module) is None:
-        return f"{name} ({type(module).__name__})"
+        return f"{told(name)} ({type(module).__name__})"
     odd = {key for key, _ in module.named_parameters(recurse=False)} - {"weight", "bias"}
     if odd:
-        return f"{name} ({type(module).__name__} with {', '.join(sorted(odd))})"
+        return f"{told(name)} ({type(module).__name__} with {', '.join(sorted(odd))})"
     if isinstance(module, nn.Embedding) and (module.max_norm or module.scale_grad_by_freq):
-        return f"{name} (Embedding with max_norm or scale_grad_by_freq)"
+        return f"{told(name)} (Embedding with max_norm or scale_grad_by_freq)"
     return None
 
 
@@ -104,7 +104,7 @@ def _chosen(model: nn.Module, patterns: Sequence[str] | None) -> list[tuple[str,
         if not any(fnmatch.fnmatchcase(name, pattern) for name, _ in held):
             raise ConfigError(
                 f"no module with trained parameters fits {pattern!r}; there are "
-                + ", ".join(name or "the model itself" for name, _ in held[:8])
+                + ", ".join(told(name) for name, _ in held[:8])
             )
     return [pair for pair in held if any(fnmatch.fnmatchcase(pair[0], p) for p in patterns)]
 

@@ -22,8 +22,8 @@ from dataworth.errors import ConfigError
 from dataworth.features.gradients.batches import Examples
 from dataworth.features.gradients.engine import Gradients
 from dataworth.features.gradients.preconditioners.base import Damping, Preconditioner
+from dataworth.features.gradients.preconditioners.exact import dense
 from dataworth.features.gradients.preconditioners.products import Kind
-from dataworth.features.gradients.preconditioners.solvers import dense
 from dataworth.features.gradients.scoring import scores
 from dataworth.features.gradients.task import CausalLM, Task
 
@@ -53,10 +53,14 @@ _SMALL = {
 def small_copy(model: nn.Module, seed: int = 0) -> nn.Module:
     """A new tiny model of the same architecture: of Hugging Face models and those of `lm`.
 
+    A model of PEFT gives a tiny base with adapters as they are configured, which alone are trained.
     Raises ConfigError for others: make one by hand.
     """
     from dataworth.lm.model import CausalLM as Ours
     from dataworth.lm.model import build
+
+    if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
+        return _small_adapters(model, seed)
 
     config: Any = getattr(model, "config", None)
     if isinstance(model, Ours):
@@ -65,9 +69,7 @@ def small_copy(model: nn.Module, seed: int = 0) -> nn.Module:
             dataclasses.replace(config, **sizes, vocabulary=VOCABULARY, mup_base=None), seed
         )
     if config is None or not hasattr(config, "to_dict"):
-        raise ConfigError(
-            f"no tiny copy can be made of {type(model).__name__}: give a small model as `probe`"
-        )
+        raise _no_copy(model)
     config = copy.deepcopy(config)
     for size, names in _SMALL.items():
         for name in names:
@@ -79,7 +81,33 @@ def small_copy(model: nn.Module, seed: int = 0) -> nn.Module:
         config.layer_types = config.layer_types[:2]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return type(model)(config)
+        try:
+            return type(model)(config)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise _no_copy(model, error) from error
+
+
+def _small_adapters(model: Any, seed: int) -> nn.Module:
+    """A tiny base with the model's adapters beside it, new ones."""
+    from peft import get_peft_model
+
+    base = small_copy(model.get_base_model(), seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            config = copy.deepcopy(model.active_peft_config)
+            config.inference_mode = False  # or they would be frozen
+            made: nn.Module = get_peft_model(base, config)
+            return made
+        except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise _no_copy(model, error) from error
+
+
+def _no_copy(model: nn.Module, error: Exception | None = None) -> ConfigError:
+    return ConfigError(
+        f"no tiny copy can be made of {type(model).__name__}: give a small model as `probe`"
+        + (f" ({error})" if error else "")
+    )
 
 
 def sequences(count: int, seed: int) -> list[list[int]]:
@@ -191,6 +219,7 @@ def self_check(
     *,
     probe: nn.Module | None = None,
     task: Task | None = None,
+    damping: Damping | None = None,
     examples: int = 48,
     queries: int = 8,
     steps: int = 200,
@@ -199,6 +228,7 @@ def self_check(
     """Compare approximations on a tiny copy of a causal language model.
 
     `probe`: a small model to use instead; it is trained here, so give one that may be changed.
+    `damping`: of the exact answer, and what the approximations should have too.
     """
     tiny = probe if probe is not None else small_copy(model, seed)
     task = task or CausalLM()
@@ -206,7 +236,7 @@ def self_check(
     train = task.examples(sequences(examples, seed), size=16)
     _train(engine, train, steps)
     test = task.examples(sequences(queries, seed + 1), size=16)
-    return compare(engine, train, test, fits)
+    return compare(engine, train, test, fits, damping=damping)
 
 
 def _train(engine: Gradients, examples: Examples, steps: int) -> None:

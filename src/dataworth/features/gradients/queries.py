@@ -68,7 +68,8 @@ def mapped(path: Path) -> Tensor:
 class QueryScores:
     """The scores of documents for the queries of a file, and their tokens: a feature for a store.
 
-    `settings`: all that the vectors depend on.
+    `settings`: all that the vectors depend on. `unit`: the documents' gradients have length 1, as
+    the vectors then should, so that scores are cosines.
     """
 
     name = "query_scores"
@@ -76,9 +77,16 @@ class QueryScores:
     columns: tuple[str, ...] = ()
 
     def __init__(
-        self, source: str, reading: Reading, vectors: Path, settings: Mapping[str, Any]
+        self,
+        source: str,
+        reading: Reading,
+        vectors: Path,
+        settings: Mapping[str, Any],
+        *,
+        unit: bool = False,
     ) -> None:
         self.vectors = vectors
+        self.unit = unit
         self.settings = dict(settings)
         self._readers = Readers(source, reading)
 
@@ -95,5 +103,12 @@ class QueryScores:
         """[n, queries + 1]."""
         reader = self._readers()
         together = max(1, TOGETHER // reader.engine.size)
-        found, tokens = reader.scores(documents, mapped(self.vectors), together=together)
+        vectors = mapped(self.vectors)
+        if self.unit:
+            found, lengths, tokens = reader.scores_and_lengths(
+                documents, vectors, together=together
+            )
+            found /= np.maximum(lengths, 1e-30)[:, None]
+        else:
+            found, tokens = reader.scores(documents, vectors, together=together)
         return np.concatenate([found, tokens[:, None].astype(np.float64)], 1)

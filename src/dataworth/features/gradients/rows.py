@@ -1,9 +1,9 @@
 """Stored gradients: how a row is written, read, and scored out of core.
 
 A projected gradient of k numbers is stored as k + 2: its direction, scaled to a mean square of 1,
-and the natural logarithm of its length in two parts. Half precision then holds any gradient to
-about three digits, however small or large, and the length to six; the direction alone (what is left
-of a gradient after normalising) is read without a loss. bfloat16 would hold less in the same room.
+and the natural logarithm of its length in two parts. float16 then holds any gradient to about three
+digits, however small or large, and the length to five; bfloat16, in the same room, to two and four.
+The direction alone (what is left of a gradient after normalising) is read without a further loss.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from dataworth.engine.files import atomic
 from dataworth.errors import ConfigError
+from dataworth.features.bfloat16 import rounded
 from dataworth.features.gradients.preconditioners.base import Preconditioner
 from dataworth.features.gradients.preconditioners.simple import Identity
 from dataworth.features.store import Store
@@ -29,10 +30,13 @@ EXTRA = 2
 """Numbers of a stored row beside the direction."""
 _NOTHING = -1e4  # stands for the logarithm of the length 0
 _BLOCK = 4096
+# Settings of stored gradients in which two sides may differ: what texts they are of and how they
+# are read, and whether they are steps.
+_FREE = ("tokenizer", "context", "most", "first", "reduction", "step")
 
 
 def encode(gradients: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Rows to be stored, float32 [n, k + 2], from gradients [n, k]; half precision will do."""
+    """Rows to be stored, float32 [n, k + 2], from gradients [n, k]; 16 bits a number will do."""
     values = np.asarray(gradients, np.float64)
     length = np.linalg.norm(values, axis=1)
     out = np.zeros((len(values), values.shape[1] + EXTRA), np.float32)
@@ -40,8 +44,8 @@ def encode(gradients: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     scale = math.sqrt(values.shape[1]) / np.where(some, length, 1)
     out[:, :-EXTRA] = values * scale[:, None]
     log = np.where(some, np.log(np.where(some, length, 1)), _NOTHING)
-    # The second part is what half precision loses of the first.
-    out[:, -2] = log.astype(np.float16)
+    # The first part has eight digits of base 2, as many as bfloat16; the second is what it loses.
+    out[:, -2] = rounded(log)
     out[:, -1] = log - out[:, -2]
     return out
 
@@ -114,7 +118,7 @@ def score_rows(
     queries: Rows,
     preconditioner: Preconditioner | None = None,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     rows: int = _BLOCK,
 ) -> NDArray[np.float32]:
     """Scores float32 [examples, queries] of stored gradients, both sides read block by block.
@@ -122,8 +126,12 @@ def score_rows(
     `preconditioner`: fitted on projected gradients (`gram`), linear. `out`: a `.npy` file to write
     them to, which is mapped; else they are held in memory. At most 2 * `rows` gradients are in
     memory at a time.
+
+    Raises ConfigError for sides that do not belong together, naming the difference: of another
+    model, other modules of it, another projection (its seed counts), or of another length.
     """
     chosen = preconditioner or Identity()
+    _together(examples, queries)
     if not chosen.linear:
         raise ConfigError(f"{chosen.name} cannot be applied to gradients that are projected")
     shape = (len(examples), len(queries))
@@ -131,12 +139,36 @@ def score_rows(
         result = np.empty(shape, np.float32)
         _fill(result, examples, queries, chosen, rows)
         return result
+    out = Path(out)
     with atomic(out) as temporary:
         mapped = open_memmap(temporary, "w+", np.float32, shape)
         _fill(mapped, examples, queries, chosen, rows)
         mapped.flush()
     written: NDArray[np.float32] = np.load(out, mmap_mode="r")
     return written
+
+
+def _together(examples: Rows, queries: Rows) -> None:
+    """ConfigError for two stores whose inner products mean nothing."""
+    if not (isinstance(examples, Stored) and isinstance(queries, Stored)):
+        return
+    ours, theirs = examples.store, queries.store
+    if ours.feature != theirs.feature:
+        raise ConfigError(
+            f"{ours.folder} holds {ours.feature} and {theirs.folder} {theirs.feature}: only "
+            "gradients of one kind can be multiplied"
+        )
+    names = [name for name in {**ours.settings, **theirs.settings} if name not in _FREE]
+    different = [
+        f"{name} {ours.settings.get(name)} and {theirs.settings.get(name)}"
+        for name in names
+        if ours.settings.get(name) != theirs.settings.get(name)
+    ]
+    if different:
+        raise ConfigError(
+            f"the gradients in {ours.folder} and {theirs.folder} do not belong together: "
+            f"{', '.join(different)}; build one of the stores again as the other"
+        )
 
 
 def _fill(
@@ -148,7 +180,13 @@ def _fill(
 ) -> None:
     for column, block in queries.blocks(rows):
         vectors = torch.from_numpy(np.array(block, np.float32))
+        width = vectors.shape[1]
         vectors = preconditioner.apply(vectors) * preconditioner.scale
         for row, part in examples.blocks(rows):
+            if part.shape[1] != width:
+                raise ConfigError(
+                    f"the examples' gradients have {part.shape[1]:,} numbers and the queries' "
+                    f"{width:,}: project both alike"
+                )
             found = torch.from_numpy(np.array(part, np.float32)) @ vectors.T
             result[row : row + len(part), column : column + len(block)] = found.numpy()

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError, DataworthError
+from dataworth.features.gradients.batches import Examples
 from dataworth.features.gradients.blocks import Blocks
 from dataworth.features.gradients.language import Items, Reader
 from dataworth.features.gradients.preconditioners import (
@@ -42,6 +43,7 @@ from dataworth.features.gradients.preconditioners import (
     kronecker,
     scaling_of,
 )
+from dataworth.features.gradients.preconditioners.solvers import SCALING
 
 Solver = Literal[
     "identity", "diagonal", "adam", "kfac", "ekfac", "ekfac_cg", "adam_cg", "lissa", "dense"
@@ -52,8 +54,8 @@ TOLERANCE = 1e-2
 
 _LOGITS = 1 << 21  # numbers of a batch's logits in a product with the curvature
 
-# Forward and backward passes over the sample, roughly, for each solver.
-_PASSES = {"identity": 0, "adam": 0, "diagonal": 1, "kfac": 1, "ekfac": 2}
+# Times that each solver takes the gradients of the sample before it is applied.
+_PASSES = {"diagonal": 1, "kfac": 1, "ekfac": 2, "ekfac_cg": 2, "adam_cg": 1, "lissa": 1}
 _SERIES = 10  # steps of the series, each on a batch, for one of conjugate gradients
 
 
@@ -87,10 +89,29 @@ class Curvature:
         return self.solver not in ("identity", "adam")
 
     @property
-    def passes(self) -> int:
-        """Times that the gradients of the sample are taken, or as much work is done."""
-        # A product with the curvature costs about four gradients.
-        return _PASSES.get(self.solver, 2 + 4 * self.steps)
+    def fits(self) -> int:
+        """Times that the gradients of the sample are taken while it is fitted."""
+        return _PASSES.get(self.solver, 0)
+
+    def products(self, parameters: int, vectors: int = 1) -> int:
+        """Products of a vector with the sample's curvature until so many vectors are solved for.
+
+        `parameters`: that count; a dense curvature takes a product for each of them, once.
+        """
+        if self.solver == "dense":
+            return parameters
+        if self.solver in ("ekfac_cg", "adam_cg"):
+            return self.steps * vectors
+        # Its steps are of a batch each; one product tells what is left, some more find its scaling.
+        return (self.steps + 1) * vectors + SCALING if self.solver == "lissa" else 0
+
+    def passes(self, parameters: int) -> int:
+        """Times that the gradients of the sample are taken, or as much work is done, for a vector.
+
+        `parameters`: as in `products`.
+        """
+        # A product with the curvature costs about as much as four gradients, at most.
+        return self.fits + 4 * self.products(parameters)
 
     def chosen(self, documents: Documents) -> Documents:
         """The first `sample` of documents in random order."""
@@ -124,7 +145,8 @@ def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) 
     if how.solver == "diagonal":
         return diagonal(engine, examples, damping=damping, seed=how.seed, count=count)
     if how.solver == "dense":
-        return dense(engine, examples, damping=damping, count=count)
+        small, together = bounded(reader, items)
+        return dense(engine, small, damping=damping, count=count, together=together)
     if how.solver == "adam_cg":
         return _as_trained(reader, items, how, count)
     kind: Literal["kfac", "ekfac"] = "kfac" if how.solver in ("kfac", "lissa") else "ekfac"
@@ -132,11 +154,11 @@ def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) 
     if how.solver == "lissa":
         products = _products(reader, items)
         scaling = scaling_of(products, inner.damping, seed=how.seed)
-        steps = _SERIES * how.steps
-        return NeumannSeries(products, inner.damping, scaling, steps, 1, how.seed, count)
+        steps, rule = _SERIES * how.steps, damping.describe()
+        return NeumannSeries(products, inner.damping, scaling, steps, 1, how.seed, count, rule)
     if how.solver != "ekfac_cg":
         return inner
-    return _conjugate(_products(reader, items), inner.damping, inner, how, count)
+    return _conjugate(_products(reader, items), damping, inner, how, count)
 
 
 def _as_trained(reader: Reader, items: Items, how: Curvature, count: int) -> ConjugateGradients:
@@ -147,20 +169,31 @@ def _as_trained(reader: Reader, items: Items, how: Curvature, count: int) -> Con
     engine, examples = reader.engine, reader.examples(items)
     plain = diagonal(engine, examples, damping=Damping(0.0), seed=how.seed)
     inner = Diagonal(plain.curvature + stopped, 1.0, plain.about)
-    return _conjugate(_products(reader, items), stopped, inner, how, count)
+    rule = "damped by what the training with Adam that made the model is like"
+    return _conjugate(_products(reader, items), stopped, inner, how, count, rule)
+
+
+def bounded(reader: Reader, items: Items) -> tuple[Examples, int]:
+    """The windows in batches for products with the curvature, and vectors to take at a time."""
+    positions, together = product_size(reader)
+    return replace(reader.examples(items), tokens=positions), together
 
 
 def _products(reader: Reader, items: Items) -> Products:
-    positions, together = product_size(reader)
-    examples = replace(reader.examples(items), tokens=positions)
+    examples, together = bounded(reader, items)
     return Products(reader.engine, examples, together=together)
 
 
 def _conjugate(
-    products: Products, damping: Tensor, inner: Preconditioner, how: Curvature, count: int
+    products: Products,
+    damping: Damping | Tensor,
+    inner: Preconditioner,
+    how: Curvature,
+    count: int,
+    rule: str = "",
 ) -> ConjugateGradients:
     return ConjugateGradients(
-        products, damping, inner, tolerance=TOLERANCE, most=how.steps, count=count
+        products, damping, inner, tolerance=TOLERANCE, most=how.steps, count=count, rule=rule
     )
 
 

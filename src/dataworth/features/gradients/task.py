@@ -27,11 +27,13 @@ from torch import Tensor, nn
 
 from dataworth.errors import ConfigError, InputError
 from dataworth.features.gradients.batches import Batch, Examples
+from dataworth.features.gradients.checks import one_of
 from dataworth.features.gradients.counter import normal, uniform
 from dataworth.features.gradients.losses import CHUNK, IGNORED, cross_entropy, margin
 
 Reduction = Literal["sum", "mean"]
 Measured = Literal["loss", "margin"]
+Kind = Literal["squared", "cross_entropy"]
 
 
 class Task(ABC):
@@ -95,6 +97,17 @@ def _tensor(outputs: Any) -> Tensor:
     if not isinstance(logits, Tensor):
         raise InputError(f"the model gives {type(outputs).__name__}, not a tensor or `.logits`")
     return logits
+
+
+def _check_classes(targets: Tensor, classes: int) -> None:
+    """InputError for targets that are not numbers of classes."""
+    if targets.is_floating_point():
+        raise InputError(f"labels are whole numbers, not {str(targets.dtype)[6:]}")
+    wrong = (targets != IGNORED) & ((targets < 0) | (targets >= classes))
+    if bool(wrong.any()):
+        raise InputError(
+            f"there is no class {int(targets[wrong][0])}: the model has {classes:,}, from 0"
+        )
 
 
 def sampled_classes(outputs: Tensor, batch: Batch, seed: int) -> Batch:
@@ -169,13 +182,20 @@ class CausalLM(Task):
         return Batch((ids,), _padded(targets, IGNORED), None, mask, uid)
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Logits [n, positions, vocabulary]."""
+        """Logits [n, positions, vocabulary]. InputError for ids that the model does not know."""
         assert isinstance(batch.inputs, tuple)
         (ids,) = batch.inputs
-        # Hugging Face models would fill a cache of keys that nobody reads.
-        if hasattr(getattr(model, "config", None), "use_cache"):
-            return _tensor(model(input_ids=ids, use_cache=False))
-        return _tensor(model(ids))
+        try:
+            # Hugging Face models would fill a cache of keys that nobody reads.
+            if hasattr(getattr(model, "config", None), "use_cache"):
+                return _tensor(model(input_ids=ids, use_cache=False))
+            return _tensor(model(ids))
+        except IndexError as error:
+            raise InputError(
+                f"the model cannot be called with ids up to {int(ids.max()):,} and up to "
+                f"{ids.shape[1]:,} of them ({error}): is the tokenizer the model's own, and the "
+                "context no more than it was made for?"
+            ) from error
 
     def _loss(self, outputs: Tensor, batch: Batch, reduction: str) -> Tensor:
         losses = cross_entropy(outputs, batch.targets, batch.weights)
@@ -216,6 +236,9 @@ class SequenceClassification(Task):
     padding: int = 0
     measured: Measured = "loss"
 
+    def __post_init__(self) -> None:
+        one_of("measured", self.measured, Measured)
+
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
         """Ids and attention mask."""
         ids = _padded([item[0] for item in items], self.padding)
@@ -226,7 +249,8 @@ class SequenceClassification(Task):
         return Batch(inputs, labels, None, mask, uid)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Nats [n]."""
+        """Nats [n]. InputError for a label that is no class of the model."""
+        _check_classes(batch.targets, outputs.shape[-1])
         return cross_entropy(outputs, batch.targets, batch.weights)
 
     def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
@@ -257,23 +281,43 @@ class Supervised(Task):
     the margin of the right class over the others, log(p / (1 - p)).
     """
 
-    kind: Literal["squared", "cross_entropy"] = "cross_entropy"
+    kind: Kind = "cross_entropy"
     patterns: tuple[str, ...] | None = None
     measured: Measured = "loss"
 
     def __post_init__(self) -> None:
+        one_of("kind", self.kind, Kind)
+        one_of("measured", self.measured, Measured)
         if self.measured == "margin" and self.kind != "cross_entropy":
             raise ConfigError("a margin is of classes: kind='cross_entropy'")
 
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
-        """Stacked."""
-        x = torch.stack([torch.as_tensor(item[0]) for item in items])
-        y = torch.stack([torch.as_tensor(item[1]) for item in items])
+        """Stacked. InputError for items that are no pairs or not all of one shape."""
+        try:
+            x = torch.stack([torch.as_tensor(item[0]) for item in items])
+            y = torch.stack([torch.as_tensor(item[1]) for item in items])
+        except (TypeError, IndexError, RuntimeError, ValueError) as error:
+            raise InputError(f"items are pairs (x, y), all of one shape: {error}") from error
         return Batch((x,), y, None, None, uid)
 
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The model's outputs, [n, ...]. InputError for inputs that it cannot be called with."""
+        try:
+            return super().outputs(model, batch)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except (RuntimeError, IndexError) as error:
+            assert isinstance(batch.inputs, tuple)
+            (x,) = batch.inputs
+            raise InputError(
+                f"the model cannot be called with inputs of the shape {tuple(x.shape)} and the "
+                f"type {str(x.dtype).removeprefix('torch.')} ({error})"
+            ) from error
+
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Nats [n]."""
+        """Nats [n]. InputError for a label that is no class of the model."""
         if self.kind == "cross_entropy":
+            _check_classes(batch.targets, outputs.shape[-1])
             return cross_entropy(outputs, batch.targets, batch.weights)
         errors = 0.5 * (outputs - batch.targets.reshape(outputs.shape)) ** 2
         losses = errors.reshape(len(batch), -1).sum(1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,17 +30,21 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.survey import Survey
 from dataworth.errors import ConfigError, RunError
+from dataworth.features.gradients.cosine import Cosine
 from dataworth.features.gradients.language import Reader, Reading
 from dataworth.features.gradients.preconditioners import Preconditioner
 from dataworth.features.gradients.queries import QueryScores, fit_vectors, mapped
+from dataworth.features.gradients.refusals import check_solver
 from dataworth.features.gradients.solving import Curvature, solve
 from dataworth.features.store import Store, build, open_store
-from dataworth.flow.attributing import extremes
+from dataworth.flow.attributing.checking import agreement
 from dataworth.flow.attributing.forecast import Forecast, forecast, peak, release
+from dataworth.flow.attributing.slices import cut, slice_of
+from dataworth.flow.attributing.telling import tell
 from dataworth.flow.scoring import check_pool, input_record
 from dataworth.report import format as f
 from dataworth.report.attribution_model import Attribution as Facts
-from dataworth.report.attribution_model import Document, Query
+from dataworth.report.attribution_model import Check, Query
 from dataworth.version import __version__
 
 log = logging.getLogger("dataworth")
@@ -48,16 +52,21 @@ log = logging.getLogger("dataworth")
 SETTINGS, FACTS, REPORT = "settings.json", "attribution.json", "report.html"
 _VECTORS = Path("fitted") / "vectors.npy"
 _SAMPLE_BYTES = 4 * 2**20
-_SHOWN = 6000  # characters of a document, and of a query
+COSINE = "cosine"
+"""Not a way to weigh directions: inner products of gradients of length 1."""
 
 
 @dataclass(frozen=True)
 class AttributionSettings:
-    """What is asked for, but for the data. `top`: documents at either end."""
+    """What is asked for, but for the data. `top`: documents at either end.
+
+    `cosine`: gradients have length 1, and nothing is fitted.
+    """
 
     model: str
     reading: Reading = field(default_factory=Reading)
     curvature: Curvature = field(default_factory=Curvature)
+    cosine: bool = False
     normalise: str = "none"
     top: int = 5
     max_bad: float = 0.01
@@ -67,12 +76,19 @@ class AttributionSettings:
             raise ConfigError(f"normalise must be none or length, not {self.normalise!r}")
         if self.top < 1:
             raise ConfigError(f"top is at least 1, not {self.top}")
+        if self.cosine and self.normalise != "none":
+            raise ConfigError("a cosine has no share a token: leave normalise out")
+
+    @property
+    def solver(self) -> str:
+        """The name that was asked for."""
+        return COSINE if self.cosine else self.curvature.solver
 
     def as_dict(self) -> dict[str, Any]:
         """JSON; `model` apart, since a folder may be moved."""
         return {
             "reading": asdict(self.reading) | {"layers": list(self.reading.layers)},
-            "curvature": asdict(self.curvature),
+            "curvature": asdict(self.curvature) | {"solver": self.solver},
             "normalise": self.normalise,
             "top": self.top,
         }
@@ -134,57 +150,111 @@ def attribute_documents(
     progress: Progress,
     overwrite: bool = False,
     dry_run: bool = False,
+    check: bool = False,
     keep: TemporaryDirectory[str] | None = None,
 ) -> Attribution:
     """Score every document for every query; see `dataworth.attribute`."""
     start = time.perf_counter()
     reader = Reader(settings.model, settings.reading)
+    check_solver(reader, settings.solver)
     record = _record(reader, train, queries, settings)
-    curvature = settings.curvature
+    train = cut(train, reader, len(queries))
     held: AbstractContextManager[Any] = nullcontext()
     if not dry_run:
         held = AttributionFolder.open(folder, record, overwrite=overwrite)
     with held, reader.working():
+        checked = None if dry_run else _checked(reader, settings, folder, check)
+        seed = settings.curvature.seed
         survey = surveys.survey(
-            train, engine, seed=curvature.seed, sample_bytes=_SAMPLE_BYTES, progress=progress
+            train, engine, seed=seed, sample_bytes=_SAMPLE_BYTES, progress=progress
         )
         check_pool(survey.bad, survey.documents, train, settings.max_bad, whole=survey.whole)
-        workers = min(engine.size, max(len(train.units), 1))
-        told = forecast(
-            reader,
-            survey.sample,
-            queries,
-            curvature,
-            documents=_documents(train, survey),
-            workers=workers,
-            shown=2 * settings.top,
-        )
-        log.info(
-            "attribute: about %s and %s of memory for %s documents and %s",
-            f.duration(told.seconds),
-            f.size(told.memory),
-            f"{told.documents:,.0f}",
-            "1 query" if len(queries) == 1 else f"{len(queries):,} queries",
-        )
+        told = _foretold(reader, train, survey, queries, settings, engine, start)
         if dry_run:
             return Attribution(_facts(reader, train, settings, told), None)
         about = _fit(reader, survey.sample, queries, settings, folder, told)
-        source = str(reader.folder)
-        feature = QueryScores(source, settings.reading, folder / _VECTORS, record["configuration"])
-        store = build(train, feature, folder / "scores", engine.threads(), progress)
-        release()
         facts = _facts(reader, train, settings, told)
         facts["about"], facts["unit"] = about["about"], about["unit"]
-        _tell(facts, reader, train, queries, store, settings, mapped(folder / _VECTORS))
+        if "residual" in about:
+            facts["residual"] = about["residual"]
+        if checked is not None:
+            facts["check"] = checked
+        store = _scored(reader, train, settings, folder, told, record, engine, progress)
+        tell(
+            facts,
+            reader,
+            train,
+            queries,
+            store,
+            mapped(folder / _VECTORS),
+            top=settings.top,
+            by_token=settings.normalise == "length",
+            cosine=settings.cosine,
+        )
         facts["bad"] = survey.bad.total() if survey.whole else 0
         facts["used"] = {
             "seconds": round(time.perf_counter() - start, 1),
             "memory": float(peak()),
         }
         write_json(folder / FACTS, facts)
-        found = Attribution(facts, folder, keep)
-        found.report(folder / REPORT)
-    return found
+        done = Attribution(facts, folder, keep)
+        done.report(folder / REPORT)
+    return done
+
+
+def _foretold(
+    reader: Reader,
+    train: Corpus,
+    survey: Survey,
+    queries: Documents,
+    settings: AttributionSettings,
+    engine: Engine,
+    start: float,
+) -> Forecast:
+    """Time and memory of the whole, with what has passed since `start`; logged."""
+    told = forecast(
+        reader,
+        survey.sample,
+        queries,
+        settings.curvature,
+        documents=_documents(train, survey),
+        workers=min(engine.size, max(len(train.units), 1)),
+        shown=2 * settings.top,
+        lengths=settings.cosine,
+    )
+    told = replace(told, seconds=told.seconds + time.perf_counter() - start)
+    log.info(
+        "attribute: about %s and %s of memory for %s documents and %s",
+        f.duration(told.seconds),
+        f.size(told.memory),
+        f"{told.documents:,.0f}",
+        "1 query" if len(queries) == 1 else f"{len(queries):,} queries",
+    )
+    return told
+
+
+def _scored(
+    reader: Reader,
+    train: Corpus,
+    settings: AttributionSettings,
+    folder: Path,
+    told: Forecast,
+    record: dict[str, Any],
+    engine: Engine,
+    progress: Progress,
+) -> Store:
+    """The store of all documents' scores."""
+    feature = QueryScores(
+        str(reader.folder),
+        settings.reading,
+        folder / _VECTORS,
+        record["configuration"],
+        unit=settings.cosine,
+    )
+    size = slice_of(reader, feature.dimension - 1, told.tokens / max(told.documents, 1))
+    store = build(train, feature, folder / "scores", engine.threads(), progress, together=size)
+    release()
+    return store
 
 
 def _documents(train: Corpus, survey: Survey) -> float:
@@ -245,16 +315,38 @@ def _fit(
     settings: AttributionSettings,
     folder: Path,
     told: Forecast,
-) -> dict[str, str]:
-    """Write the queries' vectors, unless they are there; what the preconditioner is, in words."""
+) -> dict[str, Any]:
+    """Write the queries' vectors, unless they are there; what the preconditioner is, in words.
+
+    `about`, `unit`, and `residual` where vectors were solved for step by step.
+    """
     place = folder / "fitted" / "about.json"
     if not place.is_file():
-        found: Preconditioner = solve(reader, sample, settings.curvature, told.tokens)
+        how = settings.curvature
+        found: Preconditioner = (
+            Cosine() if settings.cosine else solve(reader, sample, how, told.tokens)
+        )
         fit_vectors(reader, queries, found, folder / _VECTORS)
-        write_json(place, {"about": found.describe(), "unit": found.unit})
+        # After the vectors: only now it is known how far they were solved.
+        about: dict[str, Any] = {"about": found.describe(), "unit": found.unit}
+        residual = getattr(getattr(found, "solved", None), "residual", None)
+        if residual is not None:
+            about["residual"] = float(f"{residual:.3g}")
+        write_json(place, about)
         del found
         release()
-    known: dict[str, str] = read_json(place)
+    known: dict[str, Any] = read_json(place)
+    return known
+
+
+def _checked(
+    reader: Reader, settings: AttributionSettings, folder: Path, wanted: bool
+) -> Check | None:
+    """How near the solver comes to the exact answer on a tiny model; what is known is kept."""
+    place = folder / "fitted" / "check.json"
+    if wanted and not place.is_file():
+        write_json(place, agreement(reader, settings.solver, settings.curvature))
+    known: Check | None = read_json(place) if place.is_file() else None
     return known
 
 
@@ -265,7 +357,7 @@ def _facts(reader: Reader, train: Corpus, settings: AttributionSettings, told: F
         "model": settings.model,
         "train": ", ".join(file.path for file in train.files[:3])
         + (f" and {len(train.files) - 3} more" if len(train.files) > 3 else ""),
-        "solver": settings.curvature.solver,
+        "solver": settings.solver,
         "about": "",
         "unit": "",
         "parameters": reader.engine.size,
@@ -279,112 +371,3 @@ def _facts(reader: Reader, train: Corpus, settings: AttributionSettings, told: F
         "settings": settings.as_dict(),
         "notes": [],
     }
-
-
-def _tell(
-    facts: Facts,
-    reader: Reader,
-    train: Corpus,
-    queries: Documents,
-    store: Store,
-    settings: AttributionSettings,
-    vectors: Any,
-) -> None:
-    """Fill in what was found."""
-    by_token = settings.normalise == "length"
-    found = extremes.find(store, settings.top, normalise=by_token)
-    nats, tokens = reader.losses(queries)
-    facts["documents"], facts["tokens"] = found.documents, found.tokens
-    for number, ends in enumerate(found.ends):
-        sides = {}
-        for name, rows in (("helpful", ends.helpful), ("harmful", ends.harmful)):
-            sides[name] = _shown(reader, train, store, rows, number, vectors, by_token, found)
-        text = queries.text(number)
-        query: Query = {
-            "number": number + 1,
-            "text": text[:_SHOWN],
-            "loss": float(nats[number] / max(int(tokens[number]), 1)),
-            "tokens": int(tokens[number]),
-            "helpful": sides["helpful"],
-            "harmful": sides["harmful"],
-            "mean": float(found.mean[number]),
-            "deviation": float(found.deviation[number]),
-            "share_positive": float(found.share_positive[number]),
-            "half": float(found.half[number]),
-        }
-        facts["queries"].append(query)
-    facts["common"] = extremes.common(facts["queries"])
-    facts["notes"] = list(_notes(queries, store))
-
-
-def _shown(
-    reader: Reader,
-    train: Corpus,
-    store: Store,
-    rows: NDArray[np.int64],
-    query: int,
-    vectors: Any,
-    by_token: bool,
-    found: extremes.Found,
-) -> list[Document]:
-    """The documents of some rows with what each token adds."""
-    if not len(rows):
-        return []
-    documents = extremes.fetch(train, store, rows)
-    parts = reader.positions(documents, vectors[query : query + 1])
-    stored = store.rows(rows)
-    encoded = reader.encode(documents.texts())
-    out: list[Document] = []
-    for place, one in enumerate(encoded):
-        text = documents.text(place)
-        count = int(stored[place, -1])
-        share = 1 / max(count, 1) if by_token else 1.0
-        pieces = _pieces(text, one.offsets, parts[place][0] * share)
-        uid = int(documents.uid[place])
-        document: Document = {
-            "rank": place + 1,
-            "uid": f"{uid:016x}",
-            "score": float(stored[place, query]) * share,
-            "tokens": count,
-            "file": train.files[int(documents.file[place])].path,
-            "offset": int(documents.offset[place]),
-            "copies": found.copies[uid],
-            "pieces": pieces,
-        }
-        if len(text) > _SHOWN:
-            document["cut"] = True
-        out.append(document)
-    return out
-
-
-def _pieces(
-    text: str, offsets: list[tuple[int, int]], values: NDArray[np.float32]
-) -> list[tuple[str, float]]:
-    """The text in tokens with what each adds; several tokens in one character are one piece."""
-    out: list[tuple[str, float]] = []
-    at = 0
-    for (_, end), value in zip(offsets, values.tolist(), strict=True):
-        if at >= _SHOWN:
-            break
-        if end <= at and out:
-            out[-1] = out[-1][0], out[-1][1] + value
-            continue
-        out.append((text[at:end], value))
-        at = max(at, end)
-    if at < min(len(text), _SHOWN):
-        out.append((text[at:_SHOWN], 0.0))
-    return [(piece, float(f"{value:.4g}")) for piece, value in out]
-
-
-def _notes(queries: Documents, store: Store) -> list[str]:
-    """What is good to know."""
-    out = []
-    same = np.flatnonzero(np.isin(queries.uid, store.uid))
-    if len(same):
-        which = ", ".join(str(number + 1) for number in same[:5].tolist())
-        more = f" and {len(same) - 5} more" if len(same) > 5 else ""
-        out.append(
-            f"The very text of {'query' if len(same) == 1 else 'queries'} {which}{more} is among "
-            "the training documents."
-        )
-    return out

@@ -1,8 +1,9 @@
 """Time and memory of an attribution, told before it starts.
 
-Measured on one full batch of the documents' own tokens and on one query, and calculated from the
-shapes of the model for what grows beyond them: the curvature, and the queries' vectors. Times are
-of this machine as busy as it is now.
+Measured on one full batch of the documents' own tokens, on one query and, where the solver takes
+products with the curvature, on one of them; calculated from the shapes of the model for what grows
+beyond them: the curvature, and the queries' vectors. Times are of this machine, as busy as it is
+now.
 
 Documents are scored in threads of their own, whose memory does not come out of what was freed here:
 that is given back to the system, and each thread takes as much again as a batch took.
@@ -24,12 +25,14 @@ import torch
 
 from dataworth.corpus.documents import Documents
 from dataworth.features.gradients.language import Items, Reader
+from dataworth.features.gradients.preconditioners import Products
 from dataworth.features.gradients.preconditioners.kronecker import LONGEST
 from dataworth.features.gradients.queries import TOGETHER
-from dataworth.features.gradients.solving import Curvature, product_size
-from dataworth.features.store import SLICE
+from dataworth.features.gradients.solving import Curvature, bounded, product_size
+from dataworth.flow.attributing.slices import slice_of
 
 _TOKEN_BYTES = 120  # of a token in lists of ids, offsets and strings, while it is being read
+_TIMED = 3  # products that are timed
 _READING = 24_000_000  # buffers of the reader, twice
 
 
@@ -84,9 +87,11 @@ def forecast(
     documents: float,
     workers: int,
     shown: int = 0,
+    lengths: bool = False,
 ) -> Forecast:
     """`sample`: documents in random order. `documents`: of the whole. `shown`: documents whose
-    tokens are scored for each query. Runs a batch or two, and a query.
+    tokens are scored for each query. `lengths`: of gradients are taken too. Runs a batch or two,
+    and a query; what has passed before is for the caller to add.
     """
     few = sample.take(np.arange(min(64, len(sample))))
     items = reader.items(few)
@@ -96,21 +101,29 @@ def forecast(
     tokens = documents * float(sample.text_bytes.mean()) * rate
     vectors = min(len(queries), _together(reader))
     full = items if items.items else asked
-    _measured(reader, full, vectors)  # what is made once, and the check of the first batch
+    _measured(reader, full, vectors, lengths)  # what is made once, and the check of the first batch
     release()
     with Watch() as watch:
-        each = _measured(reader, full, vectors)
+        each = _measured(reader, full, vectors, lengths)
     start = time.perf_counter()
     reader.gradient(queries.take(np.array([0])))
     once = time.perf_counter() - start
     sampled = float(how.chosen(sample).text_bytes.sum()) * rate if how.fitted else 0.0
     mean = tokens / max(documents, 1)
-    seconds = each * (tokens / workers + how.passes * sampled + float(asked.tokens.sum()))
-    # A query's gradient is taken by itself, and its documents are read again, either end by itself.
-    seconds += len(queries) * (once + each * shown * mean + 2 * once * (shown > 0))
+    products = how.products(reader.engine.size, len(queries))
+    product = _product(reader, full, min(products, len(queries))) if products else Product()
+    seconds = each * (tokens / workers + how.fits * sampled + float(asked.tokens.sum()))
+    # Dense, batches are recorded once; else for each product, with all vectors that go together.
+    groups = -(-len(queries) // _together(reader))
+    records = 1 if how.solver == "dense" else how.products(reader.engine.size, groups)
+    seconds += (product.seconds * products + product.record * records) * sampled
+    # A query's gradient is taken by itself. Documents at the ends are read again, each once, and
+    # each has a product for each of its queries, about a third of the rest.
+    seconds += len(queries) * once + each * mean * min(documents, len(queries) * shown * 4 / 3)
     scoring = 4.0 * reader.engine.size * len(queries) + workers * watch.growth
-    scoring += SLICE * workers * mean * _TOKEN_BYTES
-    fitting = _fitting(reader, how, len(queries)) + watch.growth + sampled * _TOKEN_BYTES
+    scoring += slice_of(reader, len(queries), mean) * workers * mean * _TOKEN_BYTES
+    fitting = _fitting(reader, how, len(queries), product.growth)
+    fitting += watch.growth + sampled * _TOKEN_BYTES
     release()
     memory = max(float(peak()), resident() + _READING + max(scoring, fitting))
     return Forecast(seconds, memory, documents, tokens)
@@ -143,23 +156,70 @@ def _together(reader: Reader) -> int:
     return max(1, TOGETHER // reader.engine.size)
 
 
-def _measured(reader: Reader, items: Items, vectors: int) -> float:
-    """Seconds a token of a full batch: gradients, and their products with so many vectors."""
+def _full(items: Items, positions: int) -> Items:
+    """The longest windows again and again, until the batch is as large as any."""
     lengths = np.array([len(item[0] if isinstance(item, tuple) else item) for item in items.items])
-    # The longest windows again and again, until the batch is as large as any.
-    rows = np.argsort(-lengths, kind="stable")[: max(1, reader.batch_tokens // int(lengths.max()))]
-    batch_rows = np.resize(rows, max(1, reader.batch_tokens // int(lengths.max())))
-    full = items.take(batch_rows)
+    count = max(1, positions // int(lengths.max()))
+    rows = np.argsort(-lengths, kind="stable")[:count]
+    return items.take(np.resize(rows, count))
+
+
+def _measured(reader: Reader, items: Items, vectors: int, norms: bool) -> float:
+    """Seconds a token of a full batch: gradients, their products with so many vectors, lengths."""
+    full = _full(items, reader.batch_tokens)
     zeros = torch.zeros(vectors, reader.engine.size, dtype=reader.engine.dtype)
     start, count = time.perf_counter(), 0
     for _, batch in reader.examples(full):
-        reader.engine.factors(batch).scores(zeros)
+        factors = reader.engine.factors(batch)
+        factors.scores(zeros)
+        if norms:
+            factors.squared_norms()
+        del factors  # or the next batch's would be made beside them
         count += int(batch.mask.sum()) if batch.mask is not None else len(batch)
     return (time.perf_counter() - start) / max(count, 1)
 
 
-def _fitting(reader: Reader, how: Curvature, queries: int) -> float:
-    """Bytes that are held at once while the preconditioner is fitted and applied."""
+@dataclass(frozen=True)
+class Product:
+    """Of a vector with the curvature of a batch: `seconds` a token, those of recording the batch
+    before it, `record`, and `growth` of memory, bytes.
+
+    A product with many vectors takes some of them at a time, and its memory is that of these.
+    """
+
+    seconds: float = 0.0
+    growth: float = 0.0
+    record: float = 0.0
+
+
+def _product(reader: Reader, items: Items, vectors: int) -> Product:
+    """Measured on a batch that is as large as any, with vectors that are taken at a time."""
+    examples, together = bounded(reader, _full(items, product_size(reader)[0]))
+    count = max(1, min(vectors, together))
+    ones = torch.ones(count, reader.engine.size, dtype=reader.engine.dtype)
+    ones = ones.to(reader.engine.device)
+    release()
+    products = Products(reader.engine, examples, together=together)
+    _, batch = next(iter(examples))
+    tokens = int(batch.mask.sum()) if batch.mask is not None else len(batch)
+    with Watch() as watch:
+        products.part(batch)(ones)  # what is made once
+        start = time.perf_counter()
+        part = products.part(batch)
+        times = [time.perf_counter()]
+        for _ in range(_TIMED):
+            part(ones)
+            times.append(time.perf_counter())
+    del part
+    # There may be thousands: one that something else held up would be told as thousands.
+    seconds = float(np.median(np.diff(times))) / (count * max(tokens, 1))
+    return Product(seconds, watch.growth, (times[0] - start) / max(tokens, 1))
+
+
+def _fitting(reader: Reader, how: Curvature, queries: int, product: float) -> float:
+    """Bytes that are held at once while the preconditioner is fitted and applied; `product`: while
+    vectors are multiplied with the curvature.
+    """
     engine = reader.engine
     size, blocks = engine.size, list(engine.blocks)
     together = min(queries, max(1, TOGETHER // size))
@@ -167,15 +227,13 @@ def _fitting(reader: Reader, how: Curvature, queries: int) -> float:
     if not how.fitted:
         return applied
     turned = 4.0 * reader.batch_windows * reader.largest * 2
-    # Logits that a product with the curvature holds; no batch is smaller than its longest window.
-    positions, vectors = product_size(reader)
-    logits = 4.0 * max(positions, reader.context) * reader.vocabulary
-    product = 6 * logits * min(queries, vectors)
     if how.solver in ("diagonal", "adam_cg"):
         held = 20.0 * size + max(turned, applied)
         return held + (product + 12.0 * size if how.solver == "adam_cg" else 0.0)
     if how.solver == "dense":
-        return 8.0 * size * size * 4 + 64 * 8.0 * size
+        # The matrix alone while it is summed; then a damped one and its factor beside it.
+        matrix = 8.0 * size * size
+        return max(3 * matrix, matrix + product) + applied
     sides = [n for b in blocks for n in (b.rows, b.columns) if n <= LONGEST]
     # Sums in float64, vectors in float32 beside them, and what finding the largest ones takes.
     square = 12.0 * sum(n * n for n in sides) + 40.0 * max(n * n for n in sides)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,29 +13,32 @@ from dataworth.corpus.fields import Fields
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, MissingExtra
+from dataworth.flow.attributing.asking import read_queries
 from dataworth.flow.proxies import ProxySettings, tokens_of, train_proxies
-from dataworth.flow.targets import read_documents
 
 if TYPE_CHECKING:
     from dataworth.flow.attributing.attribution import Attribution
 
+TRAINED = "1M"
+"""Tokens that a model is trained on where there is none yet, unless another number is given."""
 _FEW = 512  # tokens, where time and memory alone are asked for: a model of the same shape
 
 
 def run_attribution(
-    model: str,
+    model: str | Path,
     train: Any,
     queries: Any,
     *,
     curvature: Mapping[str, Any],
     layers: tuple[str, ...],
     shown: Mapping[str, Any],
-    trained: str | int,
+    trained: str | int | None,
     fields: tuple[Fields, Fields],
     storage_options: Mapping[str, Any] | None,
     out: str | Path | None,
     overwrite: bool,
     dry_run: bool,
+    check: bool,
     engine: Engine,
     progress: Progress,
 ) -> Attribution:
@@ -42,42 +46,70 @@ def run_attribution(
     try:
         from dataworth.features.gradients.language import Reading
         from dataworth.features.gradients.solving import Curvature
-        from dataworth.flow.attributing.attribution import AttributionSettings, attribute_documents
+        from dataworth.flow.attributing.attribution import (
+            COSINE,
+            AttributionSettings,
+            attribute_documents,
+        )
         from dataworth.lm.model import SIZES
     except ImportError as error:
         raise MissingExtra("attribution", "lm") from error
-    if not model:
-        raise ConfigError(
-            "attribution needs the folder of a causal language model, of Hugging Face or of "
-            "dataworth.lm, or a size such as tiny: then one is trained on the documents first"
-        )
+    sized = _is_size(model, trained, list(SIZES))
+    cosine = curvature["solver"] == COSINE
+    how = Curvature(**{**curvature, "solver": "identity"} if cosine else curvature)
+    # Checked before anything is opened or trained.
+    settings = AttributionSettings(str(model), Reading(layers=layers), how, cosine, **shown)
+    asked = read_queries(
+        queries, fields[1], max_bad=settings.max_bad, storage_options=storage_options
+    )
     keep = TemporaryDirectory(prefix="dataworth-") if out is None or dry_run else None
     folder = Path(keep.name) / "attribution" if keep is not None else Path(str(out)).absolute()
     # Beside what is made of it, so that the same call goes on with documents from memory too.
     spool = (folder if keep is None else Path(keep.name)) / "spool"
     corpus = Corpus.open(train, fields=fields[0], spool=spool, storage_options=storage_options)
-    asked = Corpus.open(queries, fields=fields[1], storage_options=storage_options)
-    if model in SIZES and not Path(model).exists():
+    if sized:
         proxy = ProxySettings(
-            size=model,
-            tokens=_FEW if dry_run else tokens_of(trained),
-            seed=int(curvature["seed"]),
-            max_bad=float(shown["max_bad"]),
+            size=settings.model,
+            tokens=_FEW if dry_run else tokens_of(TRAINED if trained is None else trained),
+            seed=how.seed,
+            max_bad=settings.max_bad,
         )
         place = folder / "proxies"
         made = train_proxies(
             corpus, proxy, place, engine=engine, progress=progress, overwrite=overwrite
         )
-        (model,) = made.models
-    settings = AttributionSettings(model, Reading(layers=layers), Curvature(**curvature), **shown)
+        settings = replace(settings, model=made.models[0])
     return attribute_documents(
         corpus,
-        read_documents("the queries", asked, max_bad=settings.max_bad),
+        asked,
         settings,
         folder,
         engine=engine,
         progress=progress,
         overwrite=overwrite,
         dry_run=dry_run,
+        check=check,
         keep=keep,
     )
+
+
+def _is_size(model: Any, trained: str | int | None, sizes: Sequence[str]) -> bool:
+    """Whether the model is a size to be trained. Raises ConfigError for what is no model."""
+    if not isinstance(model, str | Path):
+        raise ConfigError(
+            f"the model is a folder (str or Path), not a {type(model).__name__}: save it first, "
+            "with its tokenizer (dataworth.lm.model.save_model, or save_pretrained)"
+        )
+    if not str(model):
+        raise ConfigError(
+            "attribution needs the folder of a causal language model, of Hugging Face or of "
+            "dataworth.lm, or a size such as tiny: then one is trained on the documents first"
+        )
+    if str(model) in sizes and not Path(model).exists():
+        return True
+    if trained is not None:
+        raise ConfigError(
+            f"trained is for a model that is trained on the way; {model} is there already: leave "
+            f"trained out, or give a size ({', '.join(sizes)}) in the place of the model"
+        )
+    return False

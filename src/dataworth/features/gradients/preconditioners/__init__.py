@@ -2,6 +2,7 @@
 
 from dataworth.features.gradients.preconditioners.base import Damping, Preconditioner
 from dataworth.features.gradients.preconditioners.dual import Dual, dual
+from dataworth.features.gradients.preconditioners.exact import Dense, dense
 from dataworth.features.gradients.preconditioners.kronecker import Eigen, kronecker
 from dataworth.features.gradients.preconditioners.products import Products
 from dataworth.features.gradients.preconditioners.simple import (
@@ -16,9 +17,7 @@ from dataworth.features.gradients.preconditioners.simple import (
 )
 from dataworth.features.gradients.preconditioners.solvers import (
     ConjugateGradients,
-    Dense,
     NeumannSeries,
-    dense,
     scaling_of,
 )
 

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from dataworth.errors import ConfigError
+from dataworth.features.gradients.blocks import Blocks
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,39 @@ class Linear:
 
 STEP = "estimated reduction of the query's loss in nats by one step on the example"
 COPY = "estimated reduction of the query's loss in nats from one more copy of the example"
+
+
+def resolved(
+    damping: Damping | Tensor, blocks: Blocks, means: Tensor | None = None
+) -> tuple[Tensor, str]:
+    """(damping of each block or parameter, in words) from a rule or from numbers.
+
+    `means` [blocks]: the curvature's, where they are known; only a fixed damping does without.
+    ConfigError for a rule that needs them, and for as many numbers as are neither blocks nor
+    parameters.
+    """
+    if isinstance(damping, Damping):
+        if damping.fixed is None and means is None:
+            raise ConfigError(
+                f"{damping.describe()} needs to know that mean: give an `inner` that has found it "
+                "(`kronecker`), its numbers (`kronecker(...).damping`), or `Damping(fixed=...)`"
+            )
+        means = torch.zeros(len(blocks)).double() if means is None else means
+        return damping.values(means), damping.describe()
+    if damping.dim() != 1 or len(damping) not in (len(blocks), blocks.size):
+        raise ConfigError(
+            f"damping is one number for each of {len(blocks)} blocks or {blocks.size:,} "
+            f"parameters, not {tuple(damping.shape)}"
+        )
+    low, high = float(damping.min()), float(damping.max())
+    kind = "block" if len(damping) == len(blocks) else "parameter"
+    return damping, f"damping from {low:.3g} to {high:.3g} by {kind}"
+
+
+def each(damping: Tensor, blocks: Blocks, like: Tensor) -> Tensor:
+    """The damping of each parameter [P], from one for each block or parameter."""
+    damping = damping if len(damping) == blocks.size else blocks.expand(damping)
+    return damping.to(like)
 
 
 def divided(vectors: Tensor, curvature: Tensor) -> Tensor:

@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from dataworth.errors import ConfigError
 from dataworth.features.gradients.batches import Batch, Examples
+from dataworth.features.gradients.checks import fits, some
 from dataworth.features.gradients.engine import Gradients, evaluating
 from dataworth.features.gradients.preconditioners.base import COPY, Damping, Linear
-from dataworth.features.gradients.preconditioners.solvers import LARGEST
+from dataworth.features.gradients.preconditioners.exact import LARGEST
 from dataworth.features.gradients.task import Task
 
 
@@ -44,7 +45,8 @@ class Dual(Linear):
     unit = COPY
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Solved, sums in float64: [q, P]."""
+        """Solved, sums in float64: [q, P]. ConfigError for vectors of another length."""
+        fits(vectors, len(self.damping), self.name)
         damped = vectors / self.damping.to(vectors.dtype)
         seen = damped.double() @ self.rows.double().T
         solved = torch.cholesky_solve(seen.T, self.factor).T.to(vectors.dtype)
@@ -67,10 +69,12 @@ def dual(
 
     `count`: of the training examples, where `examples` are a sample of them.
 
-    Raises ConfigError for more than `largest` examples times outputs, for a block without damping
-    (nothing would stand where no example leads), and for a loss that is not convex in the outputs.
+    Raises ConfigError without examples, for more than `largest` examples times outputs, for a block
+    without damping (nothing would stand where no example leads), and for a loss that is not convex
+    in the outputs.
     """
     damping = damping or Damping()
+    some(examples)
     parts = [part for _, batch in examples for part in _rows(engine, batch, len(examples), largest)]
     rows = torch.cat(parts)
     squares = rows.double().square().sum(0) / len(examples)

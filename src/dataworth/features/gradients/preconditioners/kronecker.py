@@ -23,6 +23,7 @@ from torch import Tensor
 from dataworth.errors import ConfigError
 from dataworth.features.gradients.batches import Batch, Examples
 from dataworth.features.gradients.blocks import Block, Blocks
+from dataworth.features.gradients.checks import fits, one_of, some
 from dataworth.features.gradients.engine import Gradients
 from dataworth.features.gradients.factors import Factors
 from dataworth.features.gradients.modules import Call
@@ -70,7 +71,8 @@ class _Side:
 @dataclass(frozen=True, eq=False)
 class Eigen(Linear):
     """A curvature with known eigenvectors: for each block, `rows` and `columns` and, between them,
-    `values` [rows, columns], damping included.
+    `values` [rows, columns], damping included. `means` [blocks]: of the curvature without damping,
+    where that is known.
     """
 
     name: str
@@ -81,10 +83,12 @@ class Eigen(Linear):
     damping: Tensor
     scale: float
     about: str
+    means: Tensor | None = None
     unit = COPY
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Solved block by block: [q, P]."""
+        """Solved block by block: [q, P]. ConfigError for vectors of another length."""
+        fits(vectors, self.blocks.size, self.name)
         parts = []
         for index, block in enumerate(self.blocks):
             turned = _turned(block.matrix(vectors), self.rows[index], self.columns[index])
@@ -228,9 +232,12 @@ def kronecker(
 
     `labels`: drawn from the model (the Fisher information proper), `draws` times for each example,
     or true. `longest`: of a side that is rotated. `count`: of the training examples, where
-    `examples` are a sample of them.
+    `examples` are a sample of them. ConfigError without examples and for unknown choices.
     """
     damping = damping or Damping()
+    one_of("kind", kind, ("kfac", "ekfac"))
+    one_of("labels", labels, Labels)
+    some(examples)
     if draws < 1:
         raise ConfigError(f"labels are drawn at least once, not {draws} times")
     passes = _Passes(engine, examples, range(seed, seed + draws) if labels == "sampled" else None)
@@ -259,4 +266,4 @@ def kronecker(
         f"{labels} labels, {damping.describe()}"
     )
     scale = 1 / (count or len(examples))
-    return Eigen(kind, engine.blocks, rows, columns, values, damp, scale, about)
+    return Eigen(kind, engine.blocks, rows, columns, values, damp, scale, about, means)

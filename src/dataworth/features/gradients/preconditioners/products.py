@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dataworth.features.gradients.batches import Batch, Examples
+from dataworth.features.gradients.checks import one_of, some
 from dataworth.features.gradients.engine import Gradients, evaluating
 from dataworth.features.gradients.functional import Called, differentiable
 
@@ -30,7 +31,8 @@ class Products:
     """`kind` of curvature over the examples.
 
     `together`: vectors that are multiplied at a time. `keep`: hold the records of all batches, for
-    many products with few examples; else each is made again for each product.
+    many products with few examples; else each is made again for each product. ConfigError without
+    examples and for an unknown kind.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class Products:
         together: int = 32,
         keep: bool = False,
     ) -> None:
+        one_of("kind", kind, Kind)
+        some(examples)
         self.engine = engine
         self.examples = examples
         self.kind = kind

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dataworth.errors import ConfigError
 from dataworth.features.gradients.batches import Examples
+from dataworth.features.gradients.checks import fits, one_of, some
 from dataworth.features.gradients.engine import Gradients
 from dataworth.features.gradients.preconditioners.base import COPY, STEP, Damping, Linear, divided
+
+if TYPE_CHECKING:  # it needs this module
+    from dataworth.features.gradients.rows import Rows
+
+_ROWS = 4096  # stored gradients that are read at a time
 
 Labels = Literal["sampled", "true"]
 
@@ -41,16 +48,21 @@ class Identity(Linear):
 
 @dataclass(frozen=True, eq=False)
 class Diagonal(Linear):
-    """The diagonal of the Fisher information, damped: `curvature` [P], already with damping."""
+    """The diagonal of the Fisher information, damped: `curvature` [P], already with damping.
+
+    `means` [blocks]: of the curvature without damping, where that is known.
+    """
 
     curvature: Tensor
     scale: float
     about: str
+    means: Tensor | None = None
     name = "diagonal"
     unit = COPY
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Divided."""
+        """Divided. ConfigError for vectors of another length."""
+        fits(vectors, len(self.curvature), self.name)
         return divided(vectors, self.curvature)
 
     def describe(self) -> str:
@@ -69,9 +81,12 @@ def diagonal(
 ) -> Diagonal:
     """Fit `Diagonal`: mean squares of the gradients with labels drawn from the model, or true.
 
-    `count`: of the training examples, where `examples` are a sample of them.
+    `count`: of the training examples, where `examples` are a sample of them. ConfigError without
+    examples.
     """
     damping = damping or Damping()
+    one_of("labels", labels, Labels)
+    some(examples)
     total = torch.zeros(engine.size, dtype=torch.float64, device=engine.device)
     for _, batch in examples:
         factors = engine.factors(batch, "sampled" if labels == "sampled" else "loss", seed)
@@ -82,7 +97,7 @@ def diagonal(
     means = torch.stack([mean[block.span].mean() for block in engine.blocks])
     curvature = (mean + engine.blocks.expand(damping.values(means))).to(engine.dtype)
     about = f"diagonal Fisher of {len(examples):,} examples, {labels} labels, {damping.describe()}"
-    return Diagonal(curvature, 1 / (count or len(examples)), about)
+    return Diagonal(curvature, 1 / (count or len(examples)), about, means)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +178,8 @@ class AdamDiagonal(Linear):
         return self.learning_rate
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Divided."""
+        """Divided. ConfigError for vectors of another length."""
+        fits(vectors, len(self.moments.second), self.name)
         return vectors / self.moments.scale
 
     def describe(self) -> str:
@@ -196,9 +212,13 @@ class AdamStep:
         """As they are."""
         return vectors
 
+    def __post_init__(self) -> None:
+        one_of("form", self.form, ("adam", "uncorrected"))
+
     def train(self, gradients: Tensor) -> Tensor:
-        """The steps, without the learning rate."""
+        """The steps, without the learning rate. ConfigError for gradients of another length."""
         m = self.moments
+        fits(gradients, len(m.second), self.name)
         b1, b2 = m.betas
         first = b1 * m.first + (1 - b1) * gradients
         second = b2 * m.second + (1 - b2) * gradients.square()
@@ -223,7 +243,8 @@ class Gram(Linear):
     unit = COPY
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Solved, in float64: [q, k]."""
+        """Solved, in float64: [q, k]. ConfigError for vectors of another length."""
+        fits(vectors, len(self.factor), self.name)
         solved = torch.cholesky_solve(vectors.to(self.factor.dtype).T, self.factor).T
         return solved.to(vectors.dtype)
 
@@ -233,9 +254,9 @@ class Gram(Linear):
 
 
 def gram(
-    parts: Iterable[Tensor], *, damping: Damping | None = None, count: int | None = None
+    parts: Iterable[Tensor] | Rows, *, damping: Damping | None = None, count: int | None = None
 ) -> Gram:
-    """Fit `Gram` from rows [n, k], part by part, summed in float64.
+    """Fit `Gram` from rows [n, k], part by part, summed in float64: tensors, or stored gradients.
 
     `count`: of the training examples, where the rows are a sample of them.
     Damping is relative to the mean eigenvalue of the whole. ConfigError if, with damping 0, there
@@ -244,7 +265,7 @@ def gram(
     damping = damping or Damping()
     total: Tensor | None = None
     seen = 0
-    for part in parts:
+    for part in _tensors(parts):
         rows = part.double()
         total = rows.T @ rows if total is None else total + rows.T @ rows
         seen += len(rows)
@@ -260,3 +281,12 @@ def gram(
         )
     about = f"Gram matrix of {seen:,} projected gradients, {damping.describe()}"
     return Gram(factor, 1 / (count or seen), about)
+
+
+def _tensors(parts: Iterable[Tensor] | Rows) -> Iterator[Tensor]:
+    """Rows [n, k], part by part."""
+    if hasattr(parts, "blocks"):
+        for _, block in parts.blocks(_ROWS):
+            yield torch.from_numpy(np.array(block))
+        return
+    yield from parts

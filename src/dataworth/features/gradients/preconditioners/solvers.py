@@ -1,12 +1,13 @@
-"""Solving (curvature + damping) x = v: dense, by conjugate gradients, by a Neumann series.
+"""Solving (curvature + damping) x = v step by step: by conjugate gradients, by a Neumann series.
 
-All three take the curvature as products (`products`) and add the same damping, block by block.
+Both take the curvature as products (`products`) and add the same damping, block by block. What is
+left at the end, the residual, is measured and told (`converging`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,83 +15,30 @@ from torch import Tensor
 
 from dataworth.corpus.uid import hash_uid
 from dataworth.errors import ConfigError
-from dataworth.features.gradients.batches import Examples
-from dataworth.features.gradients.engine import Gradients
-from dataworth.features.gradients.preconditioners.base import COPY, Damping, Linear, Preconditioner
-from dataworth.features.gradients.preconditioners.products import Kind, Part, Products
+from dataworth.features.gradients.checks import fits
+from dataworth.features.gradients.preconditioners.base import (
+    COPY,
+    Damping,
+    Linear,
+    Preconditioner,
+    each,
+    resolved,
+)
+from dataworth.features.gradients.preconditioners.converging import Solved
+from dataworth.features.gradients.preconditioners.products import Part, Products
 
-LARGEST = 8192
+SCALING = 10
+"""Steps of power iteration that find the scaling of a series."""
 _ORDER = 0x6C697373  # the stream of `hash_uid` for the order of batches
-
-
-@dataclass(frozen=True, eq=False)
-class Dense(Linear):
-    """The exact answer: `matrix` [P, P] without, `factor` its Cholesky factor with damping."""
-
-    matrix: Tensor
-    factor: Tensor
-    damping: Tensor
-    scale: float
-    about: str
-    name = "dense"
-    unit = COPY
-
-    def apply(self, vectors: Tensor) -> Tensor:
-        """Solved in float64."""
-        solved = torch.cholesky_solve(vectors.double().T, self.factor).T
-        return solved.to(vectors.dtype)
-
-    def describe(self) -> str:
-        """In words."""
-        return self.about
-
-
-def dense(
-    engine: Gradients,
-    examples: Examples,
-    *,
-    kind: Kind = "gauss_newton",
-    damping: Damping | None = None,
-    largest: int = LARGEST,
-    count: int | None = None,
-) -> Dense:
-    """Form the curvature, P x P in float64, and factor it.
-
-    `count`: of the training examples, where `examples` are a sample of them.
-
-    Raises ConfigError for more than `largest` parameters, and if the matrix with damping has
-    negative directions (a Hessian away from a minimum may).
-    """
-    damping = damping or Damping()
-    size = engine.size
-    if size > largest:
-        raise ConfigError(
-            f"a dense curvature of {size:,} parameters takes {8e-9 * size * size:,.1f} GB; at "
-            f"most {largest:,} parameters are allowed"
-        )
-    eye = torch.eye(size, dtype=engine.dtype, device=engine.device)
-    matrix = Products(engine, examples, kind, together=64)(eye).double()
-    matrix = (matrix + matrix.T) / 2
-    means = torch.stack([matrix.diagonal()[block.span].mean() for block in engine.blocks])
-    values = damping.values(means.clamp_min(0))
-    factor, failed = torch.linalg.cholesky_ex(
-        matrix + torch.diag(engine.blocks.expand(values)), upper=False
-    )
-    if bool(failed):
-        raise ConfigError(
-            f"the {kind} of the training loss with damping is not positive: use more damping"
-            + (", or kind='gauss_newton'" if kind == "hessian" else "")
-        )
-    about = f"dense {kind} of {len(examples):,} examples, {damping.describe()}"
-    return Dense(matrix, factor, values, 1 / (count or len(examples)), about)
 
 
 @dataclass(frozen=True, eq=False)
 class ConjugateGradients(Linear):
     """Conjugate gradients on `products` + `damping`, preconditioned by `inner` if given.
 
-    `damping`: [blocks], or [P]: of each parameter, as a training with Adam that stops early has it,
-    (root of the second moment + epsilon) / (rate * steps).
+    `damping`: a rule, which is of the mean curvature that `inner` has found, unless it is fixed; or
+    numbers: [blocks], or [P], of each parameter, as a training with Adam that stops early has it,
+    (root of the second moment + epsilon) / (rate * steps). `rule`: what these are, in words.
 
     Stops at a `tolerance` of the residual relative to the vector's length (float32 cannot go far
     below 1e-5), or after `most` steps. `count`: of the training examples, where those of `products`
@@ -99,17 +47,30 @@ class ConjugateGradients(Linear):
     `block`: all vectors that are given together share their directions (O'Leary 1980), which takes
     fewer steps for queries that are alike. The answer is the same to the tolerance; within it, it
     hangs on which vectors stand together.
+
+    `solved`: the largest residual of all vectors that were solved; more than a tenth is warned of.
+    ConfigError for a damping that is not known, or of another length.
     """
 
     products: Products
-    damping: Tensor
+    damping: Damping | Tensor
     inner: Preconditioner | None = None
     tolerance: float = 1e-2
     most: int = 100
     count: int | None = None
     block: bool = False
+    rule: str = ""
+    solved: Solved = field(init=False, repr=False, default_factory=Solved)
+    _values: Tensor = field(init=False, repr=False)
+    _told: str = field(init=False, repr=False)
     name = "cg"
     unit = COPY
+
+    def __post_init__(self) -> None:
+        means = getattr(self.inner, "means", None)
+        values, rule = resolved(self.damping, self.products.engine.blocks, means)
+        object.__setattr__(self, "_values", values)
+        object.__setattr__(self, "_told", self.rule or rule)
 
     @property
     def scale(self) -> float:
@@ -117,20 +78,27 @@ class ConjugateGradients(Linear):
         return 1 / (self.count or len(self.products.examples))
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Solved, all vectors together."""
-        if self.block:
-            return self._block(vectors)
-        damping = self._each(vectors)
+        """Solved, all vectors together. ConfigError for vectors of another length."""
+        blocks = self.products.engine.blocks
+        fits(vectors, blocks.size, self.name)
+        solve = self._block if self.block else self._alone
+        found, residual, steps = solve(vectors, each(self._values, blocks, vectors))
+        self.solved.add(residual, vectors, steps, "conjugate gradients", "take more of them")
+        return found
+
+    def _alone(self, vectors: Tensor, damping: Tensor) -> tuple[Tensor, Tensor, int]:
+        """(answers, residuals, steps): each vector with directions of its own."""
         found = torch.zeros_like(vectors)
         residual = vectors.clone()
         better = residual if self.inner is None else self.inner.apply(residual)
         direction = better.clone()
         rho = (residual * better).sum(1)
-        goal = self.tolerance * vectors.norm(dim=1)
+        goal, steps = self.tolerance * vectors.norm(dim=1), 0
         for _ in range(self.most):
             open_ = residual.norm(dim=1) > goal
             if not bool(open_.any()):
                 break
+            steps += 1
             moved = self.products(direction[open_]) + damping * direction[open_]
             curved = (direction[open_] * moved).sum(1)
             # No curvature and no damping along it: the gradient cannot go there either.
@@ -142,32 +110,21 @@ class ConjugateGradients(Linear):
             ratio = torch.where(rho > 0, new / rho, 0.0)
             direction = better + ratio[:, None] * direction
             rho = new
-        return found
+        return found, residual, steps
 
-    def _each(self, vectors: Tensor) -> Tensor:
-        """The damping of each parameter, [P]."""
-        blocks = self.products.engine.blocks
-        if len(self.damping) not in (len(blocks), blocks.size):
-            raise ConfigError(
-                f"damping is one number for each of {len(blocks)} blocks or {blocks.size:,} "
-                f"parameters, not {len(self.damping):,}"
-            )
-        each = self.damping if len(self.damping) == blocks.size else blocks.expand(self.damping)
-        return each.to(vectors.dtype)
-
-    def _block(self, vectors: Tensor) -> Tensor:
-        """As `apply`, over the span of all directions; inner products in float64.
+    def _block(self, vectors: Tensor, damping: Tensor) -> tuple[Tensor, Tensor, int]:
+        """As `_alone`, over the span of all directions; inner products in float64.
 
         Directions are made orthonormal before each product, so that vectors that depend on each
         other, or are solved already, do no harm: what is left of them is taken out.
         """
-        damping = self._each(vectors)
         found, residual = torch.zeros_like(vectors), vectors.clone()
-        goal = self.tolerance * vectors.norm(dim=1)
+        goal, steps = self.tolerance * vectors.norm(dim=1), 0
         kept: tuple[Tensor, Tensor, Tensor] | None = None
         for _ in range(self.most):
             if not bool((residual.norm(dim=1) > goal).any()):
                 break
+            steps += 1
             better = residual if self.inner is None else self.inner.apply(residual)
             if kept is not None:
                 # Conjugate to the last directions.
@@ -180,14 +137,15 @@ class ConjugateGradients(Linear):
             share = (residual.double() @ direction.double().T) @ inverse
             found += share.to(vectors.dtype) @ direction
             residual -= share.to(vectors.dtype) @ moved
-        return found
+        return found, residual, steps
 
     def describe(self) -> str:
-        """In words."""
+        """In words; with the residual, once something was solved."""
         inner = "" if self.inner is None else f", preconditioned by {self.inner.name}"
         return (
             f"{'block ' if self.block else ''}conjugate gradients on the {self.products.kind} of "
-            f"{len(self.products.examples):,} examples to {self.tolerance:g}{inner}"
+            f"{len(self.products.examples):,} examples to {self.tolerance:g}{inner}, {self._told}"
+            f"{self.solved.describe()}"
         )
 
 
@@ -214,17 +172,31 @@ class NeumannSeries(Linear):
     `s`, `scaling`: larger than half the largest eigenvalue of any batch; one batch a step, in
     hashed order. `depth` steps, repeated and averaged. Some published code forgets the division at
     the end; the fixed point here is the solution itself.
+
+    `damping`: a fixed rule, or numbers: [blocks] or [P]. `rule`: what these are, in words.
+    `solved`: the largest residual of all vectors that were solved, found by one more product with
+    all examples; more than a tenth is warned of. Raises ConfigError if the series diverges, and for
+    a damping that is not known or of another length.
     """
 
     products: Products
-    damping: Tensor
+    damping: Damping | Tensor
     scaling: float
     depth: int = 1000
     repeats: int = 1
     seed: int = 0
     count: int | None = None
+    rule: str = ""
+    solved: Solved = field(init=False, repr=False, default_factory=Solved)
+    _values: Tensor = field(init=False, repr=False)
+    _told: str = field(init=False, repr=False)
     name = "lissa"
     unit = COPY
+
+    def __post_init__(self) -> None:
+        values, rule = resolved(self.damping, self.products.engine.blocks)
+        object.__setattr__(self, "_values", values)
+        object.__setattr__(self, "_told", self.rule or rule)
 
     @property
     def scale(self) -> float:
@@ -232,8 +204,10 @@ class NeumannSeries(Linear):
         return 1 / (self.count or len(self.products.examples))
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """The mean of the repeats' last iterates."""
-        damping = self.products.engine.blocks.expand(self.damping).to(vectors.dtype)
+        """The mean of the repeats' last iterates. ConfigError for vectors of another length."""
+        blocks = self.products.engine.blocks
+        fits(vectors, blocks.size, self.name)
+        damping = each(self._values, blocks, vectors)
         total = torch.zeros_like(vectors)
         for repeat in range(self.repeats):
             h = vectors.clone()
@@ -243,7 +217,11 @@ class NeumannSeries(Linear):
             total += h
         if not bool(torch.isfinite(total).all()):
             raise ConfigError(f"the series diverges: a scaling of {self.scaling:g} is too small")
-        return total / (self.repeats * self.scaling)
+        found = total / (self.repeats * self.scaling)
+        residual = vectors - self.products(found) - damping * found
+        remedy = "take more, larger batches, or conjugate gradients"
+        self.solved.add(residual, vectors, self.depth, "the Neumann series", remedy)
+        return found
 
     def _order(self, repeat: int) -> Iterator[Part]:
         """The batch of each step."""
@@ -251,15 +229,23 @@ class NeumannSeries(Linear):
         return self.products.drawn(draws)
 
     def describe(self) -> str:
-        """In words."""
-        return f"a Neumann series of {self.depth:,} steps, {self.repeats} times"
+        """In words; with the residual, once something was solved."""
+        times = "" if self.repeats == 1 else f" {self.repeats} times"
+        return (
+            f"a Neumann series of {self.depth:,} steps{times} on the {self.products.kind} of "
+            f"{len(self.products.examples):,} examples, {self._told}{self.solved.describe()}"
+        )
 
 
-def scaling_of(products: Products, damping: Tensor, *, steps: int = 10, seed: int = 0) -> float:
+def scaling_of(
+    products: Products, damping: Damping | Tensor, *, steps: int = SCALING, seed: int = 0
+) -> float:
     """A safe `scaling`: the largest eigenvalue of any batch, by `steps` of power iteration.
 
-    Half of it would be just enough; the iteration finds it from below.
+    Half of it would be just enough; the iteration finds it from below. `damping` as in
+    `NeumannSeries`.
     """
+    values, _ = resolved(damping, products.engine.blocks)
     largest = 0.0
     generator = torch.Generator(device="cpu").manual_seed(seed)
     for batch in products.parts():
@@ -272,4 +258,4 @@ def scaling_of(products: Products, damping: Tensor, *, steps: int = 10, seed: in
             value = float((vector * moved).sum())
             vector = moved
         largest = max(largest, value)
-    return largest + float(damping.max())
+    return largest + float(values.max())

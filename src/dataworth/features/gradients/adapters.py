@@ -1,0 +1,96 @@
+"""What a folder of a model holds, where that is not a whole model: an adapter of PEFT, or nothing.
+
+An adapter (LoRA and its like) is a few trained parameters beside a base model, which the file
+`adapter_config.json` names. transformers loads both frozen; the gradients that count are those of
+the adapter.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dataworth.engine.files import read_json
+from dataworth.errors import ConfigError
+from dataworth.features.embeddings.base import folder_identity
+from dataworth.features.embeddings.causal import load
+
+ADAPTER = "adapter_config.json"
+_CONFIG = "config.json"
+_SHOWN = 6  # models that an error names
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter and not the whole model."""
+    return (folder / ADAPTER).is_file() and not (folder / _CONFIG).is_file()
+
+
+def check_folder(folder: Path) -> None:
+    """That a folder is one of a model. Raises ConfigError that says what it holds instead.
+
+    Other files than these two may hold a model's configuration one day: what has neither and no
+    models inside is left to whoever loads it.
+    """
+    if is_adapter(folder):
+        if importlib.util.find_spec("peft") is None:
+            raise ConfigError(f"{folder}: is an adapter, which needs PEFT: pip install peft")
+        return
+    if (folder / _CONFIG).is_file():
+        return
+    found = [path.parent.name for path in sorted(folder.glob(f"*/{_CONFIG}"))]
+    found += [path.parent.name for path in sorted(folder.glob(f"*/{ADAPTER}"))]
+    if found:
+        names = ", ".join(str(folder / name) for name in found[:_SHOWN])
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise ConfigError(f"{folder}: is no model but holds some; name one: {names}{more}")
+
+
+def loaded(folder: Path) -> Any:
+    """The model (`dataworth.lm.llama.LanguageModel`). ConfigError if it cannot be loaded."""
+    check_folder(folder)
+    try:
+        return load(str(folder))
+    except ConfigError as error:
+        if not is_adapter(folder):
+            raise
+        raise ConfigError(
+            f"{folder}: is an adapter for the model {_base_name(folder)!r}, which could not be "
+            f"loaded; put it there, or its path into {ADAPTER} (base_model_name_or_path): {error}"
+        ) from error
+
+
+def base_of(folder: Path) -> Path | None:
+    """The folder of the model that an adapter stands on; None if it is not on this machine."""
+    name = _base_name(folder)
+    return Path(name) if name and Path(name).is_dir() else None
+
+
+def _base_name(folder: Path) -> str:
+    return str(read_json(folder / ADAPTER).get("base_model_name_or_path") or "")
+
+
+def identity_of(folder: Path) -> str:
+    """Tells a model from another, wherever it lies; an adapter with its base."""
+    found = folder_identity(folder)
+    base = base_of(folder) if is_adapter(folder) else None
+    return found if base is None else f"{found}-{folder_identity(base)}"
+
+
+def thaw(model: nn.Module, folder: Path) -> None:
+    """Set `requires_grad` on an adapter's parameters and on no other ones.
+
+    A whole model stays as it is. Raises ConfigError if nothing of the model is trained then.
+    """
+    if is_adapter(folder):
+        model.requires_grad_(False)
+        adapted: Any = model
+        adapted.set_adapter(adapted.active_adapters())
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(
+            f"{folder}: none of the model's parameters is trained (all are frozen as it is "
+            "loaded), so no gradient can be taken; give the whole model in float32, or a LoRA "
+            "adapter merged into it (merge_and_unload)"
+        )
