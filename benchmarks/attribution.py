@@ -25,6 +25,7 @@ from dataworth.lm.model import SIZES, build, save_model
 from dataworth.lm.tokenizer import train_tokenizer
 
 ALLOWED = 0.25
+DENSE = "dense"  # of the norms of the first size alone: it takes a product for each parameter
 
 
 def main() -> None:
@@ -33,7 +34,10 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=100)
     parser.add_argument("--queries", type=int, nargs="*", default=[1, 40])
     parser.add_argument("--sizes", nargs="*", default=["tiny", "small"], choices=list(SIZES))
-    parser.add_argument("--solvers", nargs="*", default=["identity", "diagonal", "ekfac"])
+    parser.add_argument("--solvers", nargs="*", default=["identity", "diagonal", "kfac", "ekfac"])
+    parser.add_argument(
+        "--slow", nargs="*", default=["ekfac_cg", "lissa", DENSE], help="for the fewest queries"
+    )
     parser.add_argument("--sample", type=int, default=32)
     parser.add_argument("--no-results", action="store_true", help="print the table only")
     given = parser.parse_args()
@@ -50,7 +54,10 @@ def main() -> None:
                 queries = folder / f"queries-{count}.jsonl"
                 lines = [json.dumps({"text": text[:400]}) + "\n" for text in texts[:count]]
                 queries.write_text("".join(lines), "utf-8")
-                for solver in given.solvers:
+                slow = given.slow if count == min(given.queries) else ()
+                for solver in (*given.solvers, *slow):
+                    if solver == DENSE and size != given.sizes[0]:
+                        continue
                     rows.append(case(folder, size, solver, count, pool, queries, given.sample))
                     print(rows[-1], flush=True)
     body = report(rows)
@@ -85,6 +92,7 @@ def case(
     words = [sys.executable, "-m", "dataworth", "attribute", folder / size, pool]
     words += ["--queries", queries, "--solver", solver, "--sample", sample, "--out", out]
     words += ["--workers", 1, "--top", 3, "--quiet"]
+    words += ["--layers", "*norm*"] if solver == DENSE else []
     child = os.spawnv(os.P_NOWAIT, sys.executable, [str(word) for word in words])
     _, status, usage = os.wait4(child, 0)
     if status:
@@ -93,7 +101,7 @@ def case(
     peak = usage.ru_maxrss * 1024
     return {
         "size": size,
-        "solver": solver,
+        "solver": f"{solver}, norms alone" if solver == DENSE else solver,
         "queries": count,
         "told": facts["predicted"]["memory"],
         "peak": peak,
