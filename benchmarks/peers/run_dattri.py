@@ -66,7 +66,7 @@ def store(work: Work, model: nn.Module) -> None:
     work.stored = 4 * len(work.train) * int(attributor.total_proj_dim)
     with work.phase("score"):
         found = attributor.attribute(train, queries)
-    work.done(stored=found)
+    work.done(stored=found[: len(work.train)])  # it has rows of 0 up to a full chunk
 
 
 def job(work: Work, model: nn.Module) -> Callable[[Any, Any], Any]:

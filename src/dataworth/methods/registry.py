@@ -22,6 +22,7 @@ _WHERE = {
     "grand": ("dataworth.methods.grand", "GraNd"),
     "influence": ("dataworth.methods.influence", "Influence"),
     "length": ("dataworth.methods.length", "Length"),
+    "metagradient": ("dataworth.methods.metagradient", "Metagradient"),
     "self_influence": ("dataworth.methods.self_influence", "SelfInfluence"),
     "tracin": ("dataworth.methods.tracin", "TracIn"),
     "trak": ("dataworth.methods.trak", "TRAK"),

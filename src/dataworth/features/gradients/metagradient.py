@@ -219,6 +219,7 @@ def metagradients(
     queries: Sequence[Any] | Examples,
     *,
     weights: Tensor | None = None,
+    mix: Tensor | None = None,
     branching: int = 8,
     together: int = 8,
 ) -> Metagradients:
@@ -226,6 +227,8 @@ def metagradients(
 
     `weights` [n]: where, 1 if not given. A run on a subset (weights of 0 and 1) also tells what
     those that are left out would do: far from the whole run, it says more than the whole run does.
+    `mix` [k, q]: what is differentiated are k sums of the queries' losses with these weights, such
+    as the mean over a target; then the results are of these k.
 
     One training, then back through it for all queries. `branching`: see the module; as large as the
     number of steps, every state is kept and nothing computed twice. `together`: queries for which a
@@ -236,15 +239,26 @@ def metagradients(
             f"branching is at least 2 and together at least 1, not {branching} and {together}"
         )
     asked = items_of(queries)
-    back = _Back(run, len(asked), branching, together, weights)
+    if mix is not None and (mix.dim() != 2 or mix.shape[1] != len(asked)):
+        raise ConfigError(
+            f"mix has a weight for each of {len(asked):,} queries in each row, not "
+            f"{tuple(mix.shape)}"
+        )
+    count = len(asked) if mix is None else len(mix)
+    back = _Back(run, count, branching, together, weights)
     with evaluating(run.model), differentiable(), torch.enable_grad():
         start = run.optimizer.start(run._flat())
         end = run._advance(start, 0, len(run.order), back.weights)
         vector = end[0].detach().requires_grad_()
+        mix = torch.eye(count).to(vector) if mix is None else mix.to(vector)
+        slopes, losses = vector.new_zeros(count, len(vector)), vector.new_zeros(count)
         # One at a time: the gradient of each goes back through no query but itself.
-        alone = [run.losses(vector, [query]).sum() for query in asked]
-        slopes = torch.stack([torch.autograd.grad(loss, vector)[0] for loss in alone])
-        losses = torch.stack(alone)
+        for query, shares in zip(asked, mix.T, strict=True):
+            loss = run.losses(vector, [query]).sum()
+            (slope,) = torch.autograd.grad(loss, vector)
+            for row in shares.nonzero()[:, 0].tolist():
+                slopes[row] += shares[row] * slope
+            losses += shares * loss.detach()
         adjoint = (slopes, *(slopes.new_zeros(slopes.shape) for _ in end[1:]))
         back.through(start, 0, len(run.order), adjoint)
     return Metagradients(

@@ -1,0 +1,226 @@
+"""Metagradients: the target's loss after a training, differentiated by each document's weight.
+
+Engstrom, Ilyas, Chen, Feldmann, Moses and Madry, "Optimizing ML Training with Metagradient
+Descent", arXiv 2503.13751 (remembered from a specification). Theirs is a descent over many
+trainings on how often each example is used; this is its first step, from the pool as it is: every
+document once. A model goes on training over the whole pool, and what one more copy of a document
+would have done to the target's loss at the end is found by going back through all steps. Exact for
+that run; hence for pools and models that fit.
+
+Not from the paper: the constant learning rate, so that no document weighs less because the rate had
+fallen when it came; and the second run, in the reverse order, for what the place in the order does.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Documents
+from dataworth.corpus.uid import hash_uid
+from dataworth.errors import ConfigError, DataworthError
+from dataworth.methods.base import Context, Targets, check_choice, survivors
+from dataworth.methods.modelled import (
+    Model,
+    Modelled,
+    Values,
+    check_models,
+    check_targets,
+    load_modelled,
+    models_again,
+    pool_documents,
+    tell_cost,
+)
+
+if TYPE_CHECKING:
+    from dataworth.features.gradients.language import Items, Reader
+    from dataworth.features.gradients.metagradient import Run
+
+log = logging.getLogger("dataworth")
+
+MOST = 100_000  # documents: their states are trained through, and all are in memory
+_ORDER = 0x6D657461  # the stream of `hash_uid` for the order of a run
+_TRAININGS = 7  # that going back through a run for one target takes as long as
+_LOOKED_AT = 32  # windows of the targets by which smoothness is measured
+_SMOOTH = 0.8
+_CHUNK = 4  # windows that run at once: their logits stay in the cache
+
+
+@dataclass(frozen=True)
+class Metagradient:
+    """The fall of the target's loss, after training on the pool, by one more copy of the document.
+
+    `model`: the folder of a causal language model, of Hugging Face or of dataworth.lm, from which
+    training goes on. `learning_rate`: of Adam, constant after a tenth of the steps. `batch`:
+    windows in a step. `runs`: trainings whose derivatives are averaged; every second one has the
+    order of the one before, reversed. `windows`: of the model's context that count of
+    a document, from its beginning; 0: all of it. `normalise`: "length" gives nats for each token of
+    the document; "none" for the whole.
+    """
+
+    name: ClassVar[str] = "metagradient"
+    needs_target: ClassVar[bool] = True
+    model: str = ""
+    learning_rate: float = 2e-3
+    batch: int = 16
+    runs: int = 2
+    normalise: Literal["length", "none"] = "length"
+    windows: int = 1
+
+    def __post_init__(self) -> None:
+        check_models(self.name, [self.model])
+        check_choice(self.name, "normalise", self.normalise, ("length", "none"))
+        if self.learning_rate <= 0 or min(self.batch, self.runs) < 1 or self.windows < 0:
+            raise ConfigError(
+                f"{self.name}: learning_rate is above 0, batch and runs at least 1, windows 0 "
+                "(all) or more"
+            )
+
+    @property
+    def unit(self) -> str:
+        """Of the utility."""
+        return "nats saved per token" if self.normalise == "length" else "nats saved"
+
+    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedMetagradient:
+        """Train over the pool and go back.
+
+        Raises ConfigError for a pool of too many documents, DataworthError for a target without a
+        token.
+        """
+        names = check_targets(self.name, targets)
+        documents = self._pool(pool, context)
+        model = Model(self.model, (), self.windows)
+        reader = model.reader
+        with reader.working():
+            trainings = self.runs * (1 + _TRAININGS * len(names)) + 3  # of smoothness
+            how = {"passes": trainings * len(documents), "scored": 0, "windows": self.windows}
+            tell_cost(self.name, reader, pool, targets, context, **how, cut=True)
+            items = reader.items(documents)
+            asked, mix = _asked(self.name, reader, targets, names)
+            total = np.zeros((len(documents), len(names)))
+            for number in range(self.runs):
+                run = self._run(reader, items, context.seed, number)
+                if not number:
+                    _tell_smoothness(self.name, run, asked)
+                np.add.at(total, items.owner, _back(run, asked, mix) / self.runs)
+        known = Model(self.model, (), self.windows, identity=reader.identity)
+        # A text that is there several times has the mean of what its copies do.
+        uid, place, copies = np.unique(documents.uid, return_inverse=True, return_counts=True)
+        values = np.zeros((len(uid), len(names)))
+        np.add.at(values, place, total)
+        tokens = np.zeros(len(uid), np.int64)
+        tokens[place] = items.tokens
+        arrays = {"uid": uid, "values": values / copies[:, None], "tokens": tokens}
+        return FittedMetagradient(self, known, names, arrays)
+
+    def _pool(self, pool: Corpus, context: Context) -> Documents:
+        """All documents of the pool that the steps before this one keep."""
+        count = pool_documents(pool, context)
+        if count > MOST:
+            raise ConfigError(
+                f"{self.name}: trains on every document of the pool, so on {MOST:,} at most, and "
+                f"there are {count:,.0f}: score a part of the pool, or use another method"
+            )
+        if context.survey.complete:
+            return context.sample()
+        return survivors(pool.read_all()[0], context.before)
+
+    def _run(self, reader: Reader, items: Items, seed: int, number: int) -> Run:
+        """The training over all windows, in the order of one of the runs."""
+        from dataworth.features.gradients.metagradient import Adam, Run
+
+        if not items.items:
+            raise DataworthError(f"{self.name}: no document of the pool has a token to predict")
+        order = np.argsort(hash_uid(seed + number // 2, items.uid, _ORDER), kind="stable")
+        order = order[::-1].copy() if number % 2 else order
+        steps = [order[start : start + self.batch] for start in range(0, len(order), self.batch)]
+        warm = max(1, len(steps) // 10)
+        rates = [self.learning_rate * min(1.0, (step + 1) / warm) for step in range(len(steps))]
+        # Losses are sums over tokens here; these make the steps those of a mean over tokens.
+        scale = float(items.tokens.sum()) / len(items.items)
+        adam = Adam(rates, (0.9, 0.98), 1e-8 * scale, 1e-6 * scale**2)
+        return Run(reader.model, reader.engine.task, items.items, steps, adam, _CHUNK)
+
+    @staticmethod
+    def load(step: Metagradient, folder: Path) -> FittedMetagradient:
+        """The fitted step from its folder."""
+        facts, arrays = load_modelled(folder)
+        (model,) = models_again(facts, [step.model], (), step.windows)
+        return FittedMetagradient(step, model, facts["targets"], arrays)
+
+
+def _asked(
+    step: str, reader: Reader, targets: Targets, names: list[str]
+) -> tuple[list[Any], NDArray[np.float64]]:
+    """The windows of all targets [q], and the shares [targets, q] of them in a loss by token."""
+    found = [reader.items(targets.fit[name]) for name in names]
+    for name, items in zip(names, found, strict=True):
+        if not items.items:
+            raise DataworthError(f"{step}: the target {name!r} has no token to predict")
+    windows = [window for items in found for window in items.items]
+    mix = np.zeros((len(names), len(windows)))
+    start = 0
+    for row, items in enumerate(found):
+        # A window is measured by its sum over tokens.
+        mix[row, start : start + len(items.items)] = 1 / items.tokens.sum()
+        start += len(items.items)
+    return windows, mix
+
+
+def _back(run: Run, asked: list[Any], mix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What one more copy of each window saves of each target's loss: [windows, targets]."""
+    import torch
+
+    from dataworth.features.gradients.metagradient import metagradients
+
+    return metagradients(run, asked, mix=torch.from_numpy(mix)).scores
+
+
+def _tell_smoothness(step: str, run: Run, asked: list[Any]) -> None:
+    """Log how smooth the training is; warn of one whose derivatives say little."""
+    from dataworth.features.gradients.metagradient import smoothness
+
+    few = asked[:: max(1, len(asked) // _LOOKED_AT)][:_LOOKED_AT]
+    found = smoothness(run, few)
+    log.info("%s: metasmoothness %.2f over %d steps", step, found, len(run.order))
+    if not found >= _SMOOTH:
+        log.warning(
+            "%s: the training is not smooth (metasmoothness %.2f, 1 is smooth), so what its "
+            "derivatives say of other trainings is little: take a lower learning rate",
+            step,
+            found,
+        )
+
+
+class FittedMetagradient(Modelled):
+    """The step, ready to use: `uid` uint64 [n] in order, `values` [n, targets], `tokens` [n]."""
+
+    step: Metagradient
+
+    def __init__(
+        self, step: Metagradient, model: Model, targets: list[str], arrays: dict[str, NDArray[Any]]
+    ) -> None:
+        super().__init__(step, [model], targets, step.unit, arrays, {})
+
+    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
+        """Utilities [n, targets], and tokens that are predicted [n].
+
+        DataworthError for a document that was not in the pool.
+        """
+        known = self.arrays["uid"]
+        place = np.minimum(np.searchsorted(known, documents.uid), len(known) - 1)
+        if (known[place] != documents.uid).any():
+            raise DataworthError(
+                f"{self.step.name}: a document is not of the pool that was trained on; the pool "
+                "has changed, so fit the step again in another folder"
+            )
+        values, tokens = self.arrays["values"][place], self.arrays["tokens"][place]
+        if self.step.normalise == "length":
+            values = values / np.maximum(tokens, 1)[:, None]
+        return values, tokens
