@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,13 +73,19 @@ def test_it_goes_on_and_more_seeds_are_added(
     )
 
 
-def test_methods_and_attribution_use_them(made: dataworth.Proxies, place: Path) -> None:
+@pytest.mark.parametrize("method", ["tracin", "metagradient", "influence"])
+def test_methods_use_them(method: str, made: dataworth.Proxies, place: Path) -> None:
     """What it is for: the right half of the pool is chosen through its gradients."""
+    options: dict[str, dict[str, Any]] = {
+        "tracin": {"models": made.checkpoints, "learning_rates": made.learning_rates},
+        "metagradient": {"model": made.models[0]},
+        "influence": {"model": made.models[0], "solver": "adam_cg", "sample": 20, "steps": 5},
+    }
     selection = dataworth.select(
         place / "pool.jsonl",
         {"red": place / "red.jsonl"},
         "40-docs",
-        steps=[{"tracin": {"models": made.checkpoints, "learning_rates": made.learning_rates}}],
+        steps=[{method: options[method]}],
         group_by="domain",
         engine=1,
     )

@@ -202,6 +202,7 @@ class FittedMetagradient(Modelled):
     """The step, ready to use: `uid` uint64 [n] in order, `values` [n, targets], `tokens` [n]."""
 
     step: Metagradient
+    reason = "without a token to predict, or not of the pool that was trained on"
 
     def __init__(
         self, step: Metagradient, model: Model, targets: list[str], arrays: dict[str, NDArray[Any]]
@@ -209,18 +210,12 @@ class FittedMetagradient(Modelled):
         super().__init__(step, [model], targets, step.unit, arrays, {})
 
     def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """Utilities [n, targets], and tokens that are predicted [n].
-
-        DataworthError for a document that was not in the pool.
-        """
+        """Utilities [n, targets], and tokens that are predicted [n]; 0 for an unknown document."""
         known = self.arrays["uid"]
         place = np.minimum(np.searchsorted(known, documents.uid), len(known) - 1)
-        if (known[place] != documents.uid).any():
-            raise DataworthError(
-                f"{self.step.name}: a document is not of the pool that was trained on; the pool "
-                "has changed, so fit the step again in another folder"
-            )
-        values, tokens = self.arrays["values"][place], self.arrays["tokens"][place]
+        seen = known[place] == documents.uid
+        values = self.arrays["values"][place]
+        tokens = np.where(seen, self.arrays["tokens"][place], 0)
         if self.step.normalise == "length":
             values = values / np.maximum(tokens, 1)[:, None]
         return values, tokens

@@ -126,8 +126,10 @@ class Modelled(ABC):
     """A fitted step that has one or several models, and a utility for each target.
 
     `targets`: their names, [""] for a utility without one. `arrays`, `facts`: what is saved.
-    A document of which nothing is predicted is dropped.
+    A document of which nothing is predicted is dropped, for the `reason`.
     """
+
+    reason = EMPTY
 
     def __init__(
         self,
@@ -162,7 +164,9 @@ class Modelled(ABC):
             values, tokens = np.zeros((0, len(self.targets))), np.zeros(0, np.int64)
         empty = tokens == 0
         utilities = [pa.array(np.ascontiguousarray(of), mask=empty) for of in values.T]
-        drop = pa.array([EMPTY]).take(pa.array(np.zeros(len(documents), np.int64), mask=~empty))
+        drop = pa.array([self.reason]).take(
+            pa.array(np.zeros(len(documents), np.int64), mask=~empty)
+        )
         names = [column.name for column in self.columns]
         return pa.RecordBatch.from_arrays([*utilities, drop], names)
 
