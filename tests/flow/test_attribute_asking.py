@@ -121,7 +121,7 @@ def test_what_cannot_be_is_refused_before_anything_is_read(
 
     monkeypatch.setattr(flow.surveys, "survey", forbidden)
     monkeypatch.setattr(flow, "forecast", forbidden)
-    monkeypatch.setattr("dataworth.features.gradients.refusals.LARGEST", 100)
+    monkeypatch.setattr("dataworth.features.gradients.solving.LARGEST", 100)
     pool = written(tmp_path / "pool.jsonl", [{"text": text} for text in POOL[:8]])
     with pytest.raises(ConfigError, match="at most 100; name some modules"):
         dataworth.attribute(model_folder(), pool, TARGET, solver="dense")

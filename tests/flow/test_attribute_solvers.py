@@ -77,13 +77,13 @@ def small(real: Any) -> Any:
 def test_other_solvers_can_be_checked(solver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checking, "self_check", small(checking.self_check))
     reader = Reader(model_folder())
-    how = Curvature("identity" if solver == "cosine" else solver, steps=2)  # type: ignore[arg-type]
-    assert -1 <= checking.agreement(reader, solver, how)["correlation"] <= 1
+    how = Curvature(solver, steps=2)  # type: ignore[arg-type]
+    assert -1 <= checking.agreement(reader, how)["correlation"] <= 1
 
 
 @pytest.mark.parametrize(("solver", "said"), [("adam_cg", "optimizer"), ("dense", "exact answer")])
 def test_why_there_is_no_check(solver: str, said: str) -> None:
-    found = checking.agreement(Reader(model_folder()), solver, Curvature(solver))  # type: ignore[arg-type]
+    found = checking.agreement(Reader(model_folder()), Curvature(solver))  # type: ignore[arg-type]
     assert "correlation" not in found and said in found["why"]
 
 

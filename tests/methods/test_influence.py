@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 import dataworth
+from dataworth.cli import attribute as cli
 from dataworth.errors import ConfigError, DataworthError
-from dataworth.features.gradients import CausalLM, Gradients
+from dataworth.features.gradients import CausalLM, Gradients, solving
 from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.preconditioners import Products
 from dataworth.lm.moments import load_moments
@@ -118,7 +119,7 @@ def test_how_far_conjugate_gradients_came_is_told() -> None:
 def test_a_dense_curvature_of_too_many_is_refused_before_its_cost_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("dataworth.features.gradients.refusals.LARGEST", 100)
+    monkeypatch.setattr("dataworth.features.gradients.solving.LARGEST", 100)
     with pytest.raises(ConfigError, match="at most 100; name some modules"):
         fit(step(solver="dense"), POOL, {"sums": TARGET})
     assert "will take" not in caplog.text
@@ -280,6 +281,7 @@ def test_in_a_run(tmp_path: Path) -> None:
 
 
 def test_every_solver_has_a_unit() -> None:
+    assert SOLVERS == solving.SOLVERS == tuple(cli.Solver)
     units = {solver: step(solver=solver).unit for solver in SOLVERS}
     assert units.pop("cosine") == "cosine"
     assert set(units.values()) == {"nats saved per token"}

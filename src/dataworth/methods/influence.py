@@ -105,15 +105,14 @@ class Influence:
         """
         import torch
 
-        from dataworth.features.gradients.refusals import check_solver
+        from dataworth.features.gradients.solving import check_solver
 
         names = check_targets(self.name, targets)
         reader = Model(self.model, self.layers).reader
         with reader.working():
             check_solver(reader, self.solver)
             how = self._curvature(context)
-            # A product with the curvature costs about as much as four gradients, at most.
-            passes = how.fits + 4 * how.products(reader.engine.size, len(names))
+            passes = how.passes(reader.engine.size, len(names))
             passes *= min(self.sample, len(context.sample()))
             tell_cost(
                 self.name, reader, pool, targets, context, passes=passes, windows=self.windows
@@ -131,15 +130,11 @@ class Influence:
     def _curvature(self, context: Context) -> Any:
         from dataworth.features.gradients.solving import Curvature
 
-        solver = "identity" if self.solver == "cosine" else self.solver
-        return Curvature(solver, self.damping, self.sample, self.steps, context.seed)
+        return Curvature(self.solver, self.damping, self.sample, self.steps, context.seed)
 
     def _solve(self, reader: Any, pool: Corpus, context: Context) -> Any:
-        from dataworth.features.gradients.cosine import Cosine
         from dataworth.features.gradients.solving import solve
 
-        if self.solver == "cosine":
-            return Cosine()
         sample, how = context.sample(), self._curvature(context)
         tokens = float(self.trained)
         if not tokens and how.fitted:

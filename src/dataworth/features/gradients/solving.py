@@ -3,6 +3,7 @@
 | name | |
 |---|---|
 | `identity` | plain inner products |
+| `cosine` | inner products of gradients of length 1 |
 | `diagonal` | diagonal Fisher information |
 | `adam` | division by the root of Adam's second moment, which lies beside the model |
 | `kfac`, `ekfac` | Kronecker factors; with corrected eigenvalues |
@@ -14,7 +15,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -27,10 +28,12 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.gradients.batches import Examples
 from dataworth.features.gradients.blocks import Blocks
+from dataworth.features.gradients.engine import Gradients
 from dataworth.features.gradients.language import Items, Reader
 from dataworth.features.gradients.preconditioners import (
     AdamDiagonal,
     ConjugateGradients,
+    Cosine,
     Damping,
     Diagonal,
     Eigen,
@@ -43,10 +46,20 @@ from dataworth.features.gradients.preconditioners import (
     kronecker,
     scaling_of,
 )
+from dataworth.features.gradients.preconditioners.exact import LARGEST
 from dataworth.features.gradients.preconditioners.solvers import SCALING
 
 Solver = Literal[
-    "identity", "diagonal", "adam", "kfac", "ekfac", "ekfac_cg", "adam_cg", "lissa", "dense"
+    "identity",
+    "cosine",
+    "diagonal",
+    "adam",
+    "kfac",
+    "ekfac",
+    "ekfac_cg",
+    "adam_cg",
+    "lissa",
+    "dense",
 ]
 SOLVERS: tuple[str, ...] = get_args(Solver)
 TOLERANCE = 1e-2
@@ -54,8 +67,11 @@ TOLERANCE = 1e-2
 
 _LOGITS = 1 << 21  # numbers of a batch's logits in a product with the curvature
 
+# Nothing is fitted for them.
+_PLAIN: Mapping[str, Callable[[], Preconditioner]] = {"identity": Identity, "cosine": Cosine}
 # Times that each solver takes the gradients of the sample before it is applied.
 _PASSES = {"diagonal": 1, "kfac": 1, "ekfac": 2, "ekfac_cg": 2, "adam_cg": 1, "lissa": 1}
+_TOGETHER = 32  # vectors in a product, unless it is said how many
 _SERIES = 10  # steps of the series, each on a batch, for one of conjugate gradients
 
 
@@ -86,7 +102,7 @@ class Curvature:
     @property
     def fitted(self) -> bool:
         """Whether anything is fitted on documents."""
-        return self.solver not in ("identity", "adam")
+        return self.solver not in (*_PLAIN, "adam")
 
     @property
     def fits(self) -> int:
@@ -105,13 +121,12 @@ class Curvature:
         # Its steps are of a batch each; one product tells what is left, some more find its scaling.
         return (self.steps + 1) * vectors + SCALING if self.solver == "lissa" else 0
 
-    def passes(self, parameters: int) -> int:
-        """Times that the gradients of the sample are taken, or as much work is done, for a vector.
-
-        `parameters`: as in `products`.
+    def passes(self, parameters: int, vectors: int = 1) -> int:
+        """Times that the gradients of the sample are taken, or as much work is done; arguments as
+        those of `products`.
         """
         # A product with the curvature costs about as much as four gradients, at most.
-        return self.fits + 4 * self.products(parameters)
+        return self.fits + 4 * self.products(parameters, vectors)
 
     def chosen(self, documents: Documents) -> Documents:
         """The first `sample` of documents in random order."""
@@ -124,14 +139,29 @@ def training_windows(items: Items, tokens: float) -> int:
     return max(1, round(tokens / max(mean, 1)))
 
 
+def check_solver(reader: Reader, solver: str) -> None:
+    """Raise ConfigError if the model cannot be had with the solver; before anything is fitted.
+
+    `dense` has a largest number of parameters; `adam` and `adam_cg` need the optimizer's moments.
+    """
+    if solver == "dense" and reader.engine.size > LARGEST:
+        raise ConfigError(
+            f"solver dense: {reader.folder.name} has {reader.engine.size:,} parameters that count, "
+            f"and a dense curvature takes at most {LARGEST:,}; name some modules (--layers, such "
+            "as '*norm*'), or take ekfac or ekfac_cg"
+        )
+    if solver in ("adam", "adam_cg"):
+        reader.moments()
+
+
 def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) -> Preconditioner:
     """The preconditioner, fitted on the first documents of a random sample.
 
     `tokens`: that the model was trained on; 0: those of the sample. Raises DataworthError for a
     sample without a token, ConfigError for too many parameters (`dense`).
     """
-    if how.solver == "identity":
-        return Identity()
+    if how.solver in _PLAIN:
+        return _PLAIN[how.solver]()
     if how.solver == "adam":
         return AdamDiagonal(reader.moments())
     items = reader.items(how.chosen(sample))
@@ -140,25 +170,58 @@ def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) 
             "no document of the sample has a token to predict, so no curvature can be fitted"
         )
     count = training_windows(items, tokens) if tokens else len(items.items)
-    engine, examples = reader.engine, reader.examples(items)
-    damping = Damping(how.damping)
-    if how.solver == "diagonal":
-        return diagonal(engine, examples, damping=damping, seed=how.seed, count=count)
-    if how.solver == "dense":
-        small, together = bounded(reader, items)
-        return dense(engine, small, damping=damping, count=count, together=together)
     if how.solver == "adam_cg":
         return _as_trained(reader, items, how, count)
-    kind: Literal["kfac", "ekfac"] = "kfac" if how.solver in ("kfac", "lissa") else "ekfac"
+    examples, products = reader.examples(items), bounded(reader, items)
+    return fit(reader.engine, examples, how, count=count, products=products)
+
+
+def fit(
+    engine: Gradients,
+    examples: Examples,
+    how: Curvature,
+    *,
+    count: int | None = None,
+    products: tuple[Examples, int] | None = None,
+) -> Preconditioner:
+    """The preconditioner, fitted on examples; for solvers that need no more than these.
+
+    `count`: of the training examples, where these are a sample. `products`: the examples in
+    batches for products with the curvature, and vectors to take at a time; as they are, if None.
+    ConfigError for a solver that needs the model's own training.
+    """
+    damping, solver = Damping(how.damping), how.solver
+    small, together = products or (examples, _TOGETHER)
+    if solver in _PLAIN:
+        return _PLAIN[solver]()
+    if solver == "diagonal":
+        return diagonal(engine, examples, damping=damping, seed=how.seed, count=count)
+    if solver == "dense":
+        return dense(engine, small, damping=damping, count=count, together=together)
+    if solver in ("adam", "adam_cg"):
+        raise ConfigError(
+            f"{solver} is made of what the optimizer remembers of the model's own training, which "
+            "examples do not tell"
+        )
+    kind: Literal["kfac", "ekfac"] = "kfac" if solver in ("kfac", "lissa") else "ekfac"
     inner = kronecker(engine, examples, kind=kind, damping=damping, seed=how.seed, count=count)
-    if how.solver == "lissa":
-        products = _products(reader, items)
-        scaling = scaling_of(products, inner.damping, seed=how.seed)
-        steps, rule = _SERIES * how.steps, damping.describe()
-        return NeumannSeries(products, inner.damping, scaling, steps, 1, how.seed, count, rule)
-    if how.solver != "ekfac_cg":
+    if solver in ("kfac", "ekfac"):
         return inner
-    return _conjugate(_products(reader, items), damping, inner, how, count)
+    curvature = Products(engine, small, together=together)
+    if solver == "ekfac_cg":
+        return _conjugate(curvature, damping, inner, how, count)
+    scaling = scaling_of(curvature, inner.damping, seed=how.seed)
+    steps, rule = _SERIES * how.steps, damping.describe()
+    return NeumannSeries(curvature, inner.damping, scaling, steps, 1, how.seed, count, rule)
+
+
+def residual_of(found: Preconditioner) -> float | None:
+    """What a solver that goes step by step has left unsolved, the most of any vector so far,
+    relative to the vector; None for others, and before the first.
+    """
+    if isinstance(found, ConjugateGradients | NeumannSeries):
+        return found.solved.residual
+    return None
 
 
 def _as_trained(reader: Reader, items: Items, how: Curvature, count: int) -> ConjugateGradients:
@@ -170,7 +233,9 @@ def _as_trained(reader: Reader, items: Items, how: Curvature, count: int) -> Con
     plain = diagonal(engine, examples, damping=Damping(0.0), seed=how.seed)
     inner = Diagonal(plain.curvature + stopped, 1.0, plain.about)
     rule = "damped by what the training with Adam that made the model is like"
-    return _conjugate(_products(reader, items), stopped, inner, how, count, rule)
+    small, together = bounded(reader, items)
+    products = Products(engine, small, together=together)
+    return _conjugate(products, stopped, inner, how, count, rule)
 
 
 def bounded(reader: Reader, items: Items) -> tuple[Examples, int]:
@@ -179,17 +244,12 @@ def bounded(reader: Reader, items: Items) -> tuple[Examples, int]:
     return replace(reader.examples(items), tokens=positions), together
 
 
-def _products(reader: Reader, items: Items) -> Products:
-    examples, together = bounded(reader, items)
-    return Products(reader.engine, examples, together=together)
-
-
 def _conjugate(
     products: Products,
     damping: Damping | Tensor,
     inner: Preconditioner,
     how: Curvature,
-    count: int,
+    count: int | None,
     rule: str = "",
 ) -> ConjugateGradients:
     return ConjugateGradients(

@@ -30,12 +30,10 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.survey import Survey
 from dataworth.errors import ConfigError, RunError
-from dataworth.features.gradients.cosine import Cosine
 from dataworth.features.gradients.language import Reader, Reading
 from dataworth.features.gradients.preconditioners import Preconditioner
 from dataworth.features.gradients.queries import QueryScores, fit_vectors, mapped
-from dataworth.features.gradients.refusals import check_solver
-from dataworth.features.gradients.solving import Curvature, solve
+from dataworth.features.gradients.solving import Curvature, check_solver, residual_of, solve
 from dataworth.features.store import Store, build, open_store
 from dataworth.flow.attributing.checking import agreement
 from dataworth.flow.attributing.forecast import Forecast, forecast, peak, release
@@ -52,21 +50,15 @@ log = logging.getLogger("dataworth")
 SETTINGS, FACTS, REPORT = "settings.json", "attribution.json", "report.html"
 _VECTORS = Path("fitted") / "vectors.npy"
 _SAMPLE_BYTES = 4 * 2**20
-COSINE = "cosine"
-"""Not a way to weigh directions: inner products of gradients of length 1."""
 
 
 @dataclass(frozen=True)
 class AttributionSettings:
-    """What is asked for, but for the data. `top`: documents at either end.
-
-    `cosine`: gradients have length 1, and nothing is fitted.
-    """
+    """What is asked for, but for the data. `top`: documents at either end."""
 
     model: str
     reading: Reading = field(default_factory=Reading)
     curvature: Curvature = field(default_factory=Curvature)
-    cosine: bool = False
     normalise: str = "none"
     top: int = 5
     max_bad: float = 0.01
@@ -80,15 +72,15 @@ class AttributionSettings:
             raise ConfigError("a cosine has no share a token: leave normalise out")
 
     @property
-    def solver(self) -> str:
-        """The name that was asked for."""
-        return COSINE if self.cosine else self.curvature.solver
+    def cosine(self) -> bool:
+        """Whether the documents' gradients are taken without their lengths too."""
+        return self.curvature.solver == "cosine"
 
     def as_dict(self) -> dict[str, Any]:
         """JSON; `model` apart, since a folder may be moved."""
         return {
             "reading": asdict(self.reading) | {"layers": list(self.reading.layers)},
-            "curvature": asdict(self.curvature) | {"solver": self.solver},
+            "curvature": asdict(self.curvature),
             "normalise": self.normalise,
             "top": self.top,
         }
@@ -156,7 +148,7 @@ def attribute_documents(
     """Score every document for every query; see `dataworth.attribute`."""
     start = time.perf_counter()
     reader = Reader(settings.model, settings.reading)
-    check_solver(reader, settings.solver)
+    check_solver(reader, settings.curvature.solver)
     record = _record(reader, train, queries, settings)
     train = cut(train, reader, len(queries))
     held: AbstractContextManager[Any] = nullcontext()
@@ -323,13 +315,11 @@ def _fit(
     place = folder / "fitted" / "about.json"
     if not place.is_file():
         how = settings.curvature
-        found: Preconditioner = (
-            Cosine() if settings.cosine else solve(reader, sample, how, told.tokens)
-        )
+        found: Preconditioner = solve(reader, sample, how, told.tokens)
         fit_vectors(reader, queries, found, folder / _VECTORS)
         # After the vectors: only now it is known how far they were solved.
         about: dict[str, Any] = {"about": found.describe(), "unit": found.unit}
-        residual = getattr(getattr(found, "solved", None), "residual", None)
+        residual = residual_of(found)
         if residual is not None:
             about["residual"] = float(f"{residual:.3g}")
         write_json(place, about)
@@ -345,7 +335,7 @@ def _checked(
     """How near the solver comes to the exact answer on a tiny model; what is known is kept."""
     place = folder / "fitted" / "check.json"
     if wanted and not place.is_file():
-        write_json(place, agreement(reader, settings.solver, settings.curvature))
+        write_json(place, agreement(reader, settings.curvature))
     known: Check | None = read_json(place) if place.is_file() else None
     return known
 
@@ -357,7 +347,7 @@ def _facts(reader: Reader, train: Corpus, settings: AttributionSettings, told: F
         "model": settings.model,
         "train": ", ".join(file.path for file in train.files[:3])
         + (f" and {len(train.files) - 3} more" if len(train.files) > 3 else ""),
-        "solver": settings.solver,
+        "solver": settings.curvature.solver,
         "about": "",
         "unit": "",
         "parameters": reader.engine.size,

@@ -46,19 +46,14 @@ def run_attribution(
     try:
         from dataworth.features.gradients.language import Reading
         from dataworth.features.gradients.solving import Curvature
-        from dataworth.flow.attributing.attribution import (
-            COSINE,
-            AttributionSettings,
-            attribute_documents,
-        )
+        from dataworth.flow.attributing.attribution import AttributionSettings, attribute_documents
         from dataworth.lm.model import SIZES
     except ImportError as error:
         raise MissingExtra("attribution", "lm") from error
     sized = _is_size(model, trained, list(SIZES))
-    cosine = curvature["solver"] == COSINE
-    how = Curvature(**{**curvature, "solver": "identity"} if cosine else curvature)
+    how = Curvature(**curvature)
     # Checked before anything is opened or trained.
-    settings = AttributionSettings(str(model), Reading(layers=layers), how, cosine, **shown)
+    settings = AttributionSettings(str(model), Reading(layers=layers), how, **shown)
     asked = read_queries(
         queries, fields[1], max_bad=settings.max_bad, storage_options=storage_options
     )

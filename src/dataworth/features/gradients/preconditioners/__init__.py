@@ -8,6 +8,7 @@ from dataworth.features.gradients.preconditioners.products import Products
 from dataworth.features.gradients.preconditioners.simple import (
     AdamDiagonal,
     AdamStep,
+    Cosine,
     Diagonal,
     Gram,
     Identity,
@@ -25,6 +26,7 @@ __all__ = [
     "AdamDiagonal",
     "AdamStep",
     "ConjugateGradients",
+    "Cosine",
     "Damping",
     "Dense",
     "Diagonal",
