@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from dataworth.features.gradients.language import Reader, Reading
+from dataworth.features.gradients.language import Reader
+from dataworth.features.gradients.reading import Reading
 from dataworth.features.gradients.solving import Curvature
 from dataworth.flow.attributing import forecast as told
 from dataworth.flow.attributing.forecast import Watch, peak, release, resident
@@ -53,7 +54,8 @@ import sys
 import numpy as np
 import torch
 from dataworth.corpus.documents import Documents
-from dataworth.features.gradients.language import Reader, Reading
+from dataworth.features.gradients.language import Reader
+from dataworth.features.gradients.reading import Reading
 from dataworth.features.gradients.solving import Curvature, solve
 from dataworth.flow.attributing.forecast import forecast, peak, release
 torch.set_num_threads(1)

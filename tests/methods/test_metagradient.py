@@ -15,8 +15,9 @@ from dataworth.corpus.uid import hash_uid
 from dataworth.errors import ConfigError
 from dataworth.features.gradients import CausalLM
 from dataworth.features.gradients import metagradient as engine
-from dataworth.features.gradients.language import Reader, Reading
+from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.metagradient import Adam, Run
+from dataworth.features.gradients.reading import Reading
 from dataworth.methods import metagradient
 from dataworth.methods.metagradient import Metagradient
 from methods.fitting import docs, fit, utility

@@ -39,8 +39,9 @@ from dataworth.methods.modelled import (
 )
 
 if TYPE_CHECKING:
-    from dataworth.features.gradients.language import Items, Reader
+    from dataworth.features.gradients.language import Reader
     from dataworth.features.gradients.metagradient import Run
+    from dataworth.features.gradients.reading import Items
 
 log = logging.getLogger("dataworth")
 

@@ -80,7 +80,8 @@ class Model:
     @cached_property
     def _readers(self) -> Any:
         try:
-            from dataworth.features.gradients.language import Readers, Reading
+            from dataworth.features.gradients.language import Readers
+            from dataworth.features.gradients.reading import Reading
         except ImportError as error:
             from dataworth.errors import MissingExtra
 

@@ -16,7 +16,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +40,7 @@ from dataworth.features.gradients.losses import IGNORED
 from dataworth.features.gradients.preconditioners.base import Preconditioner
 from dataworth.features.gradients.preconditioners.simple import Moments
 from dataworth.features.gradients.projection import Projector
+from dataworth.features.gradients.reading import Items, Reading, by_windows, spoken
 from dataworth.features.gradients.task import CausalLM
 from dataworth.lm.moments import FILE as MOMENTS
 from dataworth.lm.moments import load_moments
@@ -54,50 +55,6 @@ _MOST = 64  # windows of a batch
 _TOGETHER = 4096  # documents whose tokens are in memory at a time
 
 Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How documents are read. `layers`: patterns of the modules that count (`*.mlp.*`); none: all
-    with trained parameters. `context`: tokens that the model sees at once, 0: as many as it was
-    made for. `windows`: of a document that count, from its beginning; 0: all. `batch_tokens`:
-    positions that run at once, 0: as suits the model; it changes results by rounding alone.
-    """
-
-    layers: tuple[str, ...] = ()
-    context: int = 0
-    windows: int = 0
-    batch_tokens: int = 0
-
-    def __post_init__(self) -> None:
-        if self.context < 0 or self.context == 1 or self.windows < 0 or self.batch_tokens < 0:
-            raise ConfigError(
-                "context is 0 (the model's own) or at least 2 tokens, windows and batch_tokens are "
-                f"0 or more, not {self.context}, {self.windows}, {self.batch_tokens}"
-            )
-
-
-@dataclass(frozen=True, eq=False)
-class Items:
-    """Documents cut into windows: what a task lays batches of.
-
-    `items`: ids, or (ids, which of them count). `owner`, `number` int64 [items]: the document of
-    each, and which of its windows it is. `uid` uint64 [items]. `tokens` int64 [documents]: that are
-    predicted.
-    """
-
-    items: list[Any]
-    owner: NDArray[np.int64]
-    number: NDArray[np.int64]
-    uid: NDArray[np.uint64]
-    tokens: NDArray[np.int64]
-
-    def take(self, rows: NDArray[np.int64]) -> Items:
-        """Some windows."""
-        items = [self.items[row] for row in rows]
-        return replace(
-            self, items=items, owner=self.owner[rows], number=self.number[rows], uid=self.uid[rows]
-        )
 
 
 class Reader:
@@ -176,10 +133,10 @@ class Reader:
         owner: list[int] = []
         number: list[int] = []
         tokens = np.zeros(len(documents), np.int64)
-        spoken = _spoken(documents, encoded)
+        said = spoken(documents, encoded)
         for row, one in enumerate(encoded):
             ids = [*edge, *one.ids, *edge]
-            counts = spoken.get(row)
+            counts = said.get(row)
             if counts is not None:
                 counts = [*([False] * len(edge)), *counts, *([True] * len(edge))]
             start = 0
@@ -312,7 +269,7 @@ class Reader:
         out, size, tokens = np.zeros((n, q)), np.zeros(n), np.zeros(n, np.int64)
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
-            single, several = _by_windows(items, len(rows))
+            single, several = by_windows(items, len(rows))
             for owner, batch in self._batches(single):
                 factors = self.engine.factors(batch)
                 found = factors.squared_norms().clamp_min(0).sqrt()
@@ -353,7 +310,7 @@ class Reader:
         engine = self.engine
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
-            single, several = _by_windows(items, len(rows))
+            single, several = by_windows(items, len(rows))
             few = max(1, _HELD // engine.size)
             batches = replace(self.examples(single), size=min(few, _MOST))
             for places, batch in batches:
@@ -401,12 +358,6 @@ class Readers:
         self.__init__(state["source"], state["reading"])  # type: ignore[misc]
 
 
-def _by_windows(items: Items, documents: int) -> tuple[Items, Items]:
-    """The windows of documents that have one, and of those that have several."""
-    alone = np.bincount(items.owner, minlength=documents)[items.owner] == 1
-    return items.take(np.flatnonzero(alone)), items.take(np.flatnonzero(~alone))
-
-
 def _twin(model: nn.Module) -> nn.Module:
     """The same model with the same weights in memory: hooks and freezing are its own."""
     kept: dict[int, Any] = {
@@ -423,22 +374,3 @@ def _end(tokenizer: Any) -> int | None:
         return end_token(tokenizer)
     except ConfigError:
         return None
-
-
-def _spoken(documents: Documents, encoded: Sequence[Encoding]) -> dict[int, list[bool]]:
-    """For chats: which tokens the assistant says, by row. Others are not in it."""
-    spans = documents.spans
-    if spans is None:
-        return {}
-    out: dict[int, list[bool]] = {}
-    for row in np.unique(spans.document).tolist():
-        data = documents.text(row).encode()
-        said = np.zeros(len(data.decode()), np.bool_)
-        for place in np.flatnonzero(spans.document == row).tolist():
-            if spans.role[place] == "assistant":
-                # Offsets of tokens are in characters, those of spans in bytes.
-                first = len(data[: int(spans.start[place])].decode())
-                last = len(data[: int(spans.end[place])].decode())
-                said[first:last] = True
-        out[row] = [bool(said[a:b].any()) for a, b in encoded[row].offsets]
-    return out

@@ -26,8 +26,9 @@ from dataworth.corpus.documents import Documents
 from dataworth.engine.files import atomic
 from dataworth.errors import InputError
 from dataworth.features.embeddings.running import one_thread
-from dataworth.features.gradients.language import Reader, Readers, Reading
+from dataworth.features.gradients.language import Reader, Readers
 from dataworth.features.gradients.preconditioners.base import Preconditioner
+from dataworth.features.gradients.reading import Reading
 
 TOGETHER = 1 << 24
 """Numbers of query vectors that are worked on at a time."""

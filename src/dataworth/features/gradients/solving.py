@@ -29,7 +29,7 @@ from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.gradients.batches import Examples
 from dataworth.features.gradients.blocks import Blocks
 from dataworth.features.gradients.engine import Gradients
-from dataworth.features.gradients.language import Items, Reader
+from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.preconditioners import (
     AdamDiagonal,
     ConjugateGradients,
@@ -48,6 +48,7 @@ from dataworth.features.gradients.preconditioners import (
 )
 from dataworth.features.gradients.preconditioners.exact import LARGEST
 from dataworth.features.gradients.preconditioners.solvers import SCALING
+from dataworth.features.gradients.reading import Items
 
 Solver = Literal[
     "identity",

@@ -30,9 +30,10 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.survey import Survey
 from dataworth.errors import ConfigError, RunError
-from dataworth.features.gradients.language import Reader, Reading
+from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.preconditioners import Preconditioner
 from dataworth.features.gradients.queries import QueryScores, fit_vectors, mapped
+from dataworth.features.gradients.reading import Reading
 from dataworth.features.gradients.solving import Curvature, check_solver, residual_of, solve
 from dataworth.features.store import Store, build, open_store
 from dataworth.flow.attributing.checking import agreement

@@ -24,10 +24,11 @@ import numpy as np
 import torch
 
 from dataworth.corpus.documents import Documents
-from dataworth.features.gradients.language import Items, Reader
+from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.preconditioners import Products
 from dataworth.features.gradients.preconditioners.kronecker import LONGEST
 from dataworth.features.gradients.queries import TOGETHER
+from dataworth.features.gradients.reading import Items
 from dataworth.features.gradients.solving import Curvature, bounded, product_size
 from dataworth.flow.attributing.slices import slice_of
 

@@ -44,7 +44,7 @@ def run_attribution(
 ) -> Attribution:
     """Open the data, then attribute; see `dataworth.attribute`."""
     try:
-        from dataworth.features.gradients.language import Reading
+        from dataworth.features.gradients.reading import Reading
         from dataworth.features.gradients.solving import Curvature
         from dataworth.flow.attributing.attribution import AttributionSettings, attribute_documents
         from dataworth.lm.model import SIZES
