@@ -82,7 +82,7 @@ def test_labels() -> None:
 def test_paths_read() -> None:
     assert paths_read(Fields(id="id", groups=("domain", "id"))) == ("text", "id", "domain")
     assert paths_read(Fields(template="plain")) is None
-    assert paths_read(Fields(text=("a", "b"), template="plain")) == ("a", "b")
+    assert paths_read(Fields(text=("a", "b"), template="plain")) is None  # with what stands beside
 
 
 @pytest.mark.parametrize(
@@ -193,19 +193,21 @@ def test_named_pair() -> None:
         ({}, "missing_field"),
         ({"prompt": "q"}, "missing_field"),
         ({"messages": None}, "null_text"),
+        ({"messages": "[hello"}, "text_not_a_string"),
+        ({"messages": {"role": ["user"], "content": []}}, "text_not_a_string"),
         ({"messages": "hello"}, "text_not_a_string"),
         ({"messages": []}, "empty_text"),
         ({"messages": ["hello"]}, "text_not_a_string"),
         ({"messages": [{"content": "x"}]}, "missing_field"),
         ({"messages": [{"role": "user"}]}, "missing_field"),
-        ({"messages": [{"role": "user", "content": None}]}, "null_text"),
+        ({"messages": [{"role": "user", "content": None}]}, "empty_text"),
         ({"messages": [{"role": "user", "content": 3}]}, "text_not_a_string"),
         ({"messages": [{"role": "user", "content": ""}]}, "empty_text"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image"}]}]},
-            "text_not_a_string",
+            "empty_text",
         ),
-        ({"prompt": None, "completion": "a"}, "null_text"),
+        ({"prompt": None, "completion": None}, "empty_text"),
         ({"prompt": "", "completion": ""}, "empty_text"),
         ({"prompt": 1, "completion": "a"}, "text_not_a_string"),
     ],

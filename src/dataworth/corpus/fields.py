@@ -12,32 +12,34 @@ from typing import Any, Final, Literal
 
 import orjson
 
-from dataworth.corpus.templates import (
-    TEMPLATES,
-    RowError,
-    Span,
-    Turn,
-    flatten,
-    messages_of,
-    pair_of,
-)
+from dataworth.corpus.chats import Unread, beside, history_of, messages_of, pair_of
+from dataworth.corpus.templates import TEMPLATES, RowError, Span, Turn, flatten
 from dataworth.errors import ConfigError
 
-__all__ = ["MISSING", "Fields", "RowError", "Span", "label_of", "lookup", "paths_read", "text_of"]
+__all__ = [
+    "MISSING",
+    "Fields",
+    "RowError",
+    "Span",
+    "chat_of",
+    "label_of",
+    "lookup",
+    "paths_read",
+    "text_of",
+]
 
 MISSING: Final = object()
 """What `lookup` returns when a path leads nowhere; None is a value that is null."""
 
-CHATS: Final = ("messages", "conversations")
+CHATS: Final = ("messages", "conversations", "conversation")
 """Fields that hold a chat, tried in this order."""
 
 PAIRS: Final = (
-    ("prompt", None, "completion"),
-    ("prompt", None, "response"),
-    ("instruction", "input", "output"),
-    ("instruction", "input", "response"),
+    ("prompt", (), ("completion", "response")),
+    ("instruction", ("input", "context"), ("output", "response")),
+    ("question", ("context",), ("answer", "response")),
 )
-"""Fields that hold a prompt, its further input and the answer, tried in this order."""
+"""Fields that hold a prompt, its further inputs and the answer, tried in this order."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,10 @@ class Fields:
     `join`, those of zero length left out.
     `id`, `groups`: dotted paths of the identifier and of the fields to group by.
     `template`: the name of a chat template (see `templates.py`). With the default `text` a row is
-    a chat (`messages`, `conversations`) or a pair (`prompt` with `completion` or `response`,
-    `instruction` with or without `input` with `output` or `response`); else `text` names one field
-    with the chat, or two: prompt and completion.
+    a chat (`messages`, `conversations`, `conversation`) or a pair (`prompt` with `completion` or
+    `response`, `instruction` with or without `input` or `context` with `output` or `response`,
+    `question` with `answer` or `response`), with `system` (`system_prompt`) and `history` beside
+    it; else `text` names one field with the chat, or two: prompt and completion.
     `split_words`: cut texts into pieces of this many words, which become the documents.
     `txt`: whether a `.txt` file is a document or each of its lines is.
     `max_line_bytes`: a longer line is a bad line.
@@ -115,7 +118,7 @@ def label_of(row: Mapping[str, Any], path: str) -> str | None:
 
 def paths_read(fields: Fields) -> tuple[str, ...] | None:
     """The dotted paths that reading with `fields` may touch; None if that depends on the row."""
-    if fields.template is not None and fields.text == ("text",):
+    if fields.template is not None:  # what stands beside a chat belongs to it
         return None
     extra = () if fields.id is None else (fields.id,)
     return tuple(dict.fromkeys((*fields.text, *extra, *fields.groups)))
@@ -129,7 +132,7 @@ def text_of(row: Mapping[str, Any], fields: Fields) -> tuple[str, tuple[Span, ..
     only is text).
     """
     if fields.template is not None:
-        return flatten(_turns(row, fields), fields.template)
+        return chat_of(row, fields)[:2]
     if len(fields.text) == 1:
         text = _string(row, fields.text[0])
     else:
@@ -137,6 +140,14 @@ def text_of(row: Mapping[str, Any], fields: Fields) -> tuple[str, tuple[Span, ..
     if not text:
         raise RowError("empty_text", ", ".join(fields.text))
     return text, None
+
+
+def chat_of(row: Mapping[str, Any], fields: Fields) -> tuple[str, tuple[Span, ...] | None, Unread]:
+    """The text of a decoded row and its spans, see `text_of`, and what of a chat was not read."""
+    if fields.template is None:
+        return *text_of(row, fields), {}
+    unread: Unread = {}
+    return *flatten(_turns(row, fields, unread), fields.template), unread
 
 
 def _string(row: Mapping[str, Any], path: str) -> str:
@@ -150,26 +161,35 @@ def _string(row: Mapping[str, Any], path: str) -> str:
     raise RowError("text_not_a_string", f"{path} is of type {type(value).__name__}")
 
 
-def _turns(row: Mapping[str, Any], fields: Fields) -> list[Turn]:
-    """The turns of a chat or a pair."""
+def _turns(row: Mapping[str, Any], fields: Fields, unread: Unread) -> list[Turn]:
+    """The turns of a chat or a pair, with what stands beside it."""
     if fields.text != ("text",):
-        if len(fields.text) == 1:
-            return messages_of(_present(row, fields.text[0]), fields.text[0])
-        prompt, completion = fields.text
-        return pair_of(
-            (prompt, _present(row, prompt)), None, (completion, _present(row, completion))
-        )
-    for path in CHATS:
-        if path in row:
-            return messages_of(_not_null(row[path], path), path)
-    for prompt, further, completion in PAIRS:
-        if prompt in row and completion in row:
-            middle = row.get(further) if further else None
-            return pair_of(
-                (prompt, _not_null(row[prompt], prompt)),
-                None if middle is None else (str(further), middle),
-                (completion, _not_null(row[completion], completion)),
-            )
+        own = fields.text
+        values = [(path, _present(row, path)) for path in own]
+    else:
+        own, values = _found(row)
+    if len(values) == 1:
+        path, value = values[0]
+        turns = messages_of(_not_null(value, path), path, unread)
+    else:
+        turns = pair_of(values[0], values[1:-1], values[-1], unread)
+        if "history" not in own:
+            turns = history_of(row.get("history"), unread) + turns
+    beside(row, turns, own, unread)
+    return turns
+
+
+def _found(row: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, Any]]]:
+    """The fields that hold the chat or the pair, and their values."""
+    chats = [path for path in CHATS if path in row]
+    if chats:
+        path = next((path for path in chats if row[path] is not None), chats[0])
+        return (path,), [(path, row[path])]
+    for prompt, further, completions in PAIRS:
+        completion = next((path for path in completions if path in row), None)
+        if prompt in row and completion is not None:
+            own = (prompt, *(path for path in further if path in row), completion)
+            return own, [(path, row[path]) for path in own]
     raise RowError("missing_field", "messages, or prompt and completion")
 
 
@@ -177,7 +197,7 @@ def _present(row: Mapping[str, Any], path: str) -> Any:
     value = lookup(row, path)
     if value is MISSING:
         raise RowError("missing_field", path)
-    return _not_null(value, path)
+    return value
 
 
 def _not_null(value: Any, path: str) -> Any:

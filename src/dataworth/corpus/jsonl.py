@@ -138,7 +138,7 @@ class Scanner:
         for row in look.tolist():
             line = data[places[row] : places[row] + rows.bytes[row]].tobytes()
             try:
-                text, found, _ = read_line(line, self.fields, self.paths)
+                text, found, *_ = read_line(line, self.fields, self.paths)
                 begin = int(rows.starts[row])
                 rows.data[begin : begin + len(text)] = np.frombuffer(text, np.uint8)
                 rows.ends[row] = begin + len(text)

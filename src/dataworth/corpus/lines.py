@@ -11,12 +11,13 @@ from typing import Any
 
 import orjson
 
-from dataworth.corpus.fields import Fields, RowError, Span, text_of
+from dataworth.corpus.chats import Unread
+from dataworth.corpus.fields import Fields, RowError, Span, chat_of
 from dataworth.corpus.rows import SAMPLE_BYTES, BadLine, Rows, RowsBuilder, labels_of
 
 _WHITE = b" \t\r"
-Row = tuple[bytes, list[str | None], tuple[Span, ...] | None]
-"""Text, labels, role spans."""
+Row = tuple[bytes, list[str | None], tuple[Span, ...] | None, Unread]
+"""Text, labels, role spans, and what of a chat was not read."""
 
 
 def decode(line: bytes) -> dict[str, Any]:
@@ -58,12 +59,15 @@ def _is_object(text: str) -> bool:
 
 
 def read_line(line: bytes, fields: Fields, paths: dict[str, str]) -> Row:
-    """Text, labels and role spans of a line. Raises RowError with the reason if it has none."""
+    """Text, labels, role spans of a line, and what of it was not read.
+
+    Raises RowError with the reason if it has no text.
+    """
     if len(line) > fields.max_line_bytes:
         raise RowError("line_too_long", too_long(len(line), fields))
     row = decode(line)
-    text, spans = text_of(row, fields)
-    return text.encode("utf-8"), labels_of(row, paths), spans
+    text, spans, unread = chat_of(row, fields)
+    return text.encode("utf-8"), labels_of(row, paths), spans, unread
 
 
 def too_long(size: int, fields: Fields) -> str:
@@ -96,8 +100,8 @@ def read_lines(data: bytes, fields: Fields, *, file: str, offset: int, first_lin
             found.blank += 1
         else:
             try:
-                text, labels, spans = read_line(line, fields, found.paths)
-                found.add(text, offset, len(line), labels, spans)
+                text, labels, spans, unread = read_line(line, fields, found.paths)
+                found.add(text, offset, len(line), labels, spans, unread)
             except RowError as error:
                 found.bad.append(bad_line(file, first_line + number, offset, line, error))
         offset += len(piece) + 1

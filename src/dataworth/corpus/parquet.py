@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dataworth.corpus.fields import Fields, RowError, paths_read, text_of
+from dataworth.corpus.fields import Fields, RowError, chat_of, paths_read
 from dataworth.corpus.rows import SAMPLE_BYTES, BadLine, Rows, RowsBuilder, label_paths, labels_of
 from dataworth.corpus.streams import damage, open_raw
 from dataworth.corpus.units import Unit
@@ -287,11 +287,11 @@ def _row_by_row(batch: pa.RecordBatch, fields: Fields, unit: Unit, first: int) -
     for number, row in enumerate(batch.to_pylist()):
         place = first + number
         try:
-            text, spans = text_of(row, fields)
+            text, spans, unread = chat_of(row, fields)
             content = text.encode("utf-8")
             if len(content) > fields.max_line_bytes:
                 raise RowError("line_too_long", f"{len(content):,} bytes of text")
-            found.add(content, place, len(content), labels_of(row, found.paths), spans)
+            found.add(content, place, len(content), labels_of(row, found.paths), spans, unread)
         except RowError as error:
             line = place + 1 - unit.start
             sample = str(row).encode("utf-8", "replace")[:SAMPLE_BYTES]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from dataworth.corpus.parquet import read_parquet, read_parquet_rows
 from dataworth.corpus.places import read_places
 from dataworth.corpus.rows import PIECE, BadLine, Rows
 from dataworth.corpus.text import read_text
-from dataworth.corpus.uid import uids
+from dataworth.corpus.uid import marked, uids
 from dataworth.corpus.units import Unit
 from dataworth.errors import ConfigError
 
@@ -33,7 +34,8 @@ class Block:
 
     `bad`: lines that are no documents. `lines` counts all lines, `blank` those of white space
     only, which are neither bad nor documents. `raw_bytes`: the uncompressed bytes consumed (of
-    Parquet, those of the columns read).
+    Parquet, those of the columns read). `unread`: how many chats hold something of a kind that
+    was not read.
     """
 
     documents: Documents
@@ -41,6 +43,7 @@ class Block:
     lines: int
     blank: int
     raw_bytes: int
+    unread: Counter[str] = field(default_factory=Counter)
 
 
 def read(
@@ -78,18 +81,19 @@ def _read(
 
 
 def _block(rows: Rows, taken: int, unit: Unit) -> Block:
+    uid = uids(rows.data, rows.starts, rows.ends)
     documents = Documents(
         data=rows.data,
         starts=rows.starts,
         ends=rows.ends,
-        uid=uids(rows.data, rows.starts, rows.ends),
+        uid=uid if rows.marks is None else marked(uid, rows.marks),
         file=np.full(len(rows.starts), unit.file_index, np.int32),
         offset=rows.offset,
         bytes=rows.bytes,
         columns=rows.columns,
         spans=rows.spans,
     )
-    return Block(documents, rows.bad, rows.lines, rows.blank, taken)
+    return Block(documents, rows.bad, rows.lines, rows.blank, taken, rows.unread)
 
 
 def read_rows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dataworth.corpus.chats import Unread, mark_of
 from dataworth.corpus.documents import RoleSpans
 from dataworth.corpus.fields import Fields, Span, label_of
+from dataworth.corpus.uid import uids_of
 from dataworth.errors import ConfigError
 
 SAMPLE_BYTES = 1024
@@ -52,7 +55,8 @@ class Rows:
     """`n` documents as columns, see `Documents`, beside what was left out.
 
     `lines` counts all lines of the block, `blank` those of white space only. `columns` [n] has the
-    labels and, for pieces of documents, their numbers.
+    labels and, for pieces of documents, their numbers. `marks` uint64 [n]: what tells chats of
+    equal text apart. `unread`: how many chats hold something of a kind that was not read.
     """
 
     data: NDArray[np.uint8]
@@ -62,6 +66,8 @@ class Rows:
     bytes: NDArray[np.int64]
     columns: dict[str, pa.Array]
     spans: RoleSpans | None = None
+    marks: NDArray[np.uint64] | None = None
+    unread: Counter[str] = field(default_factory=Counter)
     bad: list[BadLine] = field(default_factory=list)
     lines: int = 0
     blank: int = 0
@@ -96,6 +102,8 @@ class RowsBuilder:
         self._bytes: list[int] = []
         self._labels: list[list[str | None]] = []
         self._spans: list[tuple[int, Span]] = []
+        self._marks: list[bytes] = []
+        self._unread: Counter[str] = Counter()
         self.bad: list[BadLine] = []
         self.lines = 0
         self.blank = 0
@@ -107,8 +115,12 @@ class RowsBuilder:
         size: int,
         labels: list[str | None],
         spans: Sequence[Span] | None = None,
+        unread: Unread | None = None,
     ) -> None:
         """One document more."""
+        if self._roles:
+            self._marks.append(mark_of(spans or (), unread or {}))
+            self._unread.update(list(unread or ()))
         self._spans += [(len(self._texts), span) for span in spans or ()]
         self._texts.append(text)
         self._offset.append(offset)
@@ -137,6 +149,8 @@ class RowsBuilder:
                 for i, name in enumerate(self.paths)
             },
             spans=spans,
+            marks=uids_of(self._marks) if self._roles else None,
+            unread=self._unread,
             bad=self.bad,
             lines=self.lines,
             blank=self.blank,

@@ -13,21 +13,12 @@ not stripped, and no end-of-text token is added, since that is the tokenizer's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 Span = tuple[int, int, str]
 Turn = tuple[str, str]
-
-ROLES: Final = {
-    "human": "user",
-    "gpt": "assistant",
-    "prompt": "user",
-    "completion": "assistant",
-    "bot": "assistant",
-}
-"""Names of speakers that mean another; any other name stays as it is."""
 
 INPUT: Final = "input"
 """The turn that holds the further input of an instruction; its span is the user's."""
@@ -95,68 +86,6 @@ def flatten(turns: Sequence[Turn], template: str) -> tuple[str, tuple[Span, ...]
         pieces += [before, content, after]
         at = end + len(after.encode())
     return "".join(pieces), tuple(spans)
-
-
-def messages_of(value: Any, path: str) -> list[Turn]:
-    """The turns of a chat: a list of {"role", "content"} (or {"from", "value"}).
-
-    A content is a string or a list of {"type": "text", "text": …}; it may be null or missing where
-    the turn calls a tool. Raises RowError.
-    """
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise RowError("text_not_a_string", f"{path} is no list of messages")
-    turns = []
-    for number, message in enumerate(value):
-        place = f"{path}[{number}]"
-        if not isinstance(message, Mapping):
-            raise RowError("text_not_a_string", f"{place} is no message")
-        role_key, content_key = ("role", "content") if "role" in message else ("from", "value")
-        role = message.get(role_key)
-        if not isinstance(role, str):
-            raise RowError("missing_field", f"{place}.role")
-        calls = message.get("tool_calls") or message.get("function_call")
-        if content_key not in message and not calls:
-            raise RowError("missing_field", f"{place}.{content_key}")
-        content = message.get(content_key)
-        if content is None and calls:
-            content = ""
-        turns.append((ROLES.get(role, role), _content(content, f"{place}.{content_key}")))
-    return turns
-
-
-def pair_of(
-    prompt: tuple[str, Any], further: tuple[str, Any] | None, completion: tuple[str, Any]
-) -> list[Turn]:
-    """The turns of a prompt and its completion, each given with its path.
-
-    Both may be strings or lists of messages. Raises RowError.
-    """
-    turns: list[Turn] = []
-    for role, part in (("user", prompt), (INPUT, further), ("assistant", completion)):
-        if part is None:
-            continue
-        path, value = part
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            turns += messages_of(value, path)
-        elif role != INPUT or value != "":
-            turns.append((role, _content(value, path)))
-    return turns
-
-
-def _content(value: Any, place: str) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        raise RowError("null_text", place)
-    if not isinstance(value, Sequence):
-        raise RowError("text_not_a_string", f"{place} is of type {type(value).__name__}")
-    texts = []
-    for number, part in enumerate(value):
-        text = part.get("text") if isinstance(part, Mapping) else None
-        if not isinstance(text, str):
-            raise RowError("text_not_a_string", f"{place}[{number}] is no text")
-        texts.append(text)
-    return "".join(texts)
 
 
 def _merge_inputs(turns: Sequence[Turn]) -> list[Turn]:

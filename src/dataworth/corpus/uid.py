@@ -1,11 +1,15 @@
 """A document's identity, and the noise that hangs on it.
 
 `uid` is XXH64 (seed 0) of the text's UTF-8 bytes: anyone can compute it again, and it survives
-renaming, resharding and a change of format. Randomness is a hash of (seed, uid), never a stream of
-numbers, so that a result does not depend on the order in which documents were read.
+renaming, resharding and a change of format. That of a chat is the hash of this number and of one
+that stands for who says what and for what was not read, see `marked`. Randomness is a hash of
+(seed, uid), never a stream of numbers, so that a result does not depend on the order in which
+documents were read.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +89,20 @@ def uids(
     out = np.empty(len(starts), np.uint64)
     _uids(data, starts, ends, out)
     return out
+
+
+def uids_of(values: Sequence[bytes]) -> NDArray[np.uint64]:
+    """The hash of each value: uint64 [n]."""
+    ends = np.cumsum(np.fromiter((len(value) for value in values), np.int64, len(values)))
+    data = np.frombuffer(b"".join(values), np.uint8)
+    return uids(data, np.concatenate([np.zeros(1, np.int64), ends])[:-1], ends)
+
+
+def marked(uid: NDArray[np.uint64], marks: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The uids of chats: XXH64 of the text's and the mark's little-endian bytes, uint64 [n]."""
+    data = np.ascontiguousarray(np.stack([uid, marks], axis=1).astype("<u8")).view(np.uint8)
+    ends = 16 * np.arange(1, len(uid) + 1, dtype=np.int64)
+    return uids(data.reshape(-1), ends - 16, ends)
 
 
 def uid_of(text: str) -> int:

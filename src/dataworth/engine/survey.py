@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
+from dataworth.corpus.kept import identity_columns, with_identity
 from dataworth.corpus.uid import hash_uid, uids, uniform
 from dataworth.corpus.units import Unit
 from dataworth.engine.files import read_json, write_json, write_parquet
@@ -50,7 +51,8 @@ class Survey:
     """A pool's random sample and what was seen on the way.
 
     `documents`, `lines`, `bad`: of what was read. `sample`: documents by growing hash; `hashes`
-    uint64 [n]. `whole`: all of the pool was read.
+    uint64 [n]. `whole`: all of the pool was read. `unread`: of what was read, how many chats hold
+    something of a kind that has no place in a text.
     """
 
     documents: int = 0
@@ -59,6 +61,7 @@ class Survey:
     sample: Documents = field(default_factory=lambda: Documents.from_texts([]))
     hashes: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     whole: bool = True
+    unread: Counter[str] = field(default_factory=Counter)
 
     @property
     def complete(self) -> bool:
@@ -128,6 +131,7 @@ class _Look:
                 part.counts.documents += len(block.documents)
                 part.counts.lines += block.lines
                 part.counts.bad.update(bad.reason for bad in block.bad)
+                part.counts.unread.update(block.unread)
                 self._take(part, block.documents, thinned=windows is None)
                 tick(len(block.documents), block.raw_bytes)
         return part
@@ -148,7 +152,12 @@ class _Look:
         """Both parts' counts and candidates."""
         a, b = left.counts, right.counts
         part = _Part(
-            Survey(a.documents + b.documents, a.lines + b.lines, a.bad + b.bad),
+            Survey(
+                a.documents + b.documents,
+                a.lines + b.lines,
+                a.bad + b.bad,
+                unread=a.unread + b.unread,
+            ),
             left.batches + right.batches,
             left.hashes + right.hashes,
             left.held + right.held,
@@ -279,6 +288,7 @@ def save(found: Survey, folder: Path) -> None:
         "offset": pa.array(sample.offset),
         "bytes": pa.array(sample.bytes),
         "hash": pa.array(found.hashes),
+        **identity_columns(sample),
         **{f"column:{name}": values for name, values in sample.columns.items()},
     }
     write_parquet(folder / "sample.parquet", pa.table(columns))
@@ -287,6 +297,7 @@ def save(found: Survey, folder: Path) -> None:
         "lines": found.lines,
         "bad": dict(found.bad),
         "whole": found.whole,
+        "unread": dict(found.unread),
     }
     write_json(folder / "sample.json", counts)
 
@@ -307,6 +318,7 @@ def load(folder: Path) -> Survey | None:
         sample,
         np.asarray(table["hash"].to_numpy(), np.uint64),
         counts["whole"],
+        Counter(counts.get("unread", {})),
     )
 
 
@@ -320,7 +332,7 @@ def _from_arrow(text: pa.LargeStringArray, table: pa.Table) -> Documents:
         for name in table.column_names
         if name.startswith("column:")
     }
-    return Documents(
+    documents = Documents(
         data=buffer,
         starts=starts,
         ends=ends,
@@ -330,3 +342,4 @@ def _from_arrow(text: pa.LargeStringArray, table: pa.Table) -> Documents:
         bytes=table["bytes"].to_numpy(),
         columns=columns,
     )
+    return with_identity(documents, table)

@@ -307,6 +307,12 @@ def warnings(scored: Scored, choice: Choice) -> list[str]:
         found.append("Nothing was selected: see the drop reasons and the budget.")
     if choice.cut.capped:
         found.append("Quotas held back: " + ", ".join(choice.cut.capped) + ".")
+    looked = scored.survey
+    for kind, count in sorted(looked.unread.items()):
+        found.append(
+            f"{count:,} of {looked.documents:,} chats{'' if looked.whole else ' looked at'} hold "
+            f"{kind} that were not read: they are scored by their texts alone."
+        )
     for name in scored.targets.names:
         size = int(scored.targets.fit[name].text_bytes.sum())
         if size < 20_000:

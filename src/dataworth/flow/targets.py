@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
+from dataworth.corpus.kept import identity_columns, with_identity
 from dataworth.corpus.uid import hash_uid
 from dataworth.engine.files import write_parquet
 from dataworth.errors import ConfigError, InputError
@@ -117,7 +118,8 @@ def save(targets: Targets, folder: Path) -> None:
     """A copy, so that choosing again needs the run's folder alone."""
     for part, documents in (("fit", targets.fit), ("held_out", targets.held_out)):
         for name, docs in documents.items():
-            table = pa.table({"text": docs.arrow(), "bytes": pa.array(docs.bytes)})
+            own = {"text": docs.arrow(), "bytes": pa.array(docs.bytes)}
+            table = pa.table({**own, **identity_columns(docs)})
             write_parquet(folder / name / f"{part}.parquet", table)
 
 
@@ -128,5 +130,7 @@ def load(folder: Path, names: list[str]) -> Targets:
         for part, place in found.items():
             path = folder / name / f"{part}.parquet"
             if path.is_file():
-                place[name] = Documents.from_texts(pq.read_table(path)["text"].to_pylist())
+                table = pq.read_table(path)
+                documents = Documents.from_texts(table["text"].to_pylist())
+                place[name] = with_identity(documents, table)
     return Targets(found["fit"], found["held_out"])
