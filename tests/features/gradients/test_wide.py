@@ -63,6 +63,8 @@ def test_ids_are_told_to_be_diagonal() -> None:
     engine = Gradients(seeded(0, TinyLM()), CausalLM())
     found = kronecker(engine, engine.task.examples(documents(4), size=2))
     assert "a diagonal factor for table, places" in found.describe()
+    own = {index for index, rows in enumerate(found.rows) if rows is None}
+    assert engine.tables == own  # what the forecast of memory leaves out
 
 
 def test_a_small_block_that_is_wrong_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,11 @@ class Gradients:
         """The length P of a gradient."""
         return self.blocks.size
 
+    @property
+    def tables(self) -> set[int]:
+        """The blocks whose rows are an embedding's ids."""
+        return {u.weight for u in self._uses if u.kind == EMBEDDING and u.weight is not None}
+
     def parameters(self) -> dict[str, Tensor]:
         """The covered parameters, by name."""
         return dict(self._parameters)

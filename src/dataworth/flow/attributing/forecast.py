@@ -236,7 +236,11 @@ def _fitting(reader: Reader, how: Curvature, queries: int, product: float) -> fl
         # The matrix alone while it is summed; then a damped one and its factor beside it.
         matrix = 8.0 * size * size
         return max(3 * matrix, matrix + product) + applied
-    sides = [parts_of(n, how.factor_width) for b in blocks for n in (b.rows, b.columns)]
+    ids = engine.tables  # their rows are not rotated
+    lengths = [
+        n for i, b in enumerate(blocks) for n in (b.columns, *(() if i in ids else (b.rows,)))
+    ]
+    sides = [parts_of(n, how.factor_width) for n in lengths]
     # Sums in float64, vectors in float32 beside them, and what finding the largest ones takes.
     square = 12.0 * sum(prod(side) for side in sides) + 40.0 * max(n * n for _, n, _ in sides)
     values = 8.0 * size * (2 if how.solver != "kfac" else 1) + 4.0 * size
