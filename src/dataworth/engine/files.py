@@ -83,7 +83,7 @@ def read_json(path: Path) -> Any:
     """The JSON in a file; DataworthError names the file if it is damaged."""
     try:
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataworthError(f"{path}: cannot be read ({error})") from error
 
 
