@@ -2,11 +2,11 @@
 
 Near: MinHash by one permutation with 48 bins (Li, Owen and Zhang 2012) of 5-word shingles, empty
 bins filled from others at random (Shrivastava 2017), 32 bits kept of each bin: a short text has few
-shingles, which fill all its bins, so a byte would make equals of different ones; 192 bytes a document.
-Documents that share one of 8 bands of 6 bins are compared; they are near
-duplicates if the Jaccard similarity that the bins estimate is at least 0.7. Of pairs with
-similarity s, a share of 1 - (1 - s^6)^8 is compared: 0.998 at 0.9, 0.91 at 0.8, 0.63 at 0.7, 0.12
-at 0.5. (All papers remembered.)
+shingles, which fill all its bins, so a byte would make equals of different ones; 192 bytes a
+document. Documents that share one of 8 bands of 6 bins are compared; they are near duplicates if
+the Jaccard similarity that the bins estimate is at least 0.7. Of pairs with similarity s, a share
+of 1 - (1 - s^6)^8 is compared: 0.998 at 0.9, 0.91 at 0.8, 0.63 at 0.7, 0.12 at 0.5. (All papers
+remembered.)
 """
 
 from __future__ import annotations

@@ -39,20 +39,25 @@ _LETTERS = _letters_only()
 
 
 class _Signs(dict[int, str]):
-    """A table for `str.translate`: format characters vanish, signs become spaces."""
+    """A table for `str.translate`: format characters vanish; signs, if asked, become spaces."""
+
+    def __init__(self, *, spaces: bool) -> None:
+        super().__init__()
+        self.spaces = spaces
 
     def __missing__(self, code: int) -> str:
         kind = unicodedata.category(chr(code))
         value = chr(code)
         if kind == "Cf":
             value = ""
-        elif (kind[0] in "PSZ" and value != "_") or code in (0x02BC, 0x02BB):
+        elif self.spaces and ((kind[0] in "PSZ" and value != "_") or code in (0x02BC, 0x02BB)):
             value = " "
         self[code] = value
         return value
 
 
-_SIGNS = _Signs()
+_SIGNS = _Signs(spaces=True)
+_FORMAT = _Signs(spaces=False)
 _LONE_ACCENT = re.compile(r"(?:(?<=\s)|^)[\u0300-\u036f]+")
 
 
@@ -61,9 +66,6 @@ def _fold(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.translate(_FORMAT))
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", text.casefold()))
     return _LONE_ACCENT.sub("", text.translate(_SIGNS))
-
-
-_FORMAT = dict.fromkeys(c for c in range(0x110000) if unicodedata.category(chr(c)) == "Cf")
 
 
 def _folded(documents: Documents) -> Documents:

@@ -64,8 +64,9 @@ def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
     with needs_lm("a Hugging Face model"):
         from transformers import AutoModelForCausalLM
     check_model_folder(folder)
+    loader: Any = AutoModelForCausalLM  # its types leave out the loading information
     try:
-        inner, info = AutoModelForCausalLM.from_pretrained(
+        inner, info = loader.from_pretrained(
             str(source), dtype=torch.float32, trust_remote_code=False, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
