@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from dataworth.cli import leave
+from dataworth.cli.errors import printable
 
 if TYPE_CHECKING:
     from dataworth.engine.progress import Progress
@@ -18,7 +19,7 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
-        print(level + record.getMessage(), file=sys.stderr, flush=True)
+        print(printable(level + record.getMessage()), file=sys.stderr, flush=True)
 
 
 def begin(quiet: bool) -> Progress:

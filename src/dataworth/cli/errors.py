@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 import traceback
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -66,5 +67,15 @@ def _failed(message: str, code: int) -> typer.Exit:
     return typer.Exit(code)
 
 
+def printable(text: str) -> str:
+    """Return text that cannot steer a terminal: controls and marks of direction as escapes."""
+    return "".join(
+        char
+        if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 def _tell(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(printable(message), file=sys.stderr)

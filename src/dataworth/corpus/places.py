@@ -31,8 +31,9 @@ def read_places(
 ) -> Iterator[pa.LargeBinaryArray]:
     """The bytes [offset, offset + size) of the uncompressed file, for each row, ascending.
 
-    Raises InputError if the file ends before.
+    Raises InputError if the file ends before, or if the places cannot be those of rows.
     """
+    _check(unit, offsets, sizes)
     if unit.file.compression is not None:
         with open_stream(unit.file, 0, options) as stream:
             yield from _read(_Forward(stream), unit, offsets, sizes, block_bytes)
@@ -42,6 +43,22 @@ def read_places(
             yield from _read_each(raw.fileno(), unit, offsets, sizes, block_bytes)
         else:
             yield from _read(_Seeking(raw, unit.file.path), unit, offsets, sizes, block_bytes)
+
+
+def _check(unit: Unit, offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
+    """Refuse places that no reader could have written: compiled code trusts them afterwards."""
+    sound = offsets.dtype == sizes.dtype == np.int64 and offsets.shape == sizes.shape
+    if sound and len(offsets):
+        sound = bool((offsets >= 0).all() and (sizes >= 0).all())
+        sound = sound and bool((sizes <= np.iinfo(np.int64).max - offsets).all())
+        sound = sound and bool(
+            (np.diff(offsets) >= 0).all() and (np.diff(offsets + sizes) >= 0).all()
+        )
+    if not sound:
+        raise InputError(
+            f"{unit.file.path}: the run's table gives places of rows that cannot be; "
+            "the table is damaged: run again with --overwrite"
+        )
 
 
 def _read_each(
@@ -58,6 +75,9 @@ def _read_each(
     from dataworth.corpus.positioned import read_rows
 
     offsets, sizes = np.ascontiguousarray(offsets), np.ascontiguousarray(sizes)
+    length = os.fstat(descriptor).st_size
+    if len(offsets) and int(offsets[-1] + sizes[-1]) > length:
+        raise _ended(unit, int(offsets[-1] + sizes[-1]))
     ends = np.cumsum(sizes)
     low = 0
     while low < len(offsets):

@@ -31,6 +31,7 @@ IDENTITY = (
     Column("tokens", pa.int64(), "tokens, estimated from text_bytes", "corpus"),
     Column("drop", pa.string(), "reason for dropping, or null", "steps"),
 )
+_TYPES = {column.name: column.type for column in IDENTITY}
 
 
 def unit_file(folder: Path, unit: int) -> Path:
@@ -156,7 +157,7 @@ class Table:
         }
 
         def read(unit: int) -> None:
-            part = self._open(unit).read(columns=list(names), use_threads=False)
+            part = self._part(unit, list(names))
             for name in names:
                 # Not zero-copy: nulls, which only utilities have, become NaN.
                 out[name][self.firsts[unit] : self.firsts[unit + 1]] = part[name].to_numpy()
@@ -193,10 +194,27 @@ class Table:
     def read(self, names: Sequence[str]) -> Iterator[pa.Table]:
         """Some columns, a unit at a time."""
         for unit in range(self.units):
-            yield self._open(unit).read(columns=list(names), use_threads=False)
+            yield self._part(unit, list(names))
 
-    def _open(self, unit: int) -> pq.ParquetFile:
-        return pq.ParquetFile(unit_file(self.folder, unit), metadata=self._metadata[unit])
+    def _part(self, unit: int, names: list[str] | None) -> pa.Table:
+        """Return columns of a unit; DataworthError if its file is not what was written."""
+        path = unit_file(self.folder, unit)
+        remedy = "delete it and run the same command again"
+        try:
+            file = pq.ParquetFile(path, metadata=self._metadata[unit])
+            part = file.read(columns=names, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            said = " ".join(str(error).split())
+            raise DataworthError(f"{path}: cannot be read ({said}); {remedy}") from error
+        for name in self.names if names is None else names:
+            if name not in part.column_names:
+                raise DataworthError(f"{path}: has no column {name!r}; {remedy}")
+            kind = _TYPES.get(name)
+            if kind is None:
+                continue
+            if part[name].type != kind or (name != "drop" and part[name].null_count):
+                raise DataworthError(f"{path}: column {name!r} is not {kind} throughout; {remedy}")
+        return part
 
     def rows(self, rows: NDArray[np.int64], names: Sequence[str] | None = None) -> pa.Table:
         """Some rows, in the order given."""
@@ -207,7 +225,7 @@ class Table:
 
         def read(unit: int) -> pa.Table:
             inside = ordered[bounds[unit] : bounds[unit + 1]]
-            part = self._open(unit).read(columns=wanted, use_threads=False)
+            part = self._part(unit, wanted)
             return part.take(pa.array(inside - self.firsts[unit]))
 
         with ThreadPoolExecutor(cores()) as threads:

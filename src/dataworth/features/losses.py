@@ -71,19 +71,20 @@ class DocumentLosses:
         model = load(self._folder)  # says what to install if lm's packages are missing
         from dataworth.lm.evaluation import OVERLAP
         from dataworth.lm.predictions import predict
-        from dataworth.lm.tokenizer import end_token, load_tokenizer
+        from dataworth.lm.tokenizer import check_vocabulary, edges, load_tokenizer
 
         tokenizer = load_tokenizer(self._folder)
-        end = end_token(tokenizer)
+        check_vocabulary(tokenizer, int(model.vocabulary), self._folder)
+        start, end = edges(tokenizer, self._folder)
         items, sizes = [], []
         for text, found in zip(
             texts, tokenizer.encode_batch(texts, add_special_tokens=False), strict=True
         ):
             if self.window and len(found.ids) >= self.window:
-                items.append([end, *found.ids[: self.window]])
+                items.append([start, *found.ids[: self.window]])
                 covered = text[: found.offsets[self.window - 1][1]]
             else:
-                items.append([end, *found.ids, end])
+                items.append([start, *found.ids, end])
                 covered = text
             sizes.append(len(covered.encode("utf-8")))
         predictions = predict(

@@ -54,7 +54,7 @@ def read_recipe(file: str | Path, known: Collection[str]) -> Recipe:
         content = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a recipe") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: is neither YAML nor JSON ({_place(error)})") from None
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path}: a recipe has a line for each option, such as 'pool: FOLDER'")

@@ -1,11 +1,12 @@
 """Texts that a selection holds more than once: to the byte, and nearly.
 
 Near: MinHash by one permutation with 48 bins (Li, Owen and Zhang 2012) of 5-word shingles, empty
-bins filled from others at random (Shrivastava 2017), one byte kept of each bin (Li and König 2010):
-48 bytes a document. Documents that share one of 8 bands of 6 bins are compared; they are near
-duplicates if the Jaccard similarity that the bins estimate is at least 0.7. Of pairs with
-similarity s, a share of 1 - (1 - s^6)^8 is compared: 0.998 at 0.9, 0.91 at 0.8, 0.63 at 0.7, 0.12
-at 0.5. (All papers remembered.)
+bins filled from others at random (Shrivastava 2017), 32 bits kept of each bin: a short text has few
+shingles, which fill all its bins, so a byte would make equals of different ones; 192 bytes a
+document. Documents that share one of 8 bands of 6 bins are compared; they are near duplicates if
+the Jaccard similarity that the bins estimate is at least 0.7. Of pairs with similarity s, a share
+of 1 - (1 - s^6)^8 is compared: 0.998 at 0.9, 0.91 at 0.8, 0.63 at 0.7, 0.12 at 0.5. (All papers
+remembered.)
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MEASURED = (
 )
 _ROWS = BINS // BANDS
 _STREAM = 0x6D696E68  # of `hash_uid`
-_CHANCE = 1 / 256  # that two bins are equal although their shingles are not
+_CHANCE = 2.0**-32  # that two bins are equal although their shingles are not
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,15 @@ def exact(uid: NDArray[np.uint64], copies: NDArray[np.integer] | None = None) ->
     return Exact(total, len(distinct), total - len(distinct), int(counts.max()))
 
 
-def sketches(documents: Documents) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """(a sketch of each document uint8 [n, 48], whether it has one bool [n]).
+def sketches(documents: Documents) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
+    """(a sketch of each document uint32 [n, 48], whether it has one bool [n]).
 
     A text without a word has none. One of fewer than five words is one shingle.
     """
     return sketches_of(words_of(documents, punctuation=False))
 
 
-def sketches_of(words: Words) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def sketches_of(words: Words) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
     """`sketches` of words that were cut before."""
     shingles = ngrams_of(words, SHINGLE)
     counts = words.counts
@@ -80,8 +81,8 @@ def sketches_of(words: Words) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     table = least.reshape(n, BINS)
     known = counts > 0
     _fill(table, known)
-    # The lowest byte: which bin a value fell into says nothing of it.
-    return (table & np.uint64(255)).astype(np.uint8), known
+    # The lower half: which bin a value fell into says nothing of it.
+    return table.astype(np.uint32), known
 
 
 def _folded(hashes: NDArray[np.uint64]) -> int:
@@ -107,18 +108,17 @@ def _fill(table: NDArray[np.uint64], known: NDArray[np.bool_]) -> None:
         rows, bins = rows[~full], bins[~full]
 
 
-def near(sketch: NDArray[np.uint8]) -> NDArray[np.int64]:
+def near(sketch: NDArray[np.uint32]) -> NDArray[np.int64]:
     """The group of near duplicates of each document, int64 [n]: its first member's row.
 
-    `sketch` uint8 [n, 48], of different texts. Groups are chains: a member is near to one other.
+    `sketch` uint32 [n, 48], of different texts. Groups are chains: a member is near to one other.
     """
     n = len(sketch)
     parent = np.arange(n)
     for band in range(BANDS):
-        columns = np.ascontiguousarray(sketch[:, band * _ROWS : (band + 1) * _ROWS])
-        keys = np.zeros((n, 8), np.uint8)
-        keys[:, :_ROWS] = columns
-        packed = keys.view(np.uint64)[:, 0]
+        packed = np.zeros(n, np.uint64)
+        for column in range(band * _ROWS, (band + 1) * _ROWS):
+            packed = hash_uid(0, packed ^ sketch[:, column].astype(np.uint64), _STREAM)
         order = np.argsort(packed, kind="stable")
         same = packed[order[1:]] == packed[order[:-1]]
         # To the first of those with one key, and to the one before.

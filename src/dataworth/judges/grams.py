@@ -7,7 +7,9 @@ where they differ in one word).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+import unicodedata
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,50 @@ def _letters_only() -> NDArray[np.uint8]:
 _LETTERS = _letters_only()
 
 
+class _Signs(dict[int, str]):
+    """A table for `str.translate`: format characters vanish; signs, if asked, become spaces."""
+
+    def __init__(self, *, spaces: bool) -> None:
+        super().__init__()
+        self.spaces = spaces
+
+    def __missing__(self, code: int) -> str:
+        kind = unicodedata.category(chr(code))
+        value = chr(code)
+        if kind == "Cf":
+            value = ""
+        elif self.spaces and ((kind[0] in "PSZ" and value != "_") or code in (0x02BC, 0x02BB)):
+            value = " "
+        self[code] = value
+        return value
+
+
+_SIGNS = _Signs(spaces=True)
+_FORMAT = _Signs(spaces=False)
+_LONE_ACCENT = re.compile(r"(?:(?<=\s)|^)[\u0300-\u036f]+")
+
+
+def _fold(text: str) -> str:
+    """Return a text as it is compared: without format characters, signs as spaces."""
+    text = unicodedata.normalize("NFKC", text.translate(_FORMAT))
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", text.casefold()))
+    return _LONE_ACCENT.sub("", text.translate(_SIGNS))
+
+
+def _folded(documents: Documents) -> Documents:
+    """Return the documents with those that hold other than ASCII folded."""
+    raw = documents.data.tobytes()
+    parts = []
+    for start, end in zip(documents.starts.tolist(), documents.ends.tolist(), strict=True):
+        part = raw[start:end]
+        parts.append(part if part.isascii() else _fold(part.decode(errors="replace")).encode())
+    ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+    starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
+    data = np.frombuffer(b"".join(parts), np.uint8)
+    starts, ends = starts.astype(documents.starts.dtype), ends.astype(documents.ends.dtype)
+    return replace(documents, data=data, starts=starts, ends=ends)
+
+
 @dataclass(frozen=True)
 class Words:
     """The words of documents: `hashes` uint64, those of document i in `spans[i]:spans[i + 1]`."""
@@ -56,27 +102,17 @@ def words_of(documents: Documents, *, punctuation: bool = True) -> Words:
     """The words of each text, lower-cased.
 
     With `punctuation` as DSIR cuts them: runs of letters, digits and underscores, and runs of
-    other signs. Without, ASCII signs and those of U+2000 to U+203F (dashes, quotation marks) count
-    as spaces, and every character of a script that is written without spaces is a word.
+    other signs. Without, texts are compared after NFKC and case folding, format characters are left
+    out, punctuation and symbols of any script count as spaces, and every
+    character of a script that is written without spaces is a word.
     """
     if punctuation:
         spans, ids = WORDPUNCT.rows(documents)
     else:
         documents = documents.compact()
-        data = _LETTERS[documents.data]
-        first = np.flatnonzero(data[:-2] == 0xE2)
-        first = first[data[first + 1] == 0x80]
-        for offset in range(3):
-            data[first + offset] = _SPACE
-        plain = Documents(
-            data,
-            documents.starts,
-            documents.ends,
-            documents.uid,
-            documents.file,
-            documents.offset,
-            documents.bytes,
-        )
+        if (documents.data >= 128).any():
+            documents = _folded(documents)
+        plain = replace(documents, data=_LETTERS[documents.data])
         spans, ids = MIXED.rows(plain)
     return Words(spans, hash_uid(0, ids.astype(np.uint64), _WORD))
 

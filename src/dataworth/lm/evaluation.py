@@ -19,7 +19,7 @@ from dataworth.errors import ConfigError
 from dataworth.lm.llama import LanguageModel
 from dataworth.lm.predictions import Hits, Ints, Nats, predict
 from dataworth.lm.steps import Precision
-from dataworth.lm.tokenizer import end_token
+from dataworth.lm.tokenizer import edges, end_token
 
 BATCH_TOKENS = 4096
 OVERLAP = 0.5
@@ -120,8 +120,8 @@ def token_losses(
     precision: Precision = "float32",
 ) -> list[Nats]:
     """The loss of each token of each text in nats, the end token last: float64 arrays."""
-    end = end_token(tokenizer)
-    items = [[end, *ids, end] for ids in _encode(tokenizer, texts)]
+    start, end = _edges(model, tokenizer)
+    items = [[start, *ids, end] for ids in _encode(tokenizer, texts)]
     size = context or model.context
     predictions = predict(
         model, items, [1] * len(items), size, overlap, batch_tokens, threads, precision
@@ -227,10 +227,10 @@ def _continuations(
     precision: Precision,
 ) -> list[tuple[Nats, Hits]]:
     """For each (prompt, continuation): nats of the continuation's tokens, which are likeliest."""
-    end = end_token(tokenizer)
+    start, _ = _edges(model, tokenizer)
     whole = _encode(tokenizer, [prompt + text for prompt, text in pairs])
     before = _encode(tokenizer, [prompt.rstrip() for prompt, _ in pairs])
-    items = [[end, *ids] for ids in whole]
+    items = [[start, *ids] for ids in whole]
     # A merge across the border may leave fewer tokens than the prompt has: one remains to predict.
     firsts = [
         1 + max(min(len(prompt), len(ids) - 1), 0)
@@ -245,3 +245,12 @@ def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
         raise ConfigError("there are no texts to evaluate")
     batch = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
     return [one.ids for one in batch]
+
+
+def _edges(model: LanguageModel, tokenizer: Tokenizer) -> tuple[int, int]:
+    """Return the ids before and after a document: of a model from elsewhere, those it names."""
+    source = getattr(model, "source", None)
+    if source is None:
+        end = end_token(tokenizer)
+        return end, end
+    return edges(getattr(tokenizer, "inner", tokenizer), source)  # one that remembers

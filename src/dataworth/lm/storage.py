@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from dataworth.engine.files import atomic_folder, read_json
 from dataworth.errors import ConfigError, DataworthError
+from dataworth.lm.folders import check_model_folder
 from dataworth.lm.llama import CausalLM, LanguageModel, ModelConfig
 from dataworth.lm.tokenizer import END, end_token, save_tokenizer
 
@@ -62,19 +63,49 @@ def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
 
     with needs_lm("a Hugging Face model"):
         from transformers import AutoModelForCausalLM
+    check_model_folder(folder)
+    loader: Any = AutoModelForCausalLM  # its types leave out the loading information
     try:
-        inner = AutoModelForCausalLM.from_pretrained(str(source), dtype=torch.float32)
-    except (OSError, ValueError) as error:
+        inner, info = loader.from_pretrained(
+            str(source), dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(f"{source}: no causal language model can be loaded ({reason})") from error
-    return HuggingFaceLM(inner).to(device)
+    _check_loaded(source, inner, info)
+    return HuggingFaceLM(inner, str(source)).to(device)
+
+
+def _check_loaded(source: str | Path, inner: nn.Module, info: dict[str, Any]) -> None:
+    """Raise ConfigError if a parameter has random numbers, since the weights do not hold it.
+
+    One that is tied to another that was loaded, and buffers, may be missing.
+    """
+    missing = set(info.get("missing_keys") or ())
+    missing |= {one[0] for one in info.get("mismatched_keys") or ()}
+    named = list(inner.named_parameters(remove_duplicate=False))
+    known = {id(value) for name, value in named if name not in missing}
+    lost = [name for name, value in named if name in missing and id(value) not in known]
+    if lost:
+        raise ConfigError(
+            f"{source}: the weights do not fit config.json: {len(lost):,} of the model's "
+            f"parameters are missing or of another shape ({', '.join(lost[:3])}); copy the "
+            "weights and config.json of one model"
+        )
+    unset = [name for name, value in named if value.is_meta]
+    if unset:
+        raise ConfigError(f"{source}: {unset[0]} has no values (a meta tensor) as it is loaded")
 
 
 class HuggingFaceLM(nn.Module):
-    """A transformers model behind `LanguageModel`. It stays in evaluation mode: no dropout."""
+    """A transformers model behind `LanguageModel`. It stays in evaluation mode: no dropout.
 
-    def __init__(self, inner: Any) -> None:
+    `source`: the folder that it is of, which says how its documents begin and end.
+    """
+
+    def __init__(self, inner: Any, source: str | None = None) -> None:
         super().__init__()
+        self.source = source
         self.inner = inner.eval()
         self.config = inner.config
         names = inspect.signature(inner.forward).parameters

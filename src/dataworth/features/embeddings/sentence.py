@@ -208,7 +208,9 @@ def _load(folder: str, precision: str) -> _Loaded:
     except ImportError as error:
         raise MissingExtra("a sentence model", "embed") from error
     try:
-        model = SentenceTransformer(folder, device="cpu", local_files_only=True)
+        model = SentenceTransformer(
+            folder, device="cpu", local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{folder}: holds no sentence-transformers model ({error})") from error
     model.eval()

@@ -13,19 +13,13 @@ from typing import Any
 
 from torch import nn
 
-from dataworth.engine.files import read_json
 from dataworth.errors import ConfigError
 from dataworth.features.embeddings.base import folder_identity
 from dataworth.features.embeddings.causal import load
+from dataworth.lm.folders import ADAPTER, base_name, check_model_folder, is_adapter
 
-ADAPTER = "adapter_config.json"
 _CONFIG = "config.json"
 _SHOWN = 6  # models that an error names
-
-
-def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter and not the whole model."""
-    return (folder / ADAPTER).is_file() and not (folder / _CONFIG).is_file()
 
 
 def check_folder(folder: Path) -> None:
@@ -34,11 +28,10 @@ def check_folder(folder: Path) -> None:
     Other files than these two may hold a model's configuration one day: what has neither and no
     models inside is left to whoever loads it.
     """
-    if is_adapter(folder):
-        if importlib.util.find_spec("peft") is None:
-            raise ConfigError(f"{folder}: is an adapter, which needs PEFT: pip install peft")
-        return
-    if (folder / _CONFIG).is_file():
+    if is_adapter(folder) and importlib.util.find_spec("peft") is None:
+        raise ConfigError(f"{folder}: is an adapter, which needs PEFT: pip install peft")
+    if is_adapter(folder) or (folder / _CONFIG).is_file():
+        check_model_folder(folder)
         return
     found = [path.parent.name for path in sorted(folder.glob(f"*/{_CONFIG}"))]
     found += [path.parent.name for path in sorted(folder.glob(f"*/{ADAPTER}"))]
@@ -57,19 +50,15 @@ def loaded(folder: Path) -> Any:
         if not is_adapter(folder):
             raise
         raise ConfigError(
-            f"{folder}: is an adapter for the model {_base_name(folder)!r}, which could not be "
+            f"{folder}: is an adapter for the model {base_name(folder)!r}, which could not be "
             f"loaded; put it there, or its path into {ADAPTER} (base_model_name_or_path): {error}"
         ) from error
 
 
 def base_of(folder: Path) -> Path | None:
     """The folder of the model that an adapter stands on; None if it is not on this machine."""
-    name = _base_name(folder)
+    name = base_name(folder)
     return Path(name) if name and Path(name).is_dir() else None
-
-
-def _base_name(folder: Path) -> str:
-    return str(read_json(folder / ADAPTER).get("base_model_name_or_path") or "")
 
 
 def identity_of(folder: Path) -> str:

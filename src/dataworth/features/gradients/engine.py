@@ -43,8 +43,10 @@ Of = Literal["loss", "measure", "sampled"]
 
 _AGAIN = 4  # batches are checked whose number is a power of it
 
-# Largest difference in a batch that is checked, relative to the gradient's largest entry.
+# Largest difference in a batch that is checked, relative to the largest entry of its block.
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
+# The same relative to the largest entry of all: blocks whose gradient is 0 but for rounding.
+_ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 
 class Gradients:
@@ -67,6 +69,7 @@ class Gradients:
         self.device = first.device
         self.dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
         self._tolerance = _TOLERANCE.get(first.dtype, 0.1)
+        self._rounding = _ROUNDING.get(first.dtype, 1e-2)
         self._check = check
         self._batches = 0
         self._next = 1  # the number of the batch that is checked next
@@ -76,6 +79,11 @@ class Gradients:
     def size(self) -> int:
         """The length P of a gradient."""
         return self.blocks.size
+
+    @property
+    def tables(self) -> set[int]:
+        """The blocks whose rows are an embedding's ids."""
+        return {u.weight for u in self._uses if u.kind == EMBEDDING and u.weight is not None}
 
     def parameters(self) -> dict[str, Tensor]:
         """The covered parameters, by name."""
@@ -183,10 +191,11 @@ class Gradients:
 
     def _wrong(self, found: Factors, truth: Tensor) -> list[str]:
         """The blocks in which the last example's gradient is not `truth`."""
-        bound = self._tolerance * truth.abs().max()
+        least = self._rounding * truth.abs().max()
         wrong = []
         for index, block in enumerate(self.blocks):
             ours, theirs = found.block(index)[-1].flatten(), truth[block.span]
+            bound = torch.maximum(self._tolerance * theirs.abs().max(), least)
             # Not "greater": a difference that is no number is wrong too.
             if ours.shape != theirs.shape or not bool((ours - theirs).abs().max() <= bound):
                 wrong.append(block.name)
@@ -210,6 +219,7 @@ class _Recorder:
         self.zero = torch.zeros((), device=device, requires_grad=True)
         self._seen: list[tuple[Use, Tensor, int, list[Tensor]]] = []
         self._handles: dict[str, Any] = {}
+        self._foreign = False
 
     def __enter__(self) -> _Recorder:
         for use in self.uses:
@@ -255,7 +265,9 @@ class _Recorder:
         if output.shape[0] == 1 and self.examples > 1:
             output = output.expand(self.examples, *output.shape[1:])
             value = value.expand(self.examples, *value.shape[1:])
-        if not output.requires_grad:
+        # Of parameters none asks for a gradient: hooks of others (enable_input_require_grads) do.
+        self._foreign |= output.requires_grad and not self._seen
+        if self._foreign or not output.requires_grad:
             output = output + self.zero
         kept: list[Tensor] = []
         output.register_hook(kept.append)  # type: ignore[no-untyped-call]

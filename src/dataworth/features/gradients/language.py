@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ from dataworth.features.gradients.reading import Items, Reading, by_windows, spo
 from dataworth.features.gradients.task import CausalLM
 from dataworth.lm.moments import FILE as MOMENTS
 from dataworth.lm.moments import load_moments
-from dataworth.lm.tokenizer import end_token, load_tokenizer
+from dataworth.lm.tokenizer import check_vocabulary, edges, load_tokenizer
 
 _WHAT = "gradients"
 _PIECE = 0x70696563  # the stream of `hash_uid` for the windows of a document
@@ -73,10 +74,11 @@ class Reader:
         self.model = _twin(getattr(found, "inner", found))
         thaw(self.model, self.folder)
         self.tokenizer = load_tokenizer(self.folder)
-        self.end = _end(self.tokenizer)
+        self.start, self.end = _edges(self.tokenizer, self.folder)
         self.context = reading.context or int(found.context)
         self.engine = Gradients(self.model, CausalLM("sum", "sum", reading.layers or None))
         self.vocabulary = int(found.vocabulary)
+        check_vocabulary(self.tokenizer, self.vocabulary, self.folder)
         room = max(self.context, min(_BATCH, _LOGITS // max(self.vocabulary, 1)))
         self.batch_tokens = reading.batch_tokens or room
 
@@ -128,17 +130,18 @@ class Reader:
     def items(self, documents: Documents) -> Items:
         """The documents' windows."""
         encoded = self.encode(documents.texts())
-        edge = [] if self.end is None else [self.end]
+        first = [] if self.start is None else [self.start]
+        last = [] if self.end is None else [self.end]
         items: list[Any] = []
         owner: list[int] = []
         number: list[int] = []
         tokens = np.zeros(len(documents), np.int64)
         said = spoken(documents, encoded)
         for row, one in enumerate(encoded):
-            ids = [*edge, *one.ids, *edge]
+            ids = [*first, *one.ids, *last]
             counts = said.get(row)
             if counts is not None:
-                counts = [*([False] * len(edge)), *counts, *([True] * len(edge))]
+                counts = [*([False] * len(first)), *counts, *([True] * len(last))]
             start = 0
             for place, piece in enumerate(windows(ids, self.context, self.reading.windows)):
                 item: Any = piece
@@ -368,9 +371,9 @@ def _twin(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, kept)
 
 
-def _end(tokenizer: Any) -> int | None:
-    """The token that ends a document; None for a tokenizer without one."""
+def _edges(tokenizer: Any, folder: Path) -> tuple[int | None, int | None]:
+    """Return the tokens before and after a document; None for a tokenizer without them."""
     try:
-        return end_token(tokenizer)
+        return edges(tokenizer, folder)
     except ConfigError:
-        return None
+        return None, None

@@ -47,6 +47,7 @@ from dataworth.features.gradients.preconditioners import (
     scaling_of,
 )
 from dataworth.features.gradients.preconditioners.exact import LARGEST
+from dataworth.features.gradients.preconditioners.kronecker import LONGEST
 from dataworth.features.gradients.preconditioners.solvers import SCALING
 from dataworth.features.gradients.reading import Items
 
@@ -82,7 +83,8 @@ class Curvature:
 
     `damping`: share of each block's mean eigenvalue that is added. `sample`: documents that it is
     fitted on. `steps`: of conjugate gradients, at most; a series takes ten times as many, each on
-    a batch. `seed`: of the labels drawn.
+    a batch. `seed`: of the labels drawn. `factor_width`: of a layer's side whose factor is taken
+    whole by kfac, ekfac, ekfac_cg and lissa; longer ones are cut into equal blocks.
     """
 
     solver: Solver = "ekfac"
@@ -90,6 +92,7 @@ class Curvature:
     sample: int = 256
     steps: int = 20
     seed: int = 0
+    factor_width: int = LONGEST
 
     def __post_init__(self) -> None:
         if self.solver not in SOLVERS:
@@ -99,6 +102,8 @@ class Curvature:
                 "damping is 0 or more, sample and steps at least 1, not "
                 f"{self.damping}, {self.sample}, {self.steps}"
             )
+        if self.factor_width < 1:
+            raise ConfigError(f"factor_width is 1 or more, not {self.factor_width}")
 
     @property
     def fitted(self) -> bool:
@@ -205,7 +210,15 @@ def fit(
             "examples do not tell"
         )
     kind: Literal["kfac", "ekfac"] = "kfac" if solver in ("kfac", "lissa") else "ekfac"
-    inner = kronecker(engine, examples, kind=kind, damping=damping, seed=how.seed, count=count)
+    inner = kronecker(
+        engine,
+        examples,
+        kind=kind,
+        damping=damping,
+        seed=how.seed,
+        longest=how.factor_width,
+        count=count,
+    )
     if solver in ("kfac", "ekfac"):
         return inner
     curvature = Products(engine, small, together=together)

@@ -18,6 +18,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ import torch
 from dataworth.corpus.documents import Documents
 from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.preconditioners import Products
-from dataworth.features.gradients.preconditioners.kronecker import LONGEST
+from dataworth.features.gradients.preconditioners.kronecker import parts_of
 from dataworth.features.gradients.queries import TOGETHER
 from dataworth.features.gradients.reading import Items
 from dataworth.features.gradients.solving import Curvature, bounded, product_size
@@ -235,9 +236,13 @@ def _fitting(reader: Reader, how: Curvature, queries: int, product: float) -> fl
         # The matrix alone while it is summed; then a damped one and its factor beside it.
         matrix = 8.0 * size * size
         return max(3 * matrix, matrix + product) + applied
-    sides = [n for b in blocks for n in (b.rows, b.columns) if n <= LONGEST]
+    ids = engine.tables  # their rows are not rotated
+    lengths = [
+        n for i, b in enumerate(blocks) for n in (b.columns, *(() if i in ids else (b.rows,)))
+    ]
+    sides = [parts_of(n, how.factor_width) for n in lengths]
     # Sums in float64, vectors in float32 beside them, and what finding the largest ones takes.
-    square = 12.0 * sum(n * n for n in sides) + 40.0 * max(n * n for n in sides)
+    square = 12.0 * sum(prod(side) for side in sides) + 40.0 * max(n * n for _, n, _ in sides)
     values = 8.0 * size * (2 if how.solver != "kfac" else 1) + 4.0 * size
     held = square + values + max(turned if how.solver != "kfac" else 0.0, applied)
     return held + (product if how.solver in ("ekfac_cg", "lissa") else 0.0)

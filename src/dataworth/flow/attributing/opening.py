@@ -44,16 +44,21 @@ def run_attribution(
 ) -> Attribution:
     """Open the data, then attribute; see `dataworth.attribute`."""
     try:
+        from dataworth.features.gradients.adapters import check_folder
         from dataworth.features.gradients.reading import Reading
         from dataworth.features.gradients.solving import Curvature
         from dataworth.flow.attributing.attribution import AttributionSettings, attribute_documents
         from dataworth.lm.model import SIZES
+        from dataworth.lm.tokenizer import load_tokenizer
     except ImportError as error:
         raise MissingExtra("attribution", "lm") from error
     sized = _is_size(model, trained, list(SIZES))
     how = Curvature(**curvature)
     # Checked before anything is opened or trained.
     settings = AttributionSettings(str(model), Reading(layers=layers), how, **shown)
+    if not sized and Path(model).is_dir():
+        check_folder(Path(model))
+        load_tokenizer(model)  # one that is missing is told before any text is read
     asked = read_queries(
         queries, fields[1], max_bad=settings.max_bad, storage_options=storage_options
     )

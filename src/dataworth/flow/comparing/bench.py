@@ -133,7 +133,7 @@ class Bench:
             ids,
             starts,
             sizes,
-            end_token(tokenizer.inner),
+            end_token(tokenizer.inner, size.model),
             tokenizer.inner.get_vocab_size(),
             f"{content}-{seed}-{self.marks[size.name]}",
         )
@@ -230,7 +230,7 @@ class Bench:
             encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
             total = sum(len(text.encode()) for text in texts)
             ids = [item.ids for item in encoded]
-            self._packed[key] = pack(ids, end_token(tokenizer.inner), context, total)
+            self._packed[key] = pack(ids, end_token(tokenizer.inner, size.model), context, total)
         packed = self._packed[key]
         nats = loss_of(
             model, packed, numbers(options["precision"], "cpu"), compiled=options["compile"]

@@ -177,7 +177,7 @@ def _tokens(plan: ComparePlan, table: Table, place: Path) -> dict[str, str]:
         digest = hashlib.blake2b(tokenizer.to_str().encode(), digest_size=6).hexdigest()
         marks[size.name] = digest
         bank = place / "bank" / f"tokens-{digest}"
-        build_tokens(bank, texts, tokenizer, end_token(tokenizer))
+        build_tokens(bank, texts, tokenizer, end_token(tokenizer, size.model))
     write_json(place / "bank" / "marks.json", marks)
     return marks
 

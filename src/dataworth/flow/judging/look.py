@@ -41,7 +41,7 @@ class Looked:
     """What a stream holds. Arrays have a row for each document, copies too.
 
     `uid` uint64, `text_bytes` int64. `sample`: documents by growing hash, at most 16 MiB of text,
-    `hashes` theirs. `sketched` uint64, `sketches` uint8 [k, 48]: of different texts, where asked
+    `hashes` theirs. `sketched` uint64, `sketches` uint32 [k, 48]: of different texts, where asked
     for. `seen`: by the name of the validation set. `bad`: bad lines by reason.
     """
 
@@ -52,7 +52,7 @@ class Looked:
     sample: Documents = field(default_factory=lambda: Documents.from_texts([]))
     hashes: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     sketched: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
-    sketches: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 48), np.uint8))
+    sketches: NDArray[np.uint32] = field(default_factory=lambda: np.empty((0, 48), np.uint32))
     seen: dict[str, Seen] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -7,8 +7,9 @@ number of positions of an example: gradients of one example's positions are take
 examples' gradients along each pair of them (George et al. 2018), which needs no independence.
 
 The factor T is not in all published code; with it, K-FAC and EK-FAC have the same scale and one
-rule of damping suits both. Sides longer than `longest` and the ids of embeddings are not rotated:
-their own coordinates stand for eigenvectors.
+rule of damping suits both. Sides longer than `longest` are cut into equal parts, between which no
+correlation is kept (a block-diagonal factor). The ids of embeddings are not rotated: their own
+coordinates stand for eigenvectors. `Eigen.describe` tells which modules that concerns.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from dataworth.errors import ConfigError
 from dataworth.features.gradients.batches import Batch, Examples
-from dataworth.features.gradients.blocks import Block, Blocks
+from dataworth.features.gradients.blocks import Block, Blocks, told
 from dataworth.features.gradients.checks import fits, one_of, some
 from dataworth.features.gradients.engine import Gradients
 from dataworth.features.gradients.factors import Factors
@@ -39,11 +40,14 @@ class _Side:
 
     total: Tensor
     rotated: bool
+    length: int
 
     @staticmethod
-    def empty(length: int, rotated: bool, device: torch.device) -> _Side:
-        shape = (length, length) if rotated else (length,)
-        return _Side(torch.zeros(shape, dtype=torch.float64, device=device), rotated)
+    def empty(length: int, longest: int, device: torch.device) -> _Side:
+        """A side whose parts have `longest` coordinates at most; 0: not rotated."""
+        shape = parts_of(length, longest) if longest else (length,)
+        total = torch.zeros(shape, dtype=torch.float64, device=device)
+        return _Side(total, bool(longest), length)
 
     def add(self, rows: Tensor | None, count: int, dtype: torch.dtype) -> None:
         """Rows [m, length]; ids [m]; or None for ones."""
@@ -54,18 +58,48 @@ class _Side:
             counts = torch.bincount(rows, minlength=len(self.total))
             self.total += counts
         elif self.rotated:
-            rows = rows.to(dtype)
-            self.total += rows.T @ rows
+            parts = _padded(rows.to(dtype), self.total).transpose(0, 1)
+            self.total += parts.transpose(1, 2) @ parts
         else:
             self.total += rows.to(dtype).square().sum(0)
 
     def basis(self, count: int) -> tuple[Tensor, Tensor | None]:
-        """Eigenvalues of the mean, and eigenvectors in columns; None for own coordinates."""
+        """Eigenvalues of the mean, and each part's eigenvectors in columns, [parts, width, width]
+        or [length, length] of one part; None for own coordinates.
+        """
         mean = self.total / max(count, 1)
         if not self.rotated:
             return mean, None
-        values, vectors = torch.linalg.eigh((mean + mean.T) / 2)
-        return values.clamp_min(0), vectors
+        width, left = mean.shape[-1], self.length
+        values, vectors = [], torch.eye(width).to(mean).repeat(len(mean), 1, 1)
+        for part, into in zip(mean, vectors, strict=True):
+            size = min(width, left)
+            found, into[:size, :size] = torch.linalg.eigh(((part + part.T) / 2)[:size, :size])
+            values.append(found.clamp_min(0))
+            left -= size
+        return torch.cat(values), vectors[0] if len(vectors) == 1 else vectors
+
+
+def parts_of(length: int, longest: int) -> tuple[int, int, int]:
+    """The shape of a side's factor: (parts, width, width), the last part padded."""
+    parts = -(-length // longest)
+    width = -(-length // parts)
+    return parts, width, width
+
+
+def _padded(rows: Tensor, basis: Tensor) -> Tensor:
+    """Rows [..., length] as [..., parts, width], with zeros at the end."""
+    parts, width = basis.shape[0], basis.shape[-1]
+    rows = torch.nn.functional.pad(rows, (0, parts * width - rows.shape[-1]))
+    return rows.reshape(*rows.shape[:-1], parts, width)
+
+
+def _times(rows: Tensor, basis: Tensor) -> Tensor:
+    """Rows [..., length] times a basis, part by part."""
+    if basis.dim() == 2:
+        return rows @ basis
+    out = torch.einsum("...pi,pij->...pj", _padded(rows, basis), basis)
+    return out.flatten(-2)[..., : rows.shape[-1]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,32 +152,32 @@ def _turned_block(
     classifier, which has one, that is as many times cheaper as the layer has outputs.
     """
     block, calls = factors.blocks[index], factors.calls[index]
-    high, wide = (0 if side is None else len(side) for side in (rows, columns))
+    high, wide = (0 if side is None else side.shape[-1] for side in (rows, columns))
     positions = sum(call.positions for call in calls)
     plain = all(call.right is not None and call.left.dtype != torch.int64 for call in calls)
-    cheaper = positions * (high**2 + wide**2) < block.rows * block.columns * (high + wide)
+    cheaper = positions * (block.rows * high + block.columns * wide) < block.size * (high + wide)
     if not (calls and plain and cheaper):
         return _turned(factors.block(index), rows, columns)
     out = factors.losses.new_zeros((len(factors), block.rows, block.columns), dtype=factors.dtype)
     for call in calls:
         assert call.right is not None
         left, right = call.left.to(factors.dtype), call.right.to(factors.dtype)
-        left = left if rows is None else left @ rows
-        right = right if columns is None else right @ columns
+        left = left if rows is None else _times(left, rows)
+        right = right if columns is None else _times(right, columns)
         out += torch.bmm(left.transpose(1, 2), right)
     return out
 
 
 def _turned(matrix: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
     if rows is not None:
-        matrix = rows.T @ matrix
-    return matrix if columns is None else matrix @ columns
+        matrix = _times(matrix.mT, rows).mT
+    return matrix if columns is None else _times(matrix, columns)
 
 
 def _back(matrix: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
-    if rows is not None:
-        matrix = rows @ matrix
-    return matrix if columns is None else matrix @ columns.T
+    return _turned(
+        matrix, None if rows is None else rows.mT, None if columns is None else columns.mT
+    )
 
 
 def _kept(side: Tensor | None, mask: Tensor | None) -> Tensor | None:
@@ -159,8 +193,8 @@ class _Sums:
     """Both sides of one block."""
 
     def __init__(self, block: Block, ids: bool, longest: int, device: torch.device) -> None:
-        self.rows = _Side.empty(block.rows, block.rows <= longest and not ids, device)
-        self.columns = _Side.empty(block.columns, block.columns <= longest, device)
+        self.rows = _Side.empty(block.rows, 0 if ids else longest, device)
+        self.columns = _Side.empty(block.columns, longest, device)
         self.count = 0
 
     def add(self, call: Call, mask: Tensor | None, dtype: torch.dtype) -> None:
@@ -216,6 +250,26 @@ def _add_sides(sums: list[_Sums], factors: Factors, mask: Tensor | None) -> None
             total.add(call, mask, factors.dtype)
 
 
+def _simplified(blocks: Blocks, rows: list[Tensor | None], columns: list[Tensor | None]) -> str:
+    """What is less than whole factors, module by module, for `describe`."""
+    cut: dict[int, list[str]] = {}
+    own: list[str] = []
+    for block, *sides in zip(blocks, rows, columns, strict=True):
+        widths = [side.shape[-1] for side in sides if side is not None and side.dim() == 3]
+        if widths:
+            cut.setdefault(max(widths), []).append(told(block.name))
+        if any(side is None for side in sides):
+            own.append(told(block.name))
+    parts = [f"factors in blocks of {width:,} for {_few(names)}" for width, names in cut.items()]
+    if own:
+        parts.append(f"a diagonal factor for {_few(own)}")
+    return "".join(f"; {part}" for part in parts)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
+
+
 def kronecker(
     engine: Gradients,
     examples: Examples,
@@ -231,8 +285,9 @@ def kronecker(
     """Fit K-FAC (one pass over the examples) or EK-FAC (two).
 
     `labels`: drawn from the model (the Fisher information proper), `draws` times for each example,
-    or true. `longest`: of a side that is rotated. `count`: of the training examples, where
-    `examples` are a sample of them. ConfigError without examples and for unknown choices.
+    or true. `longest`: of a side that is taken whole; 0: none is rotated. `count`: of the training
+    examples, where `examples` are a sample of them. ConfigError without examples and for unknown
+    choices.
     """
     damping = damping or Damping()
     one_of("kind", kind, ("kfac", "ekfac"))
@@ -240,6 +295,8 @@ def kronecker(
     some(examples)
     if draws < 1:
         raise ConfigError(f"labels are drawn at least once, not {draws} times")
+    if longest < 0:
+        raise ConfigError(f"the longest side of a factor is 0 (none) or more, not {longest}")
     passes = _Passes(engine, examples, range(seed, seed + draws) if labels == "sampled" else None)
     sums = _sides(passes, longest)
     rows, columns, values = [], [], []
@@ -263,7 +320,7 @@ def kronecker(
     values = [(v + d).to(engine.dtype) for v, d in zip(values, damp, strict=True)]
     about = (
         f"{'K-FAC' if kind == 'kfac' else 'EK-FAC'} of {len(examples):,} examples, "
-        f"{labels} labels, {damping.describe()}"
+        f"{labels} labels, {damping.describe()}{_simplified(engine.blocks, rows, columns)}"
     )
     scale = 1 / (count or len(examples))
     return Eigen(kind, engine.blocks, rows, columns, values, damp, scale, about, means)

@@ -1,0 +1,186 @@
+"""Folders of models that are not whole: each is refused in one line, or read as it was trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import dataworth
+from dataworth.errors import ConfigError
+from dataworth.lm.model import load_model
+from dataworth.lm.tokenizer import edges, load_tokenizer, save_tokenizer, train_tokenizer
+
+TEXTS = ["Ben has 4 marbles and buys 5 more.", "Stir the soup.", "We walked to the canal."]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tied Llama of transformers with its tokenizer."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("whole")
+    tokenizer = train_tokenizer(TEXTS * 3, 300)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=320,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=32,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(facts))
+    return folder
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "model"))
+
+
+def refused(folder: Path, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        dataworth.attribute(folder, TEXTS, ["Ben"], solver="cosine")
+    assert "\n" not in str(caught.value)
+
+
+def config(folder: Path, **changes: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_whole_model_is_read(folder: Path) -> None:
+    assert load_model(folder).vocabulary == 320  # tied: lm_head.weight is not in the file
+    assert dataworth.attribute(folder, TEXTS, ["Ben"], solver="cosine").facts["documents"] == 3
+
+
+def test_without_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer_config.json").unlink()
+    refused(folder, "has no tokenizer; copy")
+
+
+def test_empty_tokenizer(folder: Path) -> None:
+    from tokenizers import Tokenizer, models
+
+    Tokenizer(models.BPE()).save(str(folder / "tokenizer.json"))
+    refused(folder, "turns text into nothing")
+
+
+def test_tokenizer_of_a_larger_model(folder: Path) -> None:
+    save_tokenizer(train_tokenizer([f"word{i} other{i}" for i in range(500)], 600), folder)
+    refused(folder, "tokenizer is of another model")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"quant_method": "gptq", "bits": 4}, {"quant_method": "awq"}, {"load_in_4bit": True}],
+)
+def test_quantised(folder: Path, how: dict[str, object]) -> None:
+    config(folder, quantization_config=how)
+    refused(folder, "is quantised")
+
+
+def test_code_in_the_folder_is_not_run(folder: Path) -> None:
+    config(folder, model_type="own", auto_map={"AutoModelForCausalLM": "modeling.Own"})
+    (folder / "modeling.py").write_text("raise SystemExit('ran')")
+    refused(folder, "auto_map")
+
+
+@pytest.mark.parametrize("kind", ["missing", "pointer", "cut", "lost", "mismatched", "bin"])
+def test_weights(folder: Path, kind: str) -> None:
+    file = folder / "model.safetensors"
+    words = kind
+    if kind == "missing":
+        file.unlink()
+        words = "has no weights"
+    elif kind == "pointer":
+        file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+        words = "Git-LFS"
+    elif kind == "cut":
+        file.write_bytes(file.read_bytes()[:-10])
+        words = "cut off"
+    elif kind == "lost":
+        tensors = load_file(file)
+        del tensors["model.layers.0.mlp.up_proj.weight"]
+        save_file(tensors, file, metadata={"format": "pt"})
+        words = "up_proj.weight"
+    elif kind == "mismatched":
+        config(folder, intermediate_size=48)
+        words = "model"
+    else:
+        whole = folder / "pytorch_model.bin"
+        torch.save(load_file(file), whole)
+        file.unlink()
+        whole.write_bytes(whole.read_bytes()[:-400])
+        words = "cut off"
+    refused(folder, words)
+
+
+def test_missing_shard(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    shard = folder / "model-00001-of-00002.safetensors"
+    names = dict.fromkeys(load_file(file), shard.name)
+    names["model.norm.weight"] = "model-00002-of-00002.safetensors"
+    file.rename(shard)
+    index = {"metadata": {}, "weight_map": names}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused(folder, "model-00002-of-00002.safetensors: is missing")
+
+
+def adapter(base: Path, folder: Path) -> Path:
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    inner = AutoModelForCausalLM.from_pretrained(base)
+    made = peft.get_peft_model(inner, peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    made.save_pretrained(folder)
+    return folder
+
+
+def test_adapter_takes_the_tokenizer_of_its_base(folder: Path, tmp_path: Path) -> None:
+    made = adapter(folder, tmp_path / "adapter")
+    assert load_tokenizer(made).to_str() == load_tokenizer(folder).to_str()
+    dataworth.attribute(made, TEXTS, ["Ben"], solver="cosine")
+
+
+def test_adapter_of_a_model_that_is_elsewhere(folder: Path, tmp_path: Path) -> None:
+    made = adapter(folder, tmp_path / "adapter")
+    shutil.rmtree(folder)
+    refused(made, "is an adapter")
+
+
+def test_end_token_is_the_one_that_the_model_names(folder: Path) -> None:
+    text = (folder / "tokenizer.json").read_text().replace("<|endoftext|>", "<over and out>")
+    (folder / "tokenizer.json").write_text(text)
+    tokenizer = load_tokenizer(folder)
+    (folder / "tokenizer_config.json").unlink()
+    assert edges(tokenizer, folder) == (0, 0)  # by config.json
+    config(folder, eos_token_id=None)
+    (folder / "generation_config.json").write_text("{}")
+    named = {"eos_token": {"content": "<over and out>"}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(named))
+    assert edges(tokenizer, folder) == (0, 0)
+
+
+def test_start_token_stands_first_where_the_tokenizer_adds_it(folder: Path) -> None:
+    tokenizer = load_tokenizer(folder)
+    tokenizer.add_special_tokens(["<start>"])
+    save_tokenizer(tokenizer, folder)
+    start = tokenizer.token_to_id("<start>")
+    for adds, expected in ((True, (start, 0)), (False, (0, 0))):
+        facts = {"eos_token": "<|endoftext|>", "bos_token": "<start>", "add_bos_token": adds}
+        (folder / "tokenizer_config.json").write_text(json.dumps(facts))
+        assert edges(load_tokenizer(folder), folder) == expected
