@@ -24,6 +24,7 @@ from dataworth.flow.calls import (
     check_reading,
     chosen_by,
     engine_of,
+    fields_beside,
     fields_of_both,
     grouped,
     open_run,
@@ -60,6 +61,7 @@ def score(
     steps: Any = DEFAULT,
     text_field: Any = "text",
     target_text_field: Any = None,
+    target_template: str | None = None,
     id_field: str | None = None,
     group_by: Any = (),
     seed: int = 0,
@@ -81,6 +83,8 @@ def score(
     methods in order, as text (`"dsir(ngrams=3)"`) or objects.
     `text_field`, `id_field`, `group_by`: fields of the rows, dotted paths; several text fields are
     joined. Further options of reading: join, template, split_words, txt, max_line_bytes.
+    `target_text_field`, `target_template`: those of the targets where they are read in another way
+    ("none" for no template).
     `seed`: of the pool's sample and the targets' halves. `holdout`: share of each target that only
     judges. `max_bad`: share of bad lines past which the run fails. `tokenizer`: a tokenizer.json
     to count tokens by; else tokens are bytes / 4.
@@ -121,6 +125,7 @@ def select(
     order: str = "shuffled",
     text_field: Any = "text",
     target_text_field: Any = None,
+    target_template: str | None = None,
     id_field: str | None = None,
     group_by: Any = (),
     seed: int = 0,
@@ -275,6 +280,7 @@ def judge(
     against: Any = (),
     text_field: Any = None,
     target_text_field: Any = None,
+    target_template: str | None = None,
     group_by: Any = None,
     seed: int | None = None,
     holdout: float | None = None,
@@ -291,10 +297,10 @@ def judge(
     wrote, or anything that can be a pool. `target`, `validation`: as the target of `select`, one or
     a mapping of names to such. `pool`: what was selected from; needed for a target, and known for
     a selection of ours, as its targets are. `against`: another selection, or a list of them.
-    `group_by`: fields to show the composition by. `text_field`, `target_text_field`, `seed`,
-    `holdout`: None takes the run's own, or the defaults of `select`, so that the half of a target
-    that is measured on is the one that `select` held out. `max_bad`: share of bad lines past which
-    it fails. `out`: a folder for `metrics.json` and `report.html`.
+    `group_by`: fields to show the composition by. `text_field`, `target_text_field`,
+    `target_template`, `seed`, `holdout`: None takes the run's own, or the defaults of `select`, so
+    that the half of a target that is measured on is the one that `select` held out. `max_bad`:
+    share of bad lines past which it fails. `out`: a folder for `metrics.json` and `report.html`.
 
     Raises InputError for what cannot be read or is empty, ConfigError for wrong options.
     """
@@ -306,8 +312,9 @@ def judge(
     fields = target_fields = None
     if texts or field_options:
         fields = Fields(text=texts or ("text",), **field_options)
-    if target_texts or fields is not None:
-        target_fields = Fields(text=target_texts or texts or ("text",), **field_options)
+    if target_texts or target_template is not None or fields is not None:
+        text = texts or ("text",)
+        target_fields = fields_beside(text, target_texts, field_options, target_template)
     settings = JudgeSettings(
         fields=fields,
         target_fields=target_fields,

@@ -141,3 +141,23 @@ def test_a_folder_of_models_is_no_model(tmp_path: Path) -> None:
         (tmp_path / name / "config.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"name one: .*seed-0, .*seed-1"):
         dataworth.attribute(tmp_path, POOL[:4], TARGET)
+
+
+def test_chats_in_which_the_assistant_says_nothing(tmp_path: Path) -> None:
+    silent = [{"messages": chat("")["messages"][:1]}, chat("")]
+    chats = written(tmp_path / "chats.jsonl", [*(chat(text) for text in POOL[:6]), *silent])
+    options: dict[str, Any] = {"template": "chatml", "engine": 1, "top": 8}
+    for solver in ("identity", "cosine"):
+        found = dataworth.attribute(model_folder(), chats, TARGET[:1], solver=solver, **options)
+        assert found.scores.shape == (8, 1)
+        assert (found.scores[:6] != 0).all() and not found.scores[6:].any()
+        assert any("2 of 8 chats have no words of the assistant" in n for n in found.facts["notes"])
+        shown = found.queries[0]["helpful"] + found.queries[0]["harmful"]
+        assert len(shown) == 6 and all(document["tokens"] for document in shown)
+    for row in silent:
+        asked = written(tmp_path / "asked.jsonl", [chat(TARGET[0]), row])
+        with pytest.raises(InputError, match="query 2 is a chat without words of the assistant"):
+            dataworth.attribute(model_folder(), chats, asked, **options)
+    nothing = written(tmp_path / "nothing.jsonl", silent[:1] * 3)
+    with pytest.raises(InputError, match="no chat has words of the assistant"):
+        dataworth.attribute(model_folder(), nothing, TARGET[:1], **options)

@@ -296,7 +296,18 @@ class TestReport:
 class TestTable:
     def test_columns(self, scores: dataworth.Scores, lines: list[bytes]):
         table = scores.to_arrow()
-        names = ["uid", "file", "offset", "bytes", "text_bytes", "tokens", "id", "domain", "source"]
+        names = [
+            "uid",
+            "check",
+            "file",
+            "offset",
+            "bytes",
+            "text_bytes",
+            "tokens",
+            "id",
+            "domain",
+            "source",
+        ]
         assert set(names) < set(table.column_names)
         rows = [json.loads(line) for line in lines]
         assert table["id"].to_pylist()[:700] == [row["id"] for row in rows]

@@ -203,6 +203,16 @@ Template = Annotated[
         "plain, chatml, tulu or alpaca.",
     ),
 ]
+TargetTemplate = Annotated[
+    str | None,
+    option(
+        "--target-template",
+        metavar="NAME",
+        panel=READING,
+        default="as --template",
+        help="The same for the targets; none for plain text.",
+    ),
+]
 SplitWords = Annotated[
     int | None,
     option(

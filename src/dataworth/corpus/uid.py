@@ -21,6 +21,7 @@ _P2 = np.uint64(0xC2B2AE3D27D4EB4F)
 _P3 = np.uint64(0x165667B19E3779F9)
 _P4 = np.uint64(0x85EBCA77C2B2AE63)
 _P5 = np.uint64(0x27D4EB2F165667C5)
+_CHECK = np.uint64(0x632BE59BD9B4E019)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -35,15 +36,15 @@ def _round(lane, value):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _xxh64(data, start, end):  # type: ignore[no-untyped-def]
-    """XXH64 with seed 0 of `data[start:end]` (the published specification of xxHash)."""
+def _xxh64(data, start, end, seed):  # type: ignore[no-untyped-def]
+    """XXH64 of `data[start:end]` (the published specification of xxHash)."""
     at = start
     size = end - start
     if size >= np.uint64(32):
-        a = _P1 + _P2
-        b = _P2
-        c = np.uint64(0)
-        d = np.uint64(0) - _P1
+        a = seed + _P1 + _P2
+        b = seed + _P2
+        c = seed
+        d = seed - _P1
         last = end - np.uint64(32)
         while at <= last:
             a = _round(a, load_u64(data, at))
@@ -55,7 +56,7 @@ def _xxh64(data, start, end):  # type: ignore[no-untyped-def]
         for lane in (a, b, c, d):
             hashed = (hashed ^ _round(np.uint64(0), lane)) * _P1 + _P4
     else:
-        hashed = _P5
+        hashed = seed + _P5
     hashed += size
     while at + np.uint64(8) <= end:
         hashed = _rotate(hashed ^ _round(np.uint64(0), load_u64(data, at)), 27) * _P1 + _P4
@@ -76,10 +77,10 @@ def _xxh64(data, start, end):  # type: ignore[no-untyped-def]
     return hashed ^ (hashed >> np.uint64(32))
 
 
-@eager("void(" + BYTES + "," + INTS + "," + INTS + ", uint64[::1])")
-def _uids(data, starts, ends, out):  # type: ignore[no-untyped-def]
+@eager("void(" + BYTES + "," + INTS + "," + INTS + ", uint64, uint64[::1])")
+def _uids(data, starts, ends, seed, out):  # type: ignore[no-untyped-def]
     for row in range(len(starts)):
-        out[row] = _xxh64(data, np.uint64(starts[row]), np.uint64(ends[row]))
+        out[row] = _xxh64(data, np.uint64(starts[row]), np.uint64(ends[row]), seed)
 
 
 def uids(
@@ -87,7 +88,19 @@ def uids(
 ) -> NDArray[np.uint64]:
     """The uid of each text `data[starts[i]:ends[i]]`: uint64 [n]."""
     out = np.empty(len(starts), np.uint64)
-    _uids(data, starts, ends, out)
+    _uids(data, starts, ends, np.uint64(0), out)
+    return out
+
+
+def checks(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """A second hash of each text, independent of the uid: uint64 [n].
+
+    Two texts are called copies of each other where both hashes are equal.
+    """
+    out = np.empty(len(starts), np.uint64)
+    _uids(data, starts, ends, _CHECK, out)
     return out
 
 

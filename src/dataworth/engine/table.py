@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Column, Documents
+from dataworth.corpus.uid import checks
 from dataworth.engine.local import cores
 from dataworth.errors import DataworthError
 
@@ -24,6 +25,7 @@ UTILITY = "utility:"
 _TALLY = b"dataworth"
 IDENTITY = (
     Column("uid", pa.uint64(), "XXH64 of the text", "corpus"),
+    Column("check", pa.uint64(), "second hash of the text, for copies", "corpus"),
     Column("file", pa.int32(), "index of the file in run.json", "corpus"),
     Column("offset", pa.int64(), "bytes from the file's start; Parquet: row", "corpus"),
     Column("bytes", pa.int64(), "bytes of the row", "corpus"),
@@ -44,6 +46,7 @@ def rows_of(documents: Documents, tokens_per_byte: float) -> dict[str, pa.Array]
     tokens = np.maximum(1, np.rint(documents.text_bytes * tokens_per_byte)).astype(np.int64)
     return {
         "uid": pa.array(documents.uid),
+        "check": pa.array(checks(documents.data, documents.starts, documents.ends)),
         "file": pa.array(documents.file),
         "offset": pa.array(documents.offset),
         "bytes": pa.array(documents.bytes),

@@ -36,12 +36,26 @@ def fields_of_both(
     """
     check_reading(further, pieces=False)
     text = as_tuple(text_field)
-    same = query_template is None or query_template == further.get("template")
-    query = as_tuple(query_text_field) or (text if same else ("text",))
-    asked = dict(further)
+    return Fields(text=text, **further), fields_beside(
+        text, as_tuple(query_text_field), further, query_template
+    )
+
+
+def fields_beside(
+    text: tuple[str, ...],
+    own_text: tuple[str, ...],
+    further: Mapping[str, Any],
+    template: str | None,
+) -> Fields:
+    """How queries or targets are read beside documents whose text lies in the fields `text`.
+
+    `own_text`, `template`: their own, if given; see `fields_of_both`.
+    """
+    same = template is None or template == (further.get("template") or "none")
+    asked = {name: value for name, value in further.items() if name != "split_words"}
     if not same:
-        asked["template"] = None if query_template == "none" else query_template
-    return Fields(text=text, **further), Fields(text=query, **asked)
+        asked["template"] = None if template == "none" else template
+    return Fields(text=own_text or (text if same else ("text",)), **asked)
 
 
 def engine_of(engine: Engine | int | None) -> Engine:
@@ -59,14 +73,13 @@ def prepare(
     fields = Fields(
         text=text, id=options["id_field"], groups=as_tuple(options["group_by"]), **further
     )
-    target_text = as_tuple(options["target_text_field"]) or text
-    further = {name: value for name, value in further.items() if name != "split_words"}
+    own, template = as_tuple(options["target_text_field"]), options["target_template"]
     tokenizer = options["tokenizer"]
     sample = options["sample_bytes"]
     settings = ScoreSettings(
         steps=tuple(parse_step(step) for step in as_tuple(options["steps"])),
         fields=fields,
-        target_fields=Fields(text=target_text, **further),
+        target_fields=fields_beside(text, own, further, template),
         seed=options["seed"],
         holdout=options["holdout"],
         max_bad=options["max_bad"],

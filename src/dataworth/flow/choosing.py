@@ -29,6 +29,7 @@ from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.base import JOINT, Targets
 
 EXCLUDED = "excluded: trained on before"
+CHECK = "check"
 DUPLICATE = "duplicate of another document"
 
 _FEW_BITS = 44  # of a uid; the upper 20 are looked up in a table
@@ -209,15 +210,20 @@ def eligibility(
         eligible &= ~before
         dropped[EXCLUDED] = int(before.sum())
     if not keep_duplicates:
-        copies = _copies(uid, eligible)
+        copies = _copies(table, uid, eligible)
         if len(copies):
             eligible[copies] = False
             dropped[DUPLICATE] = len(copies)
     return eligible, dropped
 
 
-def _copies(uid: NDArray[np.uint64], eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Eligible rows that hold the same text as an eligible row before them."""
+def _copies(
+    table: Table, uid: NDArray[np.uint64], eligible: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Eligible rows that hold the same text as an eligible row before them.
+
+    Rows of one uid are copies where the second hash of their texts is the same too.
+    """
     ordered = np.sort(uid[eligible])
     if not (ordered[1:] == ordered[:-1]).any():  # the usual case, without an index of the sort
         return np.empty(0, np.int64)
@@ -225,7 +231,15 @@ def _copies(uid: NDArray[np.uint64], eligible: NDArray[np.bool_]) -> NDArray[np.
     order = np.argsort(uid[rows], kind="stable")
     ordered = uid[rows[order]]
     again = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
-    return rows[order[again]]
+    if CHECK not in table.names:  # tables of former versions
+        return rows[order[again]]
+    alike = rows[order[np.union1d(again - 1, again)]]
+    check = table.column(CHECK)[alike]
+    order = np.lexsort((alike, check, uid[alike]))
+    alike, check = alike[order], check[order]
+    same = (uid[alike][1:] == uid[alike][:-1]) & (check[1:] == check[:-1])
+    copies: NDArray[np.int64] = alike[1:][same]
+    return copies
 
 
 def _sizes(

@@ -159,6 +159,7 @@ def _from_record(record: Mapping[str, Any], path: Path) -> Recipe:
         "target": targets or None,
         "text_field": fields.pop("text"),
         "target_text_field": target_fields["text"],
+        "target_template": target_fields["template"] or "none",
         "id_field": fields.pop("id"),
         "group_by": fields.pop("groups"),
         **fields,

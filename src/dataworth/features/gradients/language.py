@@ -150,7 +150,8 @@ class Reader:
                     weighted = np.array(counts[start : start + len(piece)], np.bool_)
                     item, predicted = (piece, weighted), int(weighted[1:].sum())
                 start += self.context - 1
-                if predicted:
+                # Where nothing is said there is nothing to learn, the end token neither.
+                if predicted and any(said.get(row, (True,))):
                     items.append(item)
                     owner.append(row)
                     number.append(place)

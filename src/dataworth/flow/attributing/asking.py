@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
@@ -43,7 +44,23 @@ def read_queries(
     for number in np.flatnonzero(found.text_bytes < _LONGEST_BLANK).tolist():
         if not found.text(number).strip():
             raise InputError(f"query {number + 1} is empty: leave it out, or ask something")
+    silent = np.flatnonzero(~answering(found))
+    if len(silent):
+        raise InputError(
+            f"query {int(silent[0]) + 1} is a chat without words of the assistant, of which there "
+            "is no loss: leave it out, or ask it as text (--query-template none)"
+        )
     return found
+
+
+def answering(documents: Documents) -> NDArray[np.bool_]:
+    """Tell documents that have words to learn from: of chats, the assistant's. bool [n]."""
+    spans = documents.spans
+    if spans is None:
+        return np.ones(len(documents), np.bool_)
+    said = np.array([role == "assistant" for role in spans.role], np.bool_)
+    said &= spans.end > spans.start
+    return np.isin(np.arange(len(documents)), spans.document[said])
 
 
 def _opened(source: Any, fields: Fields, storage_options: Mapping[str, Any] | None) -> Corpus:

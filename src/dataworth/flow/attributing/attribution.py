@@ -29,13 +29,14 @@ from dataworth.engine.folder import WorkFolder, differences, differing
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.survey import Survey
-from dataworth.errors import ConfigError, RunError
+from dataworth.errors import ConfigError, InputError, RunError
 from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.preconditioners import Preconditioner
 from dataworth.features.gradients.queries import QueryScores, fit_vectors, mapped
 from dataworth.features.gradients.reading import Reading
 from dataworth.features.gradients.solving import Curvature, check_solver, residual_of, solve
 from dataworth.features.store import Store, build, open_store
+from dataworth.flow.attributing.asking import answering
 from dataworth.flow.attributing.checking import agreement
 from dataworth.flow.attributing.forecast import Forecast, forecast, peak, release
 from dataworth.flow.attributing.slices import cut, slice_of
@@ -165,6 +166,11 @@ def attribute_documents(
         told = _foretold(reader, train, survey, queries, settings, engine, start)
         if dry_run:
             return Attribution(_facts(reader, train, settings, told), None)
+        if len(survey.sample) and not answering(survey.sample).any():
+            raise InputError(
+                "no chat has words of the assistant, from which alone a model learns: name the "
+                "fields that hold them (--text-field)"
+            )
         about = _fit(reader, survey.sample, queries, settings, folder, told)
         facts = _facts(reader, train, settings, told)
         facts["about"], facts["unit"] = about["about"], about["unit"]

@@ -57,7 +57,12 @@ def tell(
         }
         facts["queries"].append(query)
     facts["common"] = extremes.common(facts["queries"])
-    facts["notes"] = list(_notes(queries, store))
+    facts["notes"] = _notes(queries, store)
+    silent = len(store.uid) - found.documents
+    if silent and train.fields.template is not None:
+        facts["notes"].append(
+            f"{silent:,} of {len(store.uid):,} chats have no words of the assistant: no score."
+        )
 
 
 def _documents(

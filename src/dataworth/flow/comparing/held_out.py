@@ -8,7 +8,7 @@ uid, of each at most its beginning. All of them, and exact copies, are kept out 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def build(
     excluded: list[NDArray[np.uint64]] = []
     with atomic_folder(folder) as place:
         found, measured = [], []
-        fields = target_fields(plan)
+        fields = replace(target_fields(plan), template=plan.fields.template)
         for name in plan.targets:
             documents = validation_of(plan, table, name)
             excluded.append(documents.uid)
@@ -81,8 +81,7 @@ def build(
                 if rows:
                     made = [as_read(row, fields) for row in rows]
                     found.append(_write(place, kind, name, made))
-                    texts = [answered(row, fields) for row in rows]
-                    measured.append(Documents.from_texts(texts))
+                    measured.append(answered(rows, fields))
                     excluded.append(measured[-1].uid)
         sample = table.scored.survey.sample
         kept = some(sample, plan.pool_bytes, plan.score_seed)

@@ -139,6 +139,7 @@ class ComparePlan:
     tokens: tuple[int, ...] = (int(parse_budget(TOKENS).amount),)
     fields: Fields = field(default_factory=Fields)
     target_text_field: tuple[str, ...] | None = None
+    target_template: str | None = None
     tokenizer: str | None = None
     vocabulary: int = VOCABULARY
     holdout: float = 0.5
@@ -171,6 +172,7 @@ class ComparePlan:
             "pool": list(self.pool),
             "text_field": fields.pop("text"),
             "target_text_field": self.target_text_field and list(self.target_text_field),
+            "target_template": self.target_template,
             "id_field": fields.pop("id"),
             "group_by": fields.pop("groups"),
             **fields,

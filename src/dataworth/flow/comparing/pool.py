@@ -114,8 +114,17 @@ def sources(paths: Sequence[str]) -> list[str | Path]:
 
 def target_fields(plan: ComparePlan) -> Fields:
     """How the rows of targets and of finished selections are read."""
-    text = plan.target_text_field or plan.fields.text
-    return dataclasses.replace(plan.fields, text=text, id=None, groups=(), split_words=None)
+    asked = plan.target_template
+    template = plan.fields.template if asked is None else None if asked == "none" else asked
+    own = plan.fields.text if template == plan.fields.template else ("text",)
+    return dataclasses.replace(
+        plan.fields,
+        text=plan.target_text_field or own,
+        template=template,
+        id=None,
+        groups=(),
+        split_words=None,
+    )
 
 
 def score_group(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import numpy as np
 import orjson
 import zstandard
 
+from dataworth.corpus.chats import mark_of
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
-from dataworth.corpus.templates import flatten
-from dataworth.corpus.uid import hash_uid
+from dataworth.corpus.templates import Span, flatten
+from dataworth.corpus.uid import hash_uid, marked, uids_of
 from dataworth.errors import InputError
 
 _STREAM = 0x71756573  # of `hash_uid`
@@ -93,14 +95,24 @@ def as_read(question: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
     return dict(question)
 
 
-def answered(question: Mapping[str, Any], fields: Fields) -> str:
-    """A question with its answer in one text, as the pool would have it."""
+def answered(questions: Sequence[Mapping[str, Any]], fields: Fields) -> Documents:
+    """Questions with their answers as documents, as the pool would have them."""
+    read = [_answered(question, fields) for question in questions]
+    documents = Documents.from_texts([text for text, _ in read])
+    if fields.template is None:
+        return documents
+    marks = uids_of([mark_of(spans, {}) for _, spans in read])
+    return replace(documents, uid=marked(documents.uid, marks))
+
+
+def _answered(question: Mapping[str, Any], fields: Fields) -> tuple[str, tuple[Span, ...]]:
+    """A question with its answer in one text, and who says what if there is a template."""
     answer = question.get("response")
     if answer is None:
         answer = question["options"][question["answer"]]
     if fields.template is not None:
-        return flatten([("user", question["prompt"]), ("assistant", answer)], fields.template)[0]
-    return str(question["prompt"] + as_read(question, fields).get("between", " ") + answer)
+        return flatten([("user", question["prompt"]), ("assistant", answer)], fields.template)
+    return str(question["prompt"] + as_read(question, fields).get("between", " ") + answer), ()
 
 
 def _first(row: Mapping[str, Any], names: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.base import Step
 from dataworth.methods.registry import parse_step
 
-_FIELDS = ("text_field", "target_text_field", "id_field", "group_by")
+_FIELDS = ("text_field", "target_text_field", "target_template", "id_field", "group_by")
 _READING = ("join", "template", "split_words", "txt", "max_line_bytes")
 _KEYS = (
     *("title", "pool", "targets", "budget", "selections", "baseline", "seeds", "sizes", "tokens"),
@@ -137,6 +137,8 @@ def _plan(given: dict[str, Any], folder: Path, minutes: float | None) -> Compare
         simple["tokenizer"] = _paths(given["tokenizer"], folder)[0]
     if "target_text_field" in given:
         simple["target_text_field"] = _words(given["target_text_field"])
+    if given.get("target_template") is not None:
+        simple["target_template"] = str(given["target_template"])
     made = ComparePlan(
         pool=_paths(given["pool"], folder),
         targets=targets,

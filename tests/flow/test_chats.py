@@ -1,0 +1,117 @@
+"""What is chosen of chats: none is lost as a copy of another, and a resumed run chooses alike."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dataworth
+from dataworth.engine import survey as surveys
+from dataworth.engine.files import read_json
+from dataworth.errors import ConfigError
+from dataworth.flow import targets as target_files
+from methods.modelled import POOL, TARGET, model_folder
+
+OPTIONS: dict[str, Any] = {"steps": "dsir", "budget": "3-docs", "engine": 1}
+
+
+def chat(asked: str, said: str, **further: Any) -> dict[str, Any]:
+    return {
+        "messages": [
+            {"role": "user", "content": asked},
+            {"role": "assistant", "content": said, **further},
+        ]
+    }
+
+
+def written(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        lambda i: chat("q", "", tool_calls=[{"function": {"name": f"f{i}", "arguments": {}}}]),
+        lambda i: chat("q", "a", reasoning_content=f"thought {i}"),
+        lambda i: {**chat("q", "a"), "system": f"s{i}"},
+        lambda i: {"instruction": "q", "output": "a", "history": [[f"h{i}", "b"]]},
+        lambda i: {"instruction": "q", "response": "a", "context": f"c{i}"},
+    ],
+)
+def test_chats_that_differ_are_no_copies(tmp_path: Path, row: Any) -> None:
+    pool = written(tmp_path / "pool.jsonl", [row(i) for i in range(6)])
+    target = written(tmp_path / "target.jsonl", [chat("q", "a")])
+    found = dataworth.select(pool, target, template="tulu", **OPTIONS)
+    assert len(found) == 3
+    unread = [text for text in found.metrics["warnings"] if "not read" in text]
+    thinking = "reasoning_content" in pool.read_text()
+    assert [text.startswith("6 of 6 chats hold thinking") for text in unread] == [True] * thinking
+
+
+def test_texts_of_one_uid_are_no_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "dataworth.corpus.reader.uids", lambda data, starts, ends: np.ones(len(starts), np.uint64)
+    )
+    words = ["one", "two", "three", "two", "one", "four"]
+    pool = written(tmp_path / "pool.jsonl", [{"text": word} for word in words])
+    found = dataworth.select(pool, steps=(), budget="100%", engine=1)
+    assert found.rows.tolist() == [0, 1, 2, 5]
+
+
+def test_targets_have_a_template_of_their_own(tmp_path: Path) -> None:
+    pool = written(tmp_path / "pool.jsonl", [chat("q", text) for text in POOL[:12]])
+    target = written(tmp_path / "target.jsonl", [{"text": text} for text in TARGET[:4]])
+    found = dataworth.select(pool, target, template="tulu", target_template="none", **OPTIONS)
+    assert len(found) == 3
+    plain = written(tmp_path / "plain.jsonl", [{"body": text} for text in POOL[:12]])
+    asked = written(tmp_path / "asked.jsonl", [chat("q", text) for text in TARGET[:4]])
+    found = dataworth.select(
+        plain, asked, text_field="body", target_template="plain", out=tmp_path / "out", **OPTIONS
+    )
+    assert len(found) == 3
+    assert len(dataworth.load(tmp_path / "out").choose("3-docs")) == 3
+    judged = dataworth.judge(
+        plain, asked, pool=plain, text_field="body", target_template="plain", engine=1
+    )
+    assert judged.metrics["targets"]
+    with pytest.raises(ConfigError, match="unknown template 'tulip'"):
+        dataworth.select(pool, target, template="tulu", target_template="tulip", **OPTIONS)
+
+
+def test_a_resumed_run_has_the_same_utilities(tmp_path: Path) -> None:
+    """Two chats of one text, and the sample, know who says what after a resume too."""
+    swapped = chat("How many?", "Twenty apples.")
+    for turn, role in zip(swapped["messages"], ("assistant", "user"), strict=True):
+        turn["role"] = role
+    rows = [chat("How many?", "Twenty apples."), swapped]
+    rows += [chat(POOL[i], POOL[i + 1]) for i in range(8)]
+    pool = written(tmp_path / "pool.jsonl", rows)
+    target = written(tmp_path / "target.jsonl", [chat("q", text) for text in TARGET[:4]])
+    options: dict[str, Any] = {
+        "steps": f"influence(model={model_folder()})",
+        "template": "plain",
+        "engine": 1,
+    }
+    out = tmp_path / "out"
+    whole = dataworth.score(pool, target, out=out, **options)
+    sample = surveys.load(out / "fitted")
+    assert sample is not None and sample.sample.spans is not None
+    kept = target_files.load(out / "fitted" / "targets", ["target"]).fit["target"]
+    assert kept.spans is not None and set(kept.spans.role) == {"user", "assistant"}
+    first = whole.scored.table.column(whole.scored.table.utilities[0]).copy()
+    uid = whole.scored.table.column("uid")
+    assert len(np.unique(uid)) == len(uid) and first[0] != first[1]
+    # As a run that was stopped after the survey.
+    shutil.rmtree(out / "table")
+    for path in (out / "fitted").iterdir():
+        if path.is_dir() and path.name != "targets":
+            shutil.rmtree(path)
+    again = dataworth.score(pool, target, out=out, **options)
+    assert np.array_equal(first, again.scored.table.column(again.scored.table.utilities[0]))
+    assert read_json(out / "fitted" / "sample.json")["unread"] == {}
