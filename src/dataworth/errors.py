@@ -31,4 +31,7 @@ class MissingExtra(DataworthError):  # noqa: N818
     """An optional package is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an extra: pip install 'dataworth[{extra}]'")
+        super().__init__(
+            f"{what} needs an extra: pip install '.[{extra}]' in a clone of dataworth, or "
+            f"pip install 'path/to/dataworth-….whl[{extra}]'"
+        )

@@ -243,7 +243,7 @@ for make in (SentenceModel, DistilledVectors, StateAverage, TokenAverage):
     try:
         make(sys.argv[1]).embed(["a"])
     except MissingExtra as error:
-        print(str(error).rpartition(" ")[2])
+        print(str(error).rpartition("whl")[2])
 """
 
 
@@ -252,5 +252,5 @@ def test_nothing_heavy_is_imported_and_what_is_missing_is_named(tmp_path: Path) 
     done = subprocess.run(
         [sys.executable, "-c", IMPORTS, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    embed, lm = "'dataworth[embed]'", "'dataworth[lm]'"
+    embed, lm = "[embed]'", "[lm]'"
     assert done.stdout.splitlines() == ["[]", embed, embed, lm, lm]

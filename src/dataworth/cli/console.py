@@ -35,7 +35,7 @@ def begin(quiet: bool) -> Progress:
     log.propagate = False
     log.setLevel(logging.ERROR if quiet else logging.INFO)
     if not quiet and not is_compiled():
-        log.info("compiling kernels for this machine, once (about 10 s) ...")
+        log.info("compiling kernels for this machine, once ...")
     import dataworth.api  # noqa: F401
 
     if signal.getsignal(signal.SIGINT) is leave:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dataworth.corpus.fetch import uids_of
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.reader import read_rows
 from dataworth.corpus.units import Unit
@@ -23,6 +24,7 @@ def extract(
     positions: NDArray[np.int64],
     fields: Fields,
     *,
+    uid: NDArray[np.uint64] | None = None,
     pieces: NDArray[np.int64] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
@@ -30,6 +32,7 @@ def extract(
 
     `offsets`, `sizes`, `positions` int64 [k], in any order: where each row lies (as in the
     documents table) and where it goes; a row written several times is there several times.
+    `uid` uint64 [k]: what the rows' texts must hash to; None compares nothing.
     `pieces` int64 [k]: the pieces' numbers, where `fields.split_words` makes them the documents.
     Raises InputError when the file cannot be read, RunError when it has changed.
     """
@@ -42,6 +45,7 @@ def extract(
         pieces = pieces[order]
         new |= pieces[1:] != pieces[:-1]
     first = np.flatnonzero(np.append(True, new))
+    expected = None if uid is None else uid[order][first]
     index = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(offsets))))
     chunks = read_rows(
         unit,
@@ -53,6 +57,14 @@ def extract(
     )
     at = 0
     for rows in chunks:
+        if expected is not None:
+            found = uids_of(rows, unit, fields)
+            changed = np.flatnonzero(found != expected[at : at + len(found)])
+            if len(changed):
+                raise RunError(
+                    f"{unit.file.path}: the row at {offsets[first][at + changed[0]]} is not the "
+                    "one that was scored: the file changed; put it back as it was, or score again"
+                )
         low, high = np.searchsorted(index, (at, at + len(rows)))
         texts = unit.file if fields.split_words is None else None  # pieces come as JSON rows
         writer.add(positions[low:high], rows, index=index[low:high] - at, file=texts)

@@ -10,9 +10,11 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataworth.corpus.fields import Fields, RowError, text_of
+from dataworth.corpus.fields import Fields, RowError, paths_read, text_of
 from dataworth.corpus.reader import read_rows
+from dataworth.corpus.uid import uids
 from dataworth.corpus.units import Unit
+from dataworth.corpus.utf8 import PADDING
 from dataworth.errors import RunError
 
 
@@ -45,6 +47,28 @@ def fetch_texts(
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     return [texts[place] for place in back]
+
+
+def uids_of(
+    rows: pa.Table | pa.Array | list[bytes], unit: Unit, fields: Fields
+) -> NDArray[np.uint64]:
+    """The uids of the texts that some rows hold now, as `read_rows` gives them: uint64 [n].
+
+    Raises RunError for a row that cannot be read as a document.
+    """
+    if isinstance(rows, pa.Table):
+        paths = paths_read(fields)
+        if paths is not None:  # other columns may be large
+            names = rows.column_names
+            rows = rows.select(
+                [n for n in names if any(f"{p}.".startswith(f"{n}.") for p in paths)]
+            )
+    values = rows.to_pylist() if isinstance(rows, pa.Table | pa.Array) else rows
+    texts = [_text(value, unit, fields).encode() for value in values]
+    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
+    starts = np.append(np.zeros(1, np.int64), ends[:-1])
+    data = np.frombuffer(b"".join(texts) + bytes(PADDING), np.uint8)
+    return uids(data, starts, ends)
 
 
 def _text(value: Any, unit: Unit, fields: Fields) -> str:

@@ -127,6 +127,7 @@ class Annotate:
         path = unit_file(self.table, unit.index)
         bad: list[BadLine] = []
         tally = Tally(lines=[0])
+        self.corpus.check_unchanged([unit.file_index])
         with atomic(path) as temporary:
             writer = _Writer(temporary)
             try:
@@ -145,6 +146,7 @@ class Annotate:
                     tally.blank += block.blank
                     tally.lines[0] += block.lines
                     tick(len(documents), block.raw_bytes)
+                self.corpus.check_unchanged([unit.file_index])
                 tally.bad.update(line.reason for line in bad)
             finally:
                 writer.close(self._empty, tally)

@@ -34,6 +34,7 @@ from dataworth.flow.settings import ChoiceSettings, ScoreSettings, fields_from, 
 from dataworth.flow.texts import texts_of
 from dataworth.mechanism.base import split_name
 from dataworth.mechanism.budget import parse_budget, parse_quotas
+from dataworth.mechanism.expression import parse_expression
 from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.registry import parse_step
 from dataworth.report import model
@@ -87,10 +88,14 @@ class Scores:
                 return names
         return ()
 
-    @property
-    def default_mechanism(self) -> str:
-        """How that step wants to be chosen by."""
+    def default_mechanism(self, utility: str | None = None) -> str:
+        """Return how the last step that `utility` names, or that is chosen by, is chosen."""
+        terms = () if utility is None else parse_expression(utility).terms
+        labels = {fitted.label for fitted in self.scored.fitted}
+        named = {name if name in labels else name.rpartition(":")[0] for _, name in terms}
         for fitted in reversed(self.scored.fitted):
+            if named and fitted.label not in named:
+                continue
             if any(c.name.startswith("utility:") for c in fitted.columns):
                 return str(getattr(fitted.step, "mechanism", "top_k"))
         return "random"
@@ -130,7 +135,7 @@ class Scores:
         choice = choose_rows(
             self.table,
             settings,
-            default_mechanism=self.default_mechanism,
+            default_mechanism=self.default_mechanism(settings.utility),
             default_utilities=self.default_utilities,
             sample=self.scored.survey.sample,
             targets=self.scored.targets,

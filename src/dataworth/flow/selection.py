@@ -185,7 +185,7 @@ def write_selection(
         raise ConfigError("pieces of documents (split_words) are written as JSON lines: jsonl.zst")
     rows, positions = output_positions(choice, settings.order, scores.settings.seed)
     table = scores.table
-    names = ["offset", "bytes", *(["piece"] if pieces else [])]
+    names = ["uid", "offset", "bytes", *(["piece"] if pieces else [])]
     places = table.rows(np.unique(rows), ["file", *names])
     corpus.check_unchanged(places["file"].unique().to_pylist())
     index = np.searchsorted(np.unique(rows), rows)
@@ -214,6 +214,7 @@ def write_selection(
         wanted = [corpus.units[int(unit)] for unit in np.unique(units)]
         for _ in scores.engine.threads().map(work, wanted, progress=scores.progress, name="write"):
             pass
+        corpus.check_unchanged(places["file"].unique().to_pylist())
         shards = writer.finish()
     shutil.rmtree(folder / "work", ignore_errors=True)
     read_back(selection, folder, shards, settings)
@@ -247,7 +248,7 @@ class _Extract:
         order = np.argsort(units, kind="stable")
         self._order, self._units = order, units[order]
         self._index = index
-        self._places = {name: np.asarray(places[name], np.int64) for name in places.column_names}
+        self._places = {name: places[name].to_numpy() for name in places.column_names}
 
     def __call__(self, unit: Unit, tick: Tick) -> None:
         low, high = np.searchsorted(self._units, [unit.index, unit.index + 1])
@@ -261,6 +262,7 @@ class _Extract:
             self._places["bytes"][place],
             self._positions[mine],
             self._corpus.fields,
+            uid=self._places["uid"][place],
             storage_options=self._corpus.storage_options,
             pieces=None if numbers is None else numbers[place],
         )
