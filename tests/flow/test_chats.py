@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import dataworth
@@ -34,23 +36,33 @@ def written(path: Path, rows: list[Any]) -> Path:
     return path
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 @pytest.mark.parametrize(
     "row",
     [
-        lambda i: chat("q", "", tool_calls=[{"function": {"name": f"f{i}", "arguments": {}}}]),
+        lambda i: chat(
+            "q", "", tool_calls=[{"function": {"name": f"f{i}", "arguments": {"x": i}}}]
+        ),
         lambda i: chat("q", "a", reasoning_content=f"thought {i}"),
         lambda i: {**chat("q", "a"), "system": f"s{i}"},
         lambda i: {"instruction": "q", "output": "a", "history": [[f"h{i}", "b"]]},
         lambda i: {"instruction": "q", "response": "a", "context": f"c{i}"},
     ],
 )
-def test_chats_that_differ_are_no_copies(tmp_path: Path, row: Any) -> None:
-    pool = written(tmp_path / "pool.jsonl", [row(i) for i in range(6)])
-    target = written(tmp_path / "target.jsonl", [chat("q", "a")])
-    found = dataworth.select(pool, target, template="tulu", **OPTIONS)
-    assert len(found) == 3
-    unread = [text for text in found.metrics["warnings"] if "not read" in text]
+def test_chats_that_differ_are_no_copies(tmp_path: Path, row: Any, kind: str) -> None:
+    rows = [row(i) for i in range(6)]
+    pool = written(tmp_path / "pool.jsonl", rows)
     thinking = "reasoning_content" in pool.read_text()
+    if kind == "parquet":
+        pool = tmp_path / "pool.parquet"
+        pq.write_table(pa.Table.from_pylist(rows), pool)
+    target = written(tmp_path / "target.jsonl", [chat("q", "a")])
+    out = tmp_path / "out"
+    found = dataworth.select(pool, target, template="tulu", out=out, **OPTIONS)
+    assert len(found) == 3
+    assert found.metrics["accounting"]["kept"]["documents"] == 3
+    assert list((out / "data").iterdir())
+    unread = [text for text in found.metrics["warnings"] if "not read" in text]
     assert [text.startswith("6 of 6 chats hold thinking") for text in unread] == [True] * thinking
 
 

@@ -10,9 +10,12 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataworth.corpus.fields import Fields, RowError, paths_read, text_of
+from dataworth.corpus.chats import Unread, mark_of
+from dataworth.corpus.fields import Fields, RowError, chat_of, paths_read
 from dataworth.corpus.reader import read_rows
-from dataworth.corpus.uid import uids
+from dataworth.corpus.templates import Span
+from dataworth.corpus.uid import marked, uids
+from dataworth.corpus.uid import uids_of as hashes
 from dataworth.corpus.units import Unit
 from dataworth.corpus.utf8 import PADDING
 from dataworth.errors import RunError
@@ -64,21 +67,31 @@ def uids_of(
                 [n for n in names if any(f"{p}.".startswith(f"{n}.") for p in paths)]
             )
     values = rows.to_pylist() if isinstance(rows, pa.Table | pa.Array) else rows
-    texts = [_text(value, unit, fields).encode() for value in values]
+    chats = [_chat(value, unit, fields) for value in values]
+    texts = [text.encode() for text, _, _ in chats]
     ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
     starts = np.append(np.zeros(1, np.int64), ends[:-1])
     data = np.frombuffer(b"".join(texts) + bytes(PADDING), np.uint8)
-    return uids(data, starts, ends)
+    uid = uids(data, starts, ends)
+    if fields.template is None or unit.file.format == "txt":
+        return uid
+    marks = [mark_of(spans or (), unread) for _, spans, unread in chats]
+    return marked(uid, hashes(marks))
 
 
 def _text(value: Any, unit: Unit, fields: Fields) -> str:
+    return _chat(value, unit, fields)[0]
+
+
+def _chat(value: Any, unit: Unit, fields: Fields) -> tuple[str, tuple[Span, ...] | None, Unread]:
+    """Return a row's text, who says what in it and what was not read, as the pool's reader does."""
     try:
         if isinstance(value, bytes) and unit.file.format == "txt" and fields.split_words is None:
-            return value.decode("utf-8")
+            return value.decode("utf-8"), None, {}
         row = orjson.loads(value) if isinstance(value, bytes) else value
         if fields.split_words is not None:
-            return str(row["text"])
-        return text_of(row, fields)[0]
+            return str(row["text"]), None, {}
+        return chat_of(row, fields)
     except (RowError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{unit.file.path}: a chosen row is not what it was ({error}): the file changed since "
