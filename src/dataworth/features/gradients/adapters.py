@@ -28,9 +28,8 @@ def check_folder(folder: Path) -> None:
     Other files than these two may hold a model's configuration one day: what has neither and no
     models inside is left to whoever loads it.
     """
-    if is_adapter(folder):
-        if importlib.util.find_spec("peft") is None:
-            raise ConfigError(f"{folder}: is an adapter, which needs PEFT: pip install peft")
+    if is_adapter(folder) and importlib.util.find_spec("peft") is None:
+        raise ConfigError(f"{folder}: is an adapter, which needs PEFT: pip install peft")
     if is_adapter(folder) or (folder / _CONFIG).is_file():
         check_model_folder(folder)
         return
