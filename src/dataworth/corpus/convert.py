@@ -137,9 +137,13 @@ def unify(named: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
 
 
 def parquet_schema(
-    files: Sequence[SourceFile], storage_options: Mapping[str, Any] | None = None
+    files: Sequence[SourceFile],
+    storage_options: Mapping[str, Any] | None = None,
+    text: Sequence[str] = (),
 ) -> pa.Schema | None:
     """The schema that holds the rows of all Parquet files among these; None if there is none.
+
+    The columns `text` are strings, see `as_text`.
 
     Raises InputError when a file cannot be read or when types of two files do not fit.
     """
@@ -151,8 +155,64 @@ def parquet_schema(
             reading_from(file.path),
             open_bytes(file.path, storage_options or {}) as stream,
         ):
-            named.append((file.path, pq.ParquetFile(stream).schema_arrow))
+            named.append((file.path, as_text(pq.ParquetFile(stream).schema_arrow, text)))
     return unify(named) if named else None
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """Return a schema with views, which few kernels take, as strings and binaries."""
+    fields = [field.with_type(_plain_type(field.type)) for field in schema]
+    return pa.schema(fields, schema.metadata)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return a type without views, at any depth; types without any stay as they are."""
+    if _find_type(kind, _is_view) is None:
+        return kind
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_map(kind):
+        return pa.map_(_plain_type(kind.key_type), _plain_type(kind.item_type), kind.keys_sorted)
+    inner = [
+        kind.field(number).with_type(_plain_type(kind.field(number).type))
+        for number in range(kind.num_fields)
+    ]
+    if pa.types.is_struct(kind):
+        return pa.struct(inner)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(inner[0], kind.list_size)
+    large = pa.types.is_large_list(kind) or pa.types.is_large_list_view(kind)
+    return pa.large_list(inner[0]) if large else pa.list_(inner[0])
+
+
+def _is_view(kind: pa.DataType) -> bool:
+    return any(
+        test(kind)
+        for test in (
+            pa.types.is_string_view,
+            pa.types.is_binary_view,
+            pa.types.is_list_view,
+            pa.types.is_large_list_view,
+        )
+    )
+
+
+def as_text(schema: pa.Schema, paths: Sequence[str]) -> pa.Schema:
+    """Return a schema without views, in which the columns at `paths` are strings, not bytes.
+
+    Parquet files of many writers hold text without saying that it is.
+    """
+    schema = plain_schema(schema)
+    for path in paths:
+        at = schema.get_field_index(path)
+        kind = schema.field(at).type if at >= 0 else pa.null()
+        if _is_binary(kind.value_type if pa.types.is_dictionary(kind) else kind):
+            schema = schema.set(at, schema.field(at).with_type(pa.large_string()))
+    return schema
 
 
 def check_writable(schema: pa.Schema) -> None:

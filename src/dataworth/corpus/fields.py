@@ -152,6 +152,11 @@ def chat_of(row: Mapping[str, Any], fields: Fields) -> tuple[str, tuple[Span, ..
 
 def _string(row: Mapping[str, Any], path: str) -> str:
     value = lookup(row, path)
+    if isinstance(value, bytes):  # of Parquet, whose writers do not always say that it is text
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RowError("invalid_utf8", path) from error
     if isinstance(value, str):
         return value
     if value is MISSING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dataworth.corpus.convert import as_text, plain_schema
 from dataworth.corpus.fields import Fields, RowError, chat_of, paths_read
 from dataworth.corpus.rows import SAMPLE_BYTES, BadLine, Rows, RowsBuilder, label_paths, labels_of
 from dataworth.corpus.streams import damage, open_raw
@@ -111,10 +112,14 @@ def read_parquet_rows(
     unit: Unit,
     offsets: NDArray[np.int64],
     *,
+    text: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     block_bytes: int,
 ) -> Iterator[pa.Table]:
-    """Whole rows by their numbers in the file, ascending; only row groups that hold some."""
+    """Whole rows by their numbers in the file, ascending; only row groups that hold some.
+
+    Columns named in `text` come as strings, see `convert.as_text`.
+    """
     with _opened(unit, options) as file:
         for group, start, end in _groups(file, unit):
             low, high = np.searchsorted(offsets, (start, end))
@@ -129,8 +134,11 @@ def read_parquet_rows(
                     break
                 low, high = np.searchsorted(offsets, (at, at + batch.num_rows))
                 if low < high:
-                    chosen = batch.take(pa.array(offsets[low:high] - at))
-                    table = pa.Table.from_batches([chosen])
+                    with _reading(unit, f"in row group {group}"):
+                        plain = batch.cast(plain_schema(batch.schema))
+                    chosen = plain.take(pa.array(offsets[low:high] - at))
+                    # Rows that are not chosen may hold bytes that are no text.
+                    table = pa.Table.from_batches([chosen.cast(as_text(chosen.schema, text))])
                     yield table.replace_schema_metadata(file.schema_arrow.metadata)
                 at += batch.num_rows
 

@@ -122,7 +122,7 @@ def read_rows(
         yield from _read_pieces(unit, offsets, pieces, fields, storage_options, block_bytes)
     elif unit.file.format == "parquet":
         yield from read_parquet_rows(
-            unit, offsets, options=storage_options, block_bytes=block_bytes
+            unit, offsets, text=fields.text, options=storage_options, block_bytes=block_bytes
         )
     else:
         yield from read_places(

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from dataworth.corpus.find import URL, exists, find, is_glob, open_bytes, reading_from
 from dataworth.corpus.formats import Compression, Format, SourceFile, format_of
+from dataworth.corpus.frames import tables_of
 from dataworth.corpus.spool import (
     is_dataset,
     is_dataset_dict,
@@ -98,7 +99,7 @@ def _resolve(
     if is_dataset_dict(source) or isinstance(source, Mapping):
         keys = ", ".join(repr(key) for key in list(source)[:4])
         raise InputError(f"a dictionary ({keys}) is no corpus; give one of its values, or a list")
-    if (tables := _tables(source)) is not None:
+    if (tables := tables_of(source)) is not None:
         return [_spooled(spool_tables(tables, _folder(spool), "the table"))]
     if isinstance(source, bytes | bytearray) or not isinstance(source, Iterable):
         raise InputError(
@@ -154,17 +155,6 @@ def _written(path: str | os.PathLike[str]) -> str:
     if not text:
         raise InputError("an empty path was given: name a file, folder, glob or URL")
     return text
-
-
-def _tables(source: Any) -> Iterable[pa.Table] | None:
-    """The batches of a table of any library that exports Arrow data; None if it is no table."""
-    if not hasattr(source, "__arrow_c_stream__"):
-        return None
-    try:
-        reader = pa.RecordBatchReader.from_stream(source)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return None  # one column: its elements are the documents
-    return (pa.Table.from_batches([batch], reader.schema) for batch in reader)
 
 
 def _folder(spool: Path | None) -> Path:

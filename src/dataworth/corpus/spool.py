@@ -19,6 +19,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from dataworth.corpus.convert import plain_schema
 from dataworth.corpus.files import (
     open_for_writing,
     parquet_writer,
@@ -26,6 +27,7 @@ from dataworth.corpus.files import (
     temporary_name,
     writing_to,
 )
+from dataworth.corpus.frames import check_names
 from dataworth.errors import InputError
 
 log = logging.getLogger("dataworth")
@@ -65,12 +67,22 @@ def spool_tables(tables: Iterable[pa.Table], folder: Path, what: str) -> Path:
     first = next(found, None)
     if first is None or len(first.schema) == 0:
         raise InputError(f"{what} holds no rows")
+    check_names(first.schema.names)
+    first = first.cast(plain_schema(first.schema))
     rows = 0
     with _by_content(folder, ".parquet") as (file, result):
         with parquet_writer(file, first.schema, folder) as out:
-            for group in _row_groups(itertools.chain([first], found)):
-                with writing_to(folder):
-                    out.write_table(group, row_group_size=max(1, len(group)))
+            plain = (table.cast(plain_schema(table.schema)) for table in found)
+            for group in _row_groups(itertools.chain([first], plain)):
+                try:
+                    with writing_to(folder):
+                        out.write_table(group, row_group_size=max(1, len(group)))
+                except pa.ArrowException as error:
+                    said = " ".join(str(error).split())[:300]
+                    raise InputError(
+                        f"{what} cannot be written as Parquet ({said}); turn the column at fault "
+                        f"into strings, or drop it"
+                    ) from error
                 rows += len(group)
         if not rows:
             raise InputError(f"{what} holds no rows")

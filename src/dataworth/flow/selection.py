@@ -191,7 +191,7 @@ def write_selection(
     index = np.searchsorted(np.unique(rows), rows)
     schema = None
     if form == "parquet" and any(file.format == "parquet" for file in corpus.files):
-        schema = parquet_schema(corpus.files, corpus.storage_options)
+        schema = parquet_schema(corpus.files, corpus.storage_options, corpus.fields.text)
     sizes = np.asarray(places["bytes"], np.int64)
     expected = int(sizes[index].sum())
     writer = ShardWriter(
