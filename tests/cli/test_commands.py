@@ -217,6 +217,7 @@ def test_inspect_numbers_lines_across_units(tmp_path: Path, dw: Invoke) -> None:
         ({"meta": {"body": "a long text " * 20}, "n": 1}, "--text-field meta.body"),
         ({"messages": [{"role": "user", "content": "hello"}]}, "--template plain"),
         ({"prompt": "what?", "completion": "that"}, "--template plain"),
+        ({"question": "what?", "response": "that"}, "--template plain"),
         ({"n": 1}, None),
     ],
 )

@@ -23,6 +23,7 @@ import zstandard
 
 from dataworth.corpus import files as files_module
 from dataworth.corpus import find as find_module
+from dataworth.corpus.find import open_bytes
 from dataworth.corpus.formats import format_of
 from dataworth.corpus.sources import SourceFile, fingerprint, resolve
 from dataworth.corpus.units import split
@@ -47,8 +48,10 @@ def write(path: Path, data: bytes = ROW) -> Path:
 @pytest.fixture
 def pool(tmp_path: Path) -> Path:
     root = tmp_path / "pool"
-    for name in ("b.jsonl", "a.jsonl", "deep/er/c.jsonl.zst", "deep/a.jsonl", "d.txt", "e.parquet"):
+    for name in ("b.jsonl", "a.jsonl", "deep/a.jsonl", "d.txt"):
         write(root / name)
+    write(root / "deep/er/c.jsonl.zst", zstandard.compress(ROW))
+    pq.write_table(pa.table({"text": ["a"]}), root / "e.parquet")
     for name in ("README.md", ".hidden.jsonl", ".cache/x.jsonl", "table.csv", "dataset_info.json"):
         write(root / name)
     return root
@@ -499,7 +502,7 @@ class TestUrls:
             raise ImportError("Install s3fs to access S3")
 
         monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
-        with pytest.raises(MissingExtra, match=r"dataworth\[s3\]"):
+        with pytest.raises(MissingExtra, match=r"\[s3\]"):
             resolve("s3://bucket/a.jsonl", spool=None)
         with pytest.raises(MissingExtra, match=r"dataworth\[hf\]"):
             resolve("hf://datasets/a/b/c.jsonl", spool=None)
@@ -521,6 +524,8 @@ class TestUrls:
         (file,) = resolve(url, spool=None)
         assert file.path == url
         assert file.size == len(ROW)
+        with open_bytes(url, {}) as stream:
+            assert stream.read() == ROW
         fails(f"zip://in/*.jsonl::{tmp_path}/a.zip", "name each file")
 
 

@@ -197,7 +197,8 @@ class TestLines:
         write(tmp_path / "pool" / "a.jsonl", GOOD)
         write(tmp_path / "pool" / "b.jsonl", [b'{"content": "another name"}'] * 10)
         fails(tmp_path / "pool", math, tmp_path / "out", "10 missing_field", "b.jsonl, line 1")
-        found = select(tmp_path / "pool", math, tmp_path / "out2")
+        fails(tmp_path / "pool", math, tmp_path / "out1", "b.jsonl: gives no document", max_bad=0.5)
+        found = select(tmp_path / "pool", math, tmp_path / "out2", max_bad=1.0)
         assert found.metrics["accounting"]["bad"] == {"missing_field": 10}
 
     def test_a_column_missing_in_some_parquet_files(self, math: Path, tmp_path: Path):
@@ -420,7 +421,7 @@ class TestOutput:
             if place == "table":
                 patch.setattr(annotating._Writer, "add", full)
             elif place == "quarantine":
-                patch.setattr(annotating.Annotate, "_quarantine", full)
+                patch.setattr(annotating._Quarantine, "add", full)
             elif place == "shard":
                 patch.setattr(shards_module.os, "fsync", full)
             else:

@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import stat
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,21 +17,19 @@ from typing import Any, BinaryIO, Final
 
 import fsspec
 import orjson
-import zstandard
 
 from dataworth.corpus.formats import (
     KNOWN,
-    Compression,
     SourceFile,
     extension_of,
     format_of,
 )
+from dataworth.corpus.kinds import HEAD_BYTES, RAW_BYTES, check_compressed, check_kind, head_of
 from dataworth.errors import DataworthError, InputError, MissingExtra
 
 URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::[^\s]+)?://")
 """How a URL begins, chained ones ("zip::s3://…") included."""
 
-_HEAD = 65536
 log = logging.getLogger("dataworth")
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "hf": "hf"}
@@ -72,8 +69,12 @@ def find(place: str, storage_options: Mapping[str, Any]) -> list[SourceFile]:
 def open_bytes(path: str, storage_options: Mapping[str, Any]) -> BinaryIO:
     """A file or URL opened for reading its bytes as stored."""
     if URL.match(path):
-        opened: BinaryIO = fsspec.open(path, "rb", **storage_options).open()
-        return opened
+        place = fsspec.open(path, "rb", **storage_options)
+        opened: Any = place.open()
+        if "::" in path:
+            opened.place = place  # an archive is closed once nothing refers to it
+        file: BinaryIO = opened
+        return file
     return Path(path).open("rb")
 
 
@@ -317,25 +318,17 @@ def _lines_only(entry: Entry, options: Mapping[str, Any]) -> SourceFile | None:
     if entry.size is None:
         raise InputError(f"{entry.path}: the server does not tell its size; download it first")
     with reading_from(entry.path):
-        lined = re.search(r"\.json(\.\w+)?$", _data_name(entry.path), re.I) is None
-        if not lined:
-            with open_bytes(entry.path, options) as file:
-                lined = _is_lines(_head(file, kind[1]))
-        elif not URL.match(entry.path):
-            open_bytes(entry.path, options).close()
+        with open_bytes(entry.path, options) as file:
+            raw = file.read(RAW_BYTES)
+        check_compressed(entry.path, raw, kind[1])
+        head = head_of(raw, kind[1])
+    check_kind(entry.path, head, kind)
+    lined = True
+    if re.search(r"\.json(\.\w+)?$", _data_name(entry.path), re.I):
+        lined = _is_lines(head)
     if not lined:
         return None
     return SourceFile(entry.path, kind[0], kind[1], entry.size, entry.modified)
-
-
-def _head(file: BinaryIO, compression: Compression | None) -> bytes:
-    """The first 64 KB of a file's content, uncompressed."""
-    data = file.read(_HEAD)
-    if compression == "gz":
-        return zlib.decompressobj(31).decompress(data, _HEAD)
-    if compression == "zst":
-        return zstandard.ZstdDecompressor().decompressobj().decompress(data)[:_HEAD]
-    return data
 
 
 def _is_lines(head: bytes) -> bool:
@@ -346,7 +339,7 @@ def _is_lines(head: bytes) -> bool:
     if not text.startswith(b"{"):
         return False
     lines = text.split(b"\n")
-    if len(lines) == 1 and len(head) >= _HEAD:
+    if len(lines) == 1 and len(head) >= HEAD_BYTES:
         return True
     return any(_is_object(line) for line in lines)
 

@@ -6,9 +6,10 @@ import json
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,9 +21,11 @@ from dataworth.corpus.units import Unit
 from dataworth.engine.files import atomic
 from dataworth.engine.local import Tick
 from dataworth.engine.table import Tally, rows_of, unit_file
+from dataworth.errors import InputError
 from dataworth.methods.base import DROP, Explains, Fitted, Step, apply_steps
 
 _ROW_GROUP = 1 << 16
+_RIGHT_KIND = ("empty_text", "null_text", "line_too_long")
 
 
 class Named:
@@ -120,15 +123,16 @@ class Annotate:
     table: Path
     quarantine: Path
     tokens_per_byte: float
+    max_bad: float = 1.0
 
     def __call__(self, unit: Unit, tick: Tick) -> Spent:
         """Write the unit's part of the table; its file is there if and only if it is done."""
         steps = [Timed(named) for named in self.fitted]
         path = unit_file(self.table, unit.index)
-        bad: list[BadLine] = []
+        quarantine = _Quarantine(unit_quarantine(self.quarantine, unit.index))
         tally = Tally(lines=[0])
         self.corpus.check_unchanged([unit.file_index])
-        with atomic(path) as temporary:
+        with quarantine, atomic(path) as temporary:
             writer = _Writer(temporary)
             try:
                 for block in self.corpus.blocks(unit):
@@ -136,7 +140,8 @@ class Annotate:
                     columns = rows_of(documents, self.tokens_per_byte)
                     columns |= apply_steps(steps, documents)
                     writer.add(columns)
-                    bad.extend(block.bad)
+                    quarantine.add(block.bad)
+                    tally.bad.update(line.reason for line in block.bad)
                     drop = columns[DROP]
                     if drop.null_count < len(drop):
                         tally.dropped.update(drop.drop_null().to_pylist())
@@ -147,12 +152,25 @@ class Annotate:
                     tally.lines[0] += block.lines
                     tick(len(documents), block.raw_bytes)
                 self.corpus.check_unchanged([unit.file_index])
-                tally.bad.update(line.reason for line in bad)
+                if unit.start == 0 and not tally.documents and unit.file.format != "txt":
+                    self._check_some(tally, quarantine.odd)
             finally:
                 writer.close(self._empty, tally)
             # Before the table's file takes its name: that file says that the unit is done.
-            self._quarantine(unit, bad)
+            quarantine.finish()
         return Spent(tally.documents, {timed.inner.label: timed.seconds for timed in steps})
+
+    def _check_some(self, tally: Tally, odd: BadLine | None) -> None:
+        """Raise InputError for a file that begins without any document: its kind is another.
+
+        A broken file of few lines would be lost under a share of bad lines.
+        """
+        if odd is not None and self.max_bad < 1:
+            raise InputError(
+                f"{odd.file}: gives no document, {tally.bad.total():,} bad lines were read; line "
+                f"{odd.line}: {odd.reason} ({odd.detail}). Mend the file or leave it out, or "
+                f"take whatever can be read (--max-bad 1)"
+            )
 
     def _empty(self) -> pa.Schema:
         """The schema of a unit without documents."""
@@ -167,22 +185,46 @@ class Annotate:
         everything |= apply_steps(self.fitted, nothing)
         return pa.table(everything).schema
 
-    def _quarantine(self, unit: Unit, bad: list[BadLine]) -> None:
+
+class _Quarantine:
+    """The bad lines of a unit, written as they come; without any there is no file."""
+
+    def __init__(self, path: Path) -> None:
+        self.odd: BadLine | None = None
+        """The first line that is wrong in another way than by being empty or too long."""
+        self._path = path
+        self._open = ExitStack()
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def add(self, bad: list[BadLine]) -> None:
         if not bad:
             return
-        path = unit_quarantine(self.quarantine, unit.index)
-        with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            for line in bad:
-                record = {
-                    "file": line.file,
-                    "line": line.line,
-                    "offset": line.offset,
-                    "bytes": line.bytes,
-                    "reason": line.reason,
-                    "detail": line.detail,
-                    "sample": line.sample.decode("utf-8", "backslashreplace"),
-                }
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        if self._file is None:
+            temporary = self._open.enter_context(atomic(self._path))
+            self._file = self._open.enter_context(temporary.open("w", encoding="utf-8"))
+        for line in bad:
+            if self.odd is None and line.reason not in _RIGHT_KIND:
+                self.odd = line
+            record = {
+                "file": line.file,
+                "line": line.line,
+                "offset": line.offset,
+                "bytes": line.bytes,
+                "reason": line.reason,
+                "detail": line.detail,
+                "sample": line.sample.decode("utf-8", "backslashreplace"),
+            }
+            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def finish(self) -> None:
+        """Close the file, which takes its name."""
+        self._open.close()
 
 
 class _Writer:

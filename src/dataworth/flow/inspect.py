@@ -221,8 +221,8 @@ def _with_text(corpus: Corpus, found: Inspection, given: bool) -> Corpus:
 def suggest(facts: Sequence[FieldFacts]) -> tuple[str | None, dict[str, Any]]:
     """(options to read the text with, the same for `Fields`): a chat, a pair, the longest text."""
     names = {fact.name for fact in facts}
-    pairs = [{prompt, completion} for prompt, _, completion in PAIRS]
-    if any(chat in names for chat in CHATS) or any(pair <= names for pair in pairs):
+    paired = any(prompt in names and names & set(answers) for prompt, _, answers in PAIRS)
+    if paired or any(chat in names for chat in CHATS):
         return "--template plain", {"template": "plain"}
     rows = max((fact.rows for fact in facts), default=0)
     texts = [fact for fact in facts if fact.mean_length and 2 * fact.types["text"] > rows]

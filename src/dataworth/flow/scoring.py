@@ -118,7 +118,7 @@ def run_scoring(
         progress,
         partial(_note_fitting, run),
     )
-    table = annotate_pool(run, corpus, fitted, ratio, engine, progress)
+    table = annotate_pool(run, corpus, fitted, ratio, engine, progress, max_bad=settings.max_bad)
     tally = table.tally
     check_pool(tally.bad, tally.documents, corpus, settings.max_bad, whole=True)
     return Scored(corpus, found, targets, fitted, table, ratio)
@@ -251,6 +251,8 @@ def annotate_pool(
     ratio: float,
     engine: Engine,
     progress: Progress,
+    *,
+    max_bad: float = 1.0,
 ) -> Table:
     """Write the table's missing files, then the bad lines of all of them."""
     folder = run.folder / "table"
@@ -258,7 +260,7 @@ def annotate_pool(
     table = Table(folder, len(corpus.units))
     missing = [unit for unit in corpus.units if not unit_file(folder, unit.index).is_file()]
     if missing:
-        work = Annotate(corpus, fitted, folder, pieces, ratio)
+        work = Annotate(corpus, fitted, folder, pieces, ratio, max_bad)
         spent = list(engine.map(work, missing, progress=progress, name="score"))
         _note_scoring(run, spent)
     if pieces.is_dir():
