@@ -315,6 +315,9 @@ def _lines_only(entry: Entry, options: Mapping[str, Any]) -> SourceFile | None:
     """The file, checked to be readable; None if it is JSON that is not made of lines."""
     kind = format_of(_data_name(entry.path))
     assert kind is not None
+    readable = entry.path.encode("utf-8", "backslashreplace").decode()
+    if readable != entry.path:
+        raise InputError(f"{readable}: its name is not UTF-8, as records of runs are; rename it")
     if entry.size is None:
         raise InputError(f"{entry.path}: the server does not tell its size; download it first")
     with reading_from(entry.path):
