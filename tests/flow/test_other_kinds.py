@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -153,3 +154,19 @@ def test_bad_lines_are_written_as_they_come(tmp_path: Path) -> None:
     assert len(select(path, run, max_bad=0.5)) == 5
     found = (run / "quarantine" / "bad-lines.jsonl").read_text().splitlines()
     assert [json.loads(line)["line"] for line in found] == list(range(401, 451))
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    (pool / os.fsdecode(b"caf\xe9.jsonl")).write_text(LINES)
+    for place in (pool, pool / os.fsdecode(b"caf\xe9.jsonl")):
+        with pytest.raises(InputError, match=r"caf\\udce9.jsonl: its name is not UTF-8"):
+            select(place, tmp_path / "run")
+
+
+def test_a_name_may_hold_a_line_feed(tmp_path: Path) -> None:
+    (tmp_path / "a\nb.jsonl").write_text(LINES + "{\n")
+    assert len(select(tmp_path / "a\nb.jsonl", tmp_path / "run")) == 5
+    (bad,) = (tmp_path / "run" / "quarantine" / "bad-lines.jsonl").read_text().splitlines()
+    assert json.loads(bad)["file"] == str(tmp_path / "a\nb.jsonl")

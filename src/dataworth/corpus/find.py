@@ -106,7 +106,7 @@ def reading_from(place: str) -> Iterator[None]:
 
 def exists(text: str) -> bool:
     """Whether a string is the path of something in the local file system; never raises."""
-    if "\n" in text or len(text) > 4096:
+    if len(text) > 4096:
         return False
     try:
         return _path(text).exists()
@@ -315,6 +315,9 @@ def _lines_only(entry: Entry, options: Mapping[str, Any]) -> SourceFile | None:
     """The file, checked to be readable; None if it is JSON that is not made of lines."""
     kind = format_of(_data_name(entry.path))
     assert kind is not None
+    readable = entry.path.encode("utf-8", "backslashreplace").decode()
+    if readable != entry.path:
+        raise InputError(f"{readable}: its name is not UTF-8, as records of runs are; rename it")
     if entry.size is None:
         raise InputError(f"{entry.path}: the server does not tell its size; download it first")
     with reading_from(entry.path):
