@@ -504,7 +504,7 @@ class TestUrls:
         monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
         with pytest.raises(MissingExtra, match=r"\[s3\]"):
             resolve("s3://bucket/a.jsonl", spool=None)
-        with pytest.raises(MissingExtra, match=r"dataworth\[hf\]"):
+        with pytest.raises(MissingExtra, match=r"\[hf\]"):
             resolve("hf://datasets/a/b/c.jsonl", spool=None)
         fails("gs://bucket/a.jsonl", "gs://bucket/a.jsonl")
 
