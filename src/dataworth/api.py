@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
+from dataworth.engine.files import local_path
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
@@ -305,7 +306,7 @@ def judge(
     Raises InputError for what cannot be read or is empty, ConfigError for wrong options.
     """
     check_reading(field_options, pieces=False)
-    folder = None if out is None else Path(out)
+    folder = None if out is None else local_path(out)
     if folder is not None:
         check_folder(folder)
     texts, target_texts = as_tuple(text_field), as_tuple(target_text_field)
@@ -365,7 +366,7 @@ def compare(
     for a folder that holds another plan (with the differences), MissingExtra without the extra lm.
     """
     keep = tempfile.TemporaryDirectory(prefix="dataworth-") if out is None else None
-    folder = Path(keep.name) / "comparison" if keep is not None else Path(str(out)).absolute()
+    folder = Path(keep.name) / "comparison" if keep is not None else local_path(str(out)).absolute()
     return compare_plan(
         plan,
         folder,

@@ -15,10 +15,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dataworth.corpus.files import write_error
-from dataworth.errors import DataworthError
+from dataworth.errors import ConfigError, DataworthError
 
 _PREFIX = ".partial-"
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a Path has one slash of a URL's two
 _TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")  # as `corpus.files` names its own
+
+
+def local_path(path: str | Path) -> Path:
+    """Return where results go. Raise ConfigError for a URL: they are written to this machine."""
+    if _REMOTE.match(str(path)):
+        raise ConfigError(
+            f"{path}: results cannot be written to a URL; name a local folder and copy it there "
+            "when it is done"
+        )
+    return Path(path)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.sources import resolve
+from dataworth.engine.files import local_path
 from dataworth.engine.local import Engine
 from dataworth.engine.run import RunFolder
 from dataworth.errors import ConfigError
@@ -87,7 +88,7 @@ def prepare(
         **({} if sample is None else {"sample_bytes": sample}),
     )
     if options["out"] is not None:
-        return settings, None, Path(options["out"]).absolute()
+        return settings, None, local_path(options["out"]).absolute()
     keep = tempfile.TemporaryDirectory(prefix="dataworth-")
     return settings, keep, Path(keep.name) / "run"
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dataworth.corpus.documents import Documents
 from dataworth.engine.table import Table
 from dataworth.flow.choosing import Choice, sample_rows
+from dataworth.flow.inspect import look_at_fields
 from dataworth.flow.samples import samples
 from dataworth.flow.scoring import Scored
 from dataworth.judges.kl import MEASURED, kl_reduction
@@ -28,6 +29,10 @@ from dataworth.report.histogram import histogram
 T = TypeVar("T")
 
 _BINS = 60
+_FIRST = 1_000  # documents that are looked at for an id
+_FIELDS = 12  # names in a message
+_FRAGMENT = 40  # bytes
+_MANY = 0.05  # of the selection
 _VALUES = 200  # of a group field, the rest is summed
 
 
@@ -307,6 +312,7 @@ def warnings(scored: Scored, choice: Choice) -> list[str]:
         found.append("Nothing was selected: see the drop reasons and the budget.")
     if choice.cut.capped:
         found.append("Quotas held back: " + ", ".join(choice.cut.capped) + ".")
+    found += [*_missing_fields(scored), *_fragments(choice)]
     looked = scored.survey
     for kind, count in sorted(looked.unread.items()):
         found.append(
@@ -321,6 +327,42 @@ def warnings(scored: Scored, choice: Choice) -> list[str]:
                 "rough; more examples make a better selection."
             )
     return found
+
+
+def _missing_fields(scored: Scored) -> list[str]:
+    """Return a line for each label field that no document has: its name may be misspelt."""
+    table, fields = scored.table, scored.corpus.fields
+    first = np.arange(min(len(table), _FIRST))
+    missing = [
+        name
+        for name in fields.groups
+        if len(table) and all(value is None for value in table.codes(name)[1])
+    ]
+    if fields.id is not None and len(first):
+        ids = table.rows(first, ["id"]).column("id")
+        missing += [fields.id] * (ids.null_count == len(ids))
+    if not missing:
+        return []
+    there = [fact.name for fact in look_at_fields(scored.corpus)[1]]
+    named = f"; there are {', '.join(there[:_FIELDS])}" if there else ""
+    return [
+        f"No document has the field {name!r}{named}. Keys of folders (name=value) are no fields."
+        for name in dict.fromkeys(missing)
+    ]
+
+
+def _fragments(choice: Choice) -> list[str]:
+    """Return a line where far more of the selection than of the pool is a few words long."""
+    short = choice.candidates.column("text_bytes") < _FRAGMENT
+    taken = choice.counts > 0
+    kept, share = int((short & taken).sum()), float(short[taken].mean()) if taken.any() else 0.0
+    if share < _MANY or share < 1.5 * short[choice.candidates.eligible].mean():
+        return []
+    return [
+        f"{kept:,} of the chosen documents ({share:.0%}) are shorter than {_FRAGMENT} bytes, about "
+        "8 words: a mean over so few n-grams says little; the step length(minimum=8) before the "
+        "method drops them."
+    ]
 
 
 def ngrams_of(pool: Documents, text: SelectionText) -> model.Ngrams | None:

@@ -20,7 +20,7 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
 from dataworth.engine import survey as surveys
-from dataworth.engine.files import read_json, sweep, write_json
+from dataworth.engine.files import local_path, read_json, sweep, write_json
 from dataworth.engine.folder import WorkFolder, differences, differing
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
@@ -149,7 +149,7 @@ def run_proxies(
     """Open the pool, then train; see `dataworth.proxy`. `options`: those of `ProxySettings`."""
     settings = ProxySettings(**{**options, "tokens": tokens_of(options["tokens"])})
     keep = TemporaryDirectory(prefix="dataworth-") if out is None else None
-    folder = Path(keep.name) / "proxies" if keep is not None else Path(str(out)).absolute()
+    folder = Path(keep.name) / "proxies" if keep is not None else local_path(str(out)).absolute()
     corpus = Corpus.open(
         pool, fields=fields, spool=folder / "spool", storage_options=storage_options
     )

@@ -23,7 +23,7 @@ from dataworth.corpus.writing import (
     check_format,
     default_format,
 )
-from dataworth.engine.files import read_json, write_json, write_parquet
+from dataworth.engine.files import local_path, read_json, write_json, write_parquet
 from dataworth.engine.local import Tick
 from dataworth.errors import ConfigError
 from dataworth.flow.choosing import Choice
@@ -138,7 +138,7 @@ class Selection:
         "pool" or "rank". JSON lines and Parquet rows keep all their fields; a line keeps its bytes.
         """
         settings = WriteSettings(format, shard_bytes, order)
-        return write_selection(self, Path(folder), settings, overwrite=overwrite)
+        return write_selection(self, local_path(folder), settings, overwrite=overwrite)
 
     def explain(self, document: str) -> model.Explanation:
         """Why a document was kept or not. `document`: its uid (16 hexadecimal digits), the value
@@ -165,7 +165,7 @@ class Selection:
 
     def report(self, file: str | Path) -> Path:
         """Write the HTML report: one file that needs nothing else."""
-        path = Path(file)
+        path = local_path(file)
         try:
             page.write(self.metrics, path)
         except OSError as error:

@@ -42,6 +42,7 @@ class EL2N:
     """
 
     name: ClassVar[str] = "el2n"
+    mechanism: ClassVar[str] = "top_k"
     models: tuple[str, ...] = ()
     prefer: Literal["low", "high"] = "high"
     windows: int = 0

@@ -41,6 +41,7 @@ class GraNd:
     """
 
     name: ClassVar[str] = "grand"
+    mechanism: ClassVar[str] = "top_k"
     models: tuple[str, ...] = ()
     prefer: Literal["low", "high"] = "high"
     layers: tuple[str, ...] = ()

@@ -45,6 +45,7 @@ class SelfInfluence:
     """
 
     name: ClassVar[str] = "self_influence"
+    mechanism: ClassVar[str] = "top_k"
     model: str = ""
     solver: Literal["identity", "diagonal", "kfac", "ekfac"] = "ekfac"
     prefer: Literal["low", "high"] = "low"

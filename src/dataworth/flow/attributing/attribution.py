@@ -24,7 +24,7 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.files import write_error
 from dataworth.engine import survey as surveys
-from dataworth.engine.files import read_json, sweep, write_json
+from dataworth.engine.files import local_path, read_json, sweep, write_json
 from dataworth.engine.folder import WorkFolder, differences, differing
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
@@ -126,7 +126,7 @@ class Attribution:
         """Write the HTML page: one file that needs nothing else."""
         from dataworth.report import attribution_page
 
-        path = Path(file)
+        path = local_path(file)
         try:
             attribution_page.write(self.facts, path)
         except OSError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
+from dataworth.engine.files import local_path
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, MissingExtra
@@ -63,7 +64,9 @@ def run_attribution(
         queries, fields[1], max_bad=settings.max_bad, storage_options=storage_options
     )
     keep = TemporaryDirectory(prefix="dataworth-") if out is None or dry_run else None
-    folder = Path(keep.name) / "attribution" if keep is not None else Path(str(out)).absolute()
+    folder = (
+        Path(keep.name) / "attribution" if keep is not None else local_path(str(out)).absolute()
+    )
     # Beside what is made of it, so that the same call goes on with documents from memory too.
     spool = (folder if keep is None else Path(keep.name)) / "spool"
     corpus = Corpus.open(train, fields=fields[0], spool=spool, storage_options=storage_options)

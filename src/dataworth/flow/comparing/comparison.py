@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from dataworth.corpus.files import write_error
-from dataworth.engine.files import read_json
+from dataworth.engine.files import local_path, read_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import DataworthError
@@ -77,7 +77,7 @@ class Comparison:
         """Write the HTML page: one file that needs nothing else."""
         from dataworth.report import comparison_page
 
-        path = Path(file)
+        path = local_path(file)
         try:
             comparison_page.write(self.facts, path)
         except OSError as error:

@@ -100,7 +100,8 @@ def groups_of(candidates: Sequence[CandidatePlan]) -> dict[str, Group]:
 
 
 def _may_drop(step: Step) -> bool:
-    return not hasattr(step, "mechanism")
+    """Tell if a step is a filter: it names no mechanism and scores for no target."""
+    return not (hasattr(step, "mechanism") or getattr(step, "needs_target", False))
 
 
 def _needs(step: Step) -> tuple[Step, ...]:

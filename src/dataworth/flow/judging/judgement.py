@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.files import write_error
-from dataworth.engine.files import read_json, write_json
+from dataworth.engine.files import local_path, read_json, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, DataworthError
@@ -49,7 +49,7 @@ class Judgement:
 
         Raises ConfigError for a folder that holds something else under these names.
         """
-        path = Path(folder)
+        path = local_path(folder)
         check_folder(path)
         write_json(path / METRICS, self.metrics)
         self.report(path / REPORT)
@@ -59,7 +59,7 @@ class Judgement:
         """Write the HTML report: one file that needs nothing else."""
         from dataworth.report import judgement_page
 
-        path = Path(file)
+        path = local_path(file)
         try:
             judgement_page.write(self.metrics, path)
         except OSError as error:

@@ -1,0 +1,55 @@
+"""Names that nothing answers to, and places that cannot be written to, are told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dataworth
+from dataworth.engine.files import local_path
+from dataworth.errors import ConfigError
+from dataworth.flow.comparing import pool as sharing
+from dataworth.methods.registry import STEPS
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Any]:
+    rows = [{"text": f"some words of document {i} and others", "kind": "a"} for i in range(30)]
+    for name in ("pool", "target"):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    return {"pool": tmp_path / "pool.jsonl", "target": tmp_path / "target.jsonl", "engine": 1}
+
+
+def test_fields_that_no_document_has_are_told(files: dict[str, Any]) -> None:
+    made = dataworth.select(**files, budget="5-docs", group_by=["kind", "knid"], id_field="key")
+    told = [text for text in made.metrics["warnings"] if "No document has" in text]
+    assert [text.split("'")[1] for text in told] == ["knid", "key"]
+    assert all("text, kind" in text for text in told)
+
+
+def test_fields_that_are_there_are_not(files: dict[str, Any]) -> None:
+    made = dataworth.select(**files, budget="5-docs", group_by=["kind"], id_field="text")
+    assert not [text for text in made.metrics["warnings"] if "No document has" in text]
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/out", "gs://b/o", "hf:/b", "file:///o", "s3:/b"])
+def test_urls_are_no_folders(files: dict[str, Any], url: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be written to a URL"):
+        dataworth.select(**files, budget="5-docs", out=url)
+    with pytest.raises(ConfigError, match="cannot be written to a URL"):
+        dataworth.select(**files, budget="5-docs").report(url)
+    assert not Path(url).exists()
+
+
+@pytest.mark.parametrize("path", ["out", "a/b:c", "C:/out", "/x/y", "a.b"])
+def test_paths_stay_paths(path: str) -> None:
+    assert local_path(path) == Path(path)
+
+
+def test_methods_without_a_mechanism_are_no_filters() -> None:
+    filters = {name for name, step in STEPS.items() if sharing._may_drop(step)}
+    assert filters == {"length"}
