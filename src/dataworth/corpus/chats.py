@@ -133,7 +133,7 @@ def _content(value: Any, place: str, unread: Unread) -> str:
 
 
 def _part(part: Mapping[str, Any], place: str, unread: Unread) -> tuple[bool, str]:
-    """Whether a part of a content is a call of a tool, and its text."""
+    """Tell if a part of a content is a call of a tool, with its text."""
     kind = part.get("type")
     text = part.get("text")
     if isinstance(text, str):

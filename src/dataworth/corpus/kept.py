@@ -1,4 +1,4 @@
-"""What a copy of documents keeps beside their texts: their uids and who says what in them."""
+"""Stored columns beside the texts of kept documents: their uids and who says what in them."""
 
 from __future__ import annotations
 

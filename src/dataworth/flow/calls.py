@@ -48,7 +48,7 @@ def fields_beside(
     further: Mapping[str, Any],
     template: str | None,
 ) -> Fields:
-    """How queries or targets are read beside documents whose text lies in the fields `text`.
+    """Return how queries or targets are read beside documents whose text lies in the fields `text`.
 
     `own_text`, `template`: their own, if given; see `fields_of_both`.
     """

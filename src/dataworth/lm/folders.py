@@ -1,4 +1,4 @@
-"""What a folder says about a model before its weights are loaded, and what cannot be used of it.
+"""Checks of a model folder before its weights are loaded, and refusals of what cannot be used.
 
 transformers makes up what is missing: random numbers for weights, an empty tokenizer. A folder is
 therefore looked at first, and refused in one line that says what to mend.

@@ -251,7 +251,7 @@ def _add_sides(sums: list[_Sums], factors: Factors, mask: Tensor | None) -> None
 
 
 def _simplified(blocks: Blocks, rows: list[Tensor | None], columns: list[Tensor | None]) -> str:
-    """What is less than whole factors, module by module, for `describe`."""
+    """Return a line on what is less than whole factors, module by module, for `describe`."""
     cut: dict[int, list[str]] = {}
     own: list[str] = []
     for block, *sides in zip(blocks, rows, columns, strict=True):
