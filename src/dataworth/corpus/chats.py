@@ -8,6 +8,7 @@ counted.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -35,6 +36,9 @@ _CALLS: Final = ("tool_calls", "function_call")
 _CONTENTS: Final = ("content", "value", "text")
 _MEDIA: Final = ("image", "images", "video", "videos", "audio", "audios")
 _TOOLS: Final = ("tools", "functions")
+_MARK: Final = re.compile(  # message_id, messageId, createdAt, date; not candidate or paid
+    r"(?:^|_)(?:u?u?id|identifier|timestamp|time|date|at)$|[a-z](?:I[dD]|At|Timestamp|Time|Date)$"
+)
 _SYSTEMS: Final = ("system", "system_prompt")
 
 
@@ -96,8 +100,7 @@ def _turn(message: Mapping[str, Any], place: str, unread: Unread) -> Turn:
 
 def _is_mark(name: str, item: Any) -> bool:
     """Tell a field that says nothing more than which turn this is, or when it was, from others."""
-    marks = name.endswith(("id", "identifier", "timestamp", "_at", "time", "date"))
-    return marks or not isinstance(item, str | Sequence | Mapping) or not item
+    return bool(_MARK.search(name)) or not isinstance(item, str | Sequence | Mapping) or not item
 
 
 def _kind(name: str) -> str | None:
@@ -207,10 +210,10 @@ def pair_of(
 
 
 def beside(row: Mapping[str, Any], turns: list[Turn], own: Sequence[str], unread: Unread) -> None:
-    """Add what stands beside a chat: its system turn, which is read; tools and media, which are not.
+    """Add what stands beside a chat: its system turn is read; tools and media are not.
 
     `own`: fields that are the chat itself. Raises RowError.
-    """  # noqa: E501
+    """
     if not any(role == "system" for role, _ in turns):
         for name in _SYSTEMS:
             value = row.get(name)

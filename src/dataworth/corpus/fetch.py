@@ -11,13 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataworth.corpus.chats import Unread, mark_of
+from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields, RowError, chat_of, paths_read
 from dataworth.corpus.reader import read_rows
 from dataworth.corpus.templates import Span
-from dataworth.corpus.uid import marked, uids
+from dataworth.corpus.uid import marked
 from dataworth.corpus.uid import uids_of as hashes
 from dataworth.corpus.units import Unit
-from dataworth.corpus.utf8 import PADDING
 from dataworth.errors import RunError
 
 
@@ -68,11 +68,7 @@ def uids_of(
             )
     values = rows.to_pylist() if isinstance(rows, pa.Table | pa.Array) else rows
     chats = [_chat(value, unit, fields) for value in values]
-    texts = [text.encode() for text, _, _ in chats]
-    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-    starts = np.append(np.zeros(1, np.int64), ends[:-1])
-    data = np.frombuffer(b"".join(texts) + bytes(PADDING), np.uint8)
-    uid = uids(data, starts, ends)
+    uid = Documents.from_texts([text for text, _, _ in chats]).uid
     if fields.template is None or unit.file.format == "txt":
         return uid
     marks = [mark_of(spans or (), unread) for _, spans, unread in chats]

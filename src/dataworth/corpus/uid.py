@@ -95,7 +95,7 @@ def uids(
 def checks(
     data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> NDArray[np.uint64]:
-    """A second hash of each text, independent of the uid: uint64 [n].
+    """Return a second hash of each text, XXH64 with another seed: uint64 [n].
 
     Two texts are called copies of each other where both hashes are equal.
     """

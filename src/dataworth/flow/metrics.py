@@ -360,8 +360,8 @@ def _fragments(choice: Choice) -> list[str]:
         return []
     return [
         f"{kept:,} of the chosen documents ({share:.0%}) are shorter than {_FRAGMENT} bytes, about "
-        "8 words: a mean over so few n-grams says little; the step length(minimum=8) before the "
-        "method drops them."
+        "8 words: the score of so few says little. A least length, as a step before the method, "
+        "drops them."
     ]
 
 

@@ -1,12 +1,11 @@
 """Does a selection hold the validation set that it will be judged by? By word n-grams.
 
 The rule (as GPT-3's, Brown et al. 2020, appendix C; remembered): words are case-folded, signs of
-any script are left out, and 13 words in a row are one n-gram. A validation
-document is *hit* if one of its n-grams
-is in the selection, and *held* if at least half of its different n-grams are. Of a text of 8 to 12
-words all of them together are its one n-gram, found where they stand in a row. Shorter texts
-cannot be looked for. n-grams that more than 10 documents of the pool's sample hold, and more than
-one of the validation set, are common phrases (licences, templates) and do not count.
+any script are left out, and 13 words in a row are one n-gram. A validation document is *hit* if one
+of its n-grams is in the selection, and *held* if at least half of its different n-grams are. Of a
+text of 8 to 12 words all of them together are its one n-gram, found where they stand in a row.
+Shorter texts cannot be looked for. n-grams that more than 10 documents of the pool's sample hold,
+and more than one of the validation set, are common phrases (licences, templates) and do not count.
 
 n-grams are 64-bit hashes; a filter in front of the lookup makes a hit of the cheap case.
 """

@@ -103,8 +103,8 @@ def words_of(documents: Documents, *, punctuation: bool = True) -> Words:
 
     With `punctuation` as DSIR cuts them: runs of letters, digits and underscores, and runs of
     other signs. Without, texts are compared after NFKC and case folding, format characters are left
-    out, punctuation and symbols of any script count as spaces, and every
-    character of a script that is written without spaces is a word.
+    out, punctuation and symbols of any script count as spaces, and every character of a script
+    that is written without spaces is a word.
     """
     if punctuation:
         spans, ids = WORDPUNCT.rows(documents)
