@@ -29,7 +29,7 @@ def test_select_writes_and_tells_where(
     out = tmp_path / "out"
     shown = dw("select", small_pool, "-t", math, "-b", "200-docs", "-o", out, "-g", "domain")
     assert shown.exit_code == 0, shown.output
-    assert "kept" in shown.stdout and "KL reduction: math" in shown.stdout
+    assert "kept" in shown.stdout and "gain: math" in shown.stdout
     for place in (out / "data", out / "report.html", out / "run.json"):
         assert str(place) in shown.stdout
         assert place.exists()

@@ -20,7 +20,7 @@ def test_a_run(done: Path, target_file: Callable[..., Path], tmp_path: Path, dw:
     shown = dw("judge", done, "-v", validation, "-a", done / "data", "-o", tmp_path / "judged")
     assert shown.exit_code == 0, shown.output
     said = " ".join(shown.stdout.split())
-    assert "KL reduction: math" in said and "held-out half" in said
+    assert "gain: math" in said and "held-out half" in said
     assert "Jaccard 1" in said and "contamination: math" in said
     for name in ("metrics.json", "report.html"):
         assert str(tmp_path / "judged" / name) in shown.stdout
@@ -42,8 +42,8 @@ def test_files_from_elsewhere_give_the_same(
     # What the run itself told is the same number.
     name = json.loads((done / "run.json").read_text())["selection"]
     metrics = json.loads((done / "selections" / name / "metrics.json").read_text())
-    told = metrics["targets"][0]["kl_reduction"]["value"]
-    assert a["targets"][0]["kl_reduction"]["value"] == told
+    told = metrics["targets"][0]["gain"]["value"]
+    assert a["targets"][0]["gain"]["value"] == told
 
 
 def test_quiet_shows_nothing(done: Path, dw: Invoke) -> None:

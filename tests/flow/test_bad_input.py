@@ -353,7 +353,7 @@ class TestTargets:
         pool = write(tmp_path / "pool.jsonl", lines)
         found = dataworth.select(pool, pool, "10%", out=tmp_path / "out")
         (target,) = found.metrics["targets"]
-        assert target["kl_reduction"]["value"] < 0.1 * target["kl_reduction"]["bound"]
+        assert target["gain"]["value"] < 0.1 * target["gain"]["bound"]
         assert found.metrics["accounting"]["kept"]["documents"] > 10
 
 

@@ -173,7 +173,7 @@ def real_metrics(
                 "name": name,
                 "documents": len(targets[name]),
                 "chosen": {"documents": len(kept)},
-                "kl_reduction": {
+                "gain": {
                     "value": start - divergence(held_out, joined(counted, kept.tolist())),
                     "bound": start,
                     "random": float(np.mean(draws)),

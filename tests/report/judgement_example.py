@@ -25,10 +25,10 @@ def judgement(data: Path, documents: int = 600) -> Metrics:
             "name": target["name"],
             "documents": target["documents"],
             "bytes": 700_000,
-            "kl_reduction": target["kl_reduction"],
+            "gain": target["gain"],
             "validation": {
                 "documents": 120,
-                "kl_reduction": {**target["kl_reduction"], "value": 0.21, "documents": 120},
+                "gain": {**target["gain"], "value": 0.21, "documents": 120},
             },
         }
         for target in base["targets"]

@@ -56,7 +56,7 @@ def test_numbers(made: Metrics) -> None:
     assert f"Judged {made['selection']['documents']}" in text
     for target in made["targets"]:
         assert target["name"] in text and f"{target['name']}, validation" in text
-        reduction = target["kl_reduction"]
+        reduction = target["gain"]
         assert reduction is not None and f"{reduction['bound']:.3f}" in text
     for part in (
         "7 (5.9%)",
@@ -89,8 +89,8 @@ def test_same_bytes_from_json(made: Metrics, tmp_path: Path) -> None:
 def test_validation_sets_are_no_targets_of_the_verdict(made: Metrics) -> None:
     given: Any = copy.deepcopy(made)
     for target in given["targets"]:
-        target["kl_reduction"].update({"value": 1.0, "random": 0.0, "random_spread": 0.01})
-        target["validation"]["kl_reduction"].update({"value": -1.0})
+        target["gain"].update({"value": 1.0, "random": 0.0, "random_spread": 0.01})
+        target["validation"]["gain"].update({"value": -1.0})
     assert judgement_page.verdict(given).word == "Yes"
     assert len(as_report(given, validation=True)["targets"]) == 4
 
@@ -145,7 +145,7 @@ def test_unknown_numbers(made: Metrics) -> None:
 def test_distrust() -> None:
     target = {"name": "math", "documents": 60}
     reduction = {"value": 0.5, "held_out": False, "documents": 60}
-    given = small(warnings=["First."], targets=[{**target, "kl_reduction": reduction}])
+    given = small(warnings=["First."], targets=[{**target, "gain": reduction}])
     first, *rest = distrust(given)
     assert first == "First."
     assert "the examples that chose, for math" in " ".join(rest)

@@ -74,7 +74,7 @@ def test_real(real: Metrics) -> None:
         assert f"{number:,}" in text
     for name in ("math", "code"):
         assert name in text
-    target = real["targets"][0]["kl_reduction"]
+    target = real["targets"][0]["gain"]
     assert target is not None and f"{target['bound']:.3f}" in text
     for title in ("Kept", "Better than random?", "What to distrust", "Composition", "Lengths"):
         assert title in text
@@ -209,7 +209,7 @@ def test_not_a_number(real: Metrics) -> None:
     broken["utilities"][0].update(
         {"threshold": math.nan, "effective_sample_size": math.inf, "spearman_length": math.nan}
     )
-    broken["targets"][0]["kl_reduction"] = {"value": math.nan, "bound": math.inf}
+    broken["targets"][0]["gain"] = {"value": math.nan, "bound": math.inf}
     broken["samples"]["top"][0]["utility"] = math.nan
     text = words(check(page.render(broken)))
     assert "nan" not in text.split() and "inf" not in text.split()

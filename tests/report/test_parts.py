@@ -148,7 +148,7 @@ def base() -> Metrics:
         "targets": [
             {
                 "name": "math",
-                "kl_reduction": {
+                "gain": {
                     "value": 1.0,
                     "bound": 2.0,
                     "random": 0.0,
@@ -177,7 +177,7 @@ def test_nothing_to_distrust() -> None:
 )
 def test_targets_to_distrust(change: dict[str, object], words: str) -> None:
     metrics = base()
-    metrics["targets"][0]["kl_reduction"].update(change)  # type: ignore[union-attr,typeddict-item]
+    metrics["targets"][0]["gain"].update(change)  # type: ignore[union-attr,typeddict-item]
     assert words in " ".join(findings.distrust(metrics))
 
 

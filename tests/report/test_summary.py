@@ -62,7 +62,7 @@ def test_numbers(real: Metrics) -> None:
     for reason, number in accounting["dropped"].items():
         assert f"dropped: {reason}" in text and f"{number:,}" in text
     assert "bad: invalid json" in text
-    assert "KL reduction: math" in text and "held-out half" in text
+    assert "gain: math" in text and "held-out half" in text
     assert "effective sample size: ratio -> code" in text
     assert "correlation with length: ratio -> math" in text
     assert "71.2 MB/s" in text and "2.31 s" in text

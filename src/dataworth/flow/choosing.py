@@ -107,6 +107,13 @@ class Choice:
         parts = [block.astype(np.uint32) for block in blocks]
         return np.concatenate(parts) if parts else np.empty(0, np.uint32)
 
+    @cached_property
+    def parts(self) -> dict[str, NDArray[np.int64]]:
+        """Chosen rows that each target took, where several took turns; else empty."""
+        if not isinstance(self.mechanism, PerTarget):
+            return {}
+        return self.mechanism.parts(self.view, self.settings.seed, self.counts > 0)
+
     def ranks(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The place of some rows in the order, 1 for the best; 0 for rows that are not in it."""
         wanted = np.zeros(len(self.candidates), np.bool_)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 from dataworth.engine.table import Table
-from dataworth.flow.choosing import Choice, sample_rows
+from dataworth.flow.choosing import Choice
 from dataworth.flow.inspect import look_at_fields
 from dataworth.flow.samples import samples
 from dataworth.flow.scoring import Scored
-from dataworth.judges.kl import MEASURED, kl_reduction
+from dataworth.judges.gain import MEASURED, gain
+from dataworth.judges.kl import kl_reduction
 from dataworth.judges.shifts import Shift, ngram_shifts
 from dataworth.judges.weights import effective_sample_size, length_correlation
 from dataworth.mechanism.base import split_name
@@ -42,14 +43,6 @@ class SelectionText:
 
     documents: Documents
     how: str
-
-
-def text_of_selection(scored: Scored, choice: Choice) -> SelectionText:
-    """The chosen documents within the pool's random sample: a random part of the selection."""
-    candidates = choice.candidates
-    rows, inside = sample_rows(candidates.uid, choice.counts > 0, scored.survey.sample)
-    documents = scored.survey.sample.take(inside[choice.counts[rows] > 0])
-    return SelectionText(documents, f"{len(documents):,} chosen documents in the pool's sample")
 
 
 def measure(
@@ -206,6 +199,7 @@ def _target(
 ) -> model.Target:
     held_out = name in scored.targets.held_out
     documents = scored.targets.held_out[name] if held_out else scored.targets.fit[name]
+    text = part_for(choice, name, text)
     whole = len(scored.targets.fit[name]) + len(scored.targets.held_out.get(name, ()))
     found: model.Target = {"name": name, "documents": whole}
     mechanism = choice.mechanism
@@ -213,23 +207,32 @@ def _target(
         targets = {split_name(column)[1]: column for column in choice.view.utilities}
         found["proportion"] = mechanism.shares(targets).get(name)
     if len(text.documents):
-        found["kl_reduction"] = reduction(
-            documents, scored.survey.sample, text, seed=seed, held_out=held_out
-        )
+        found["gain"] = gain_on(documents, scored.survey.sample, text, seed=seed, held_out=held_out)
     return found
 
 
-def reduction(
+def part_for(choice: Choice, name: str, text: SelectionText) -> SelectionText:
+    """Return the text of what was chosen for one target, where targets took turns; else all."""
+    part = choice.parts.get(name)
+    if part is None:
+        return text
+    mine = np.isin(text.documents.uid, choice.candidates.uid[part])
+    documents = text.documents.take(np.flatnonzero(mine))
+    return SelectionText(documents, f"its part of {text.how}")
+
+
+def gain_on(
     target: Documents, pool: Documents, text: SelectionText, *, seed: int, held_out: bool
-) -> model.Reduction:
-    """The KL reduction for one target; `held_out`: whether nothing was chosen with `target`."""
-    made = kl_reduction(target, pool, text.documents, seed=seed)
+) -> model.Gain:
+    """Return the gain for one target; `held_out`: whether nothing was chosen with `target`."""
+    made = gain(target, pool, text.documents, seed=seed)
     return {
         "value": made.value,
         "bound": made.bound,
         "random": 0.0,
         "random_spread": made.random_spread,
         "random_draws": made.draws,
+        "kl_reduction": kl_reduction(target, pool, text.documents, seed=seed).value,
         "held_out": held_out,
         "documents": len(target),
         "measured": f"{MEASURED}; on {text.how}",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.card import write_card
 from dataworth.corpus.convert import parquet_schema
+from dataworth.corpus.documents import Documents
 from dataworth.corpus.extract import extract
 from dataworth.corpus.files import write_error
 from dataworth.corpus.uid import hash_uid
@@ -25,19 +28,19 @@ from dataworth.corpus.writing import (
 )
 from dataworth.engine.files import local_path, read_json, write_json, write_parquet
 from dataworth.engine.local import Tick
-from dataworth.errors import ConfigError
-from dataworth.flow.choosing import Choice
+from dataworth.errors import ConfigError, DataworthError
+from dataworth.flow.choosing import Choice, sample_rows
 from dataworth.flow.lookup import find_document
 from dataworth.flow.metrics import (
     SelectionText,
     measure,
     temperature_of,
-    text_of_selection,
     unit_of,
 )
 from dataworth.flow.samples import describe_rows
+from dataworth.flow.scoring import Scored
 from dataworth.flow.settings import WriteSettings, fingerprint
-from dataworth.flow.texts import load_text
+from dataworth.flow.texts import load_text, texts_of
 from dataworth.report import model, page
 
 if TYPE_CHECKING:
@@ -53,7 +56,8 @@ _SHUFFLE = 0x6F75747075740000  # of `hash_uid`, for the order of the output
 # so many bytes have come together.
 _IN_MEMORY = 128 * 2**20
 _MEMORY_BYTES = 32 * 2**20
-_TEXT_BYTES = 16 * 2**20  # of written rows that metrics look at
+_TEXT_BYTES = 16 * 2**20  # of chosen documents that metrics look at
+_UNPACKED_BYTES = 512 * 2**20  # of compressed files that may be read for them
 
 
 class Selection:
@@ -112,7 +116,7 @@ class Selection:
     def _measure(self, text: SelectionText | None) -> model.Metrics:
         scored = self.scores.scored
         if text is None:
-            text = text_of_selection(scored, self.choice)
+            text = text_of_selection(scored, self.choice, self.scores.settings.seed)
         return measure(
             scored,
             self.choice,
@@ -305,10 +309,47 @@ def read_back(
             selection.scores.scored.corpus,
         )
         if documents is not None and len(documents):
-            whole = len(documents) >= selection.choice.cut.documents
-            how = "all" if whole else "the first (they are shuffled)"
-            text = SelectionText(documents, f"{how} {len(documents):,} written documents")
+            text = _text_of(selection.choice, documents)
     selection._metrics = selection._measure(text)
+
+
+def text_of_selection(scored: Scored, choice: Choice, seed: int) -> SelectionText:
+    """Return the text that a shuffled selection begins with, read from the pool.
+
+    So a choice has the numbers that it has when it is written. Where the pool is gone or changed,
+    or too much of it would have to be unpacked, it is the chosen documents in the pool's sample.
+    """
+    rows, positions = output_positions(choice, "shuffled", seed)
+    rows = rows[np.argsort(positions)]
+    rows = rows[: _enough(choice.candidates.column("text_bytes")[rows])]
+    units = np.unique(np.searchsorted(scored.table.firsts, rows, side="right") - 1)
+    packed = sum(_packed_bytes(scored.corpus.units[int(unit)]) for unit in units)
+    if packed <= _UNPACKED_BYTES:
+        with contextlib.suppress(DataworthError, OSError):
+            documents = Documents.from_texts(texts_of(scored, rows))
+            return _text_of(choice, replace(documents, uid=choice.candidates.uid[rows]))
+    sample = scored.survey.sample
+    rows, inside = sample_rows(choice.candidates.uid, choice.counts > 0, sample)
+    documents = sample.take(inside[choice.counts[rows] > 0])
+    return _text_of(choice, documents, " in the pool's sample")
+
+
+def _text_of(choice: Choice, documents: Documents, where: str = "") -> SelectionText:
+    """Return about the first `_TEXT_BYTES` of chosen documents, as it is measured."""
+    documents = documents.take(np.arange(_enough(documents.text_bytes)))
+    of = choice.cut.documents
+    how = f"all {of:,}" if len(documents) >= of else f"{len(documents):,} random ones of {of:,}"
+    return SelectionText(documents, f"{how} chosen documents{where}")
+
+
+def _enough(sizes: NDArray[np.int64]) -> int:
+    """Return how many documents make `_TEXT_BYTES`."""
+    return min(int(np.searchsorted(np.cumsum(sizes), _TEXT_BYTES)) + 1, len(sizes))
+
+
+def _packed_bytes(unit: Unit) -> int:
+    """Return the bytes that must be read to reach any row of a unit: none of plain files."""
+    return unit.file.size if unit.file.compression or unit.file.format == "parquet" else 0
 
 
 def identity_of(selection: Selection, settings: WriteSettings) -> str:
@@ -334,12 +375,12 @@ def card_body(selection: Selection, shards: list[ShardInfo], order: str) -> str:
         'from datasets import load_dataset\nload_dataset("path/to/this/folder")',
         "```",
         "",
-        "| target | KL reduction (nats) | at most |",
+        "| target | gain (nats per word) | of a selection just like it |",
         "|---|---|---|",
     ]
     for target in metrics.get("targets", []):
-        reduction: Any = target.get("kl_reduction") or {}
-        value, bound = reduction.get("value"), reduction.get("bound")
+        gain: Any = target.get("gain") or {}
+        value, bound = gain.get("value"), gain.get("bound")
         if value is not None and bound is not None:
             lines.append(f"| {target['name']} | {value:.3f} | {bound:.3f} |")
     lines += [

@@ -67,6 +67,26 @@ class PerTarget:
 
     def order(self, table: Table, seed: int) -> Order:
         """Row numbers in the order in which they are taken, in blocks."""
+        return self._dealt(table, seed, np.zeros(len(table), np.uint16))
+
+    def parts(self, table: Table, seed: int, chosen: NDArray[np.bool_]) -> dict[str, Rows]:
+        """Rows of `chosen` that each target took, by the target's name."""
+        names = list(self.shares(_targets(table)))
+        if len(names) == 1:
+            return {names[0]: np.flatnonzero(chosen)}
+        taker = np.zeros(len(table), np.uint16)
+        left = int(np.count_nonzero(chosen))
+        for block in self._dealt(table, seed, taker):
+            left -= int(np.count_nonzero(chosen[block]))
+            if left <= 0:
+                break
+        return {
+            name: np.flatnonzero(chosen & (taker == number + 1))
+            for number, name in enumerate(names)
+        }
+
+    def _dealt(self, table: Table, seed: int, taker: NDArray[np.uint16]) -> Order:
+        """Return the order; `taker` gets, for each row, the number of the target from 1 on."""
         targets = _targets(table)
         shares = self.shares(targets)
         if len(shares) == 1:
@@ -76,7 +96,7 @@ class PerTarget:
             _pieces(self.inner.order(View(table, (targets[target],)), _seed_of(seed, target)))
             for target in shares
         ]
-        return _deal(orders, np.array(list(shares.values())), table.lengths, len(table))
+        return _deal(orders, np.array(list(shares.values())), table.lengths, taker)
 
 
 def _targets(table: Table) -> dict[str, str]:
@@ -109,9 +129,12 @@ def _pieces(order: Order) -> Iterator[Rows]:
 
 
 def _deal(
-    orders: list[Iterator[Rows]], shares: NDArray[np.float64], sizes: NDArray[np.int64], rows: int
+    orders: list[Iterator[Rows]],
+    shares: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+    taker: NDArray[np.uint16],
 ) -> Order:
-    """Merge the targets' orders; `shares` [targets], `sizes` [rows]."""
+    """Merge the targets' orders; `shares` [targets], `sizes` [rows]; fills `taker` [rows]."""
     targets = len(orders)
     queues = np.zeros((targets, BLOCK), np.int64)
     weights = np.zeros((targets, BLOCK), np.int64)
@@ -119,12 +142,11 @@ def _deal(
     filled = np.zeros(targets, np.int64)
     used = np.zeros(targets, np.int64)
     done = np.zeros(targets, np.bool_)
-    taken = np.zeros(rows, np.bool_)
     out = np.empty(BLOCK, np.int64)
     written = 0
     while not done.all():
         written, hungry = _turns(
-            queues, weights, place, filled, used, shares, done, taken, out, written
+            queues, weights, place, filled, used, shares, done, taker, out, written
         )
         if hungry < 0:
             yield out.copy()
@@ -142,7 +164,7 @@ def _deal(
 
 
 @kernel
-def _turns(queues, weights, place, filled, used, shares, done, taken, out, written):  # type: ignore[no-untyped-def]
+def _turns(queues, weights, place, filled, used, shares, done, taker, out, written):  # type: ignore[no-untyped-def]
     """Take turns until `out` is full (returns -1) or a target needs its next block (its index)."""
     targets = len(place)
     while written < len(out):
@@ -153,13 +175,13 @@ def _turns(queues, weights, place, filled, used, shares, done, taken, out, writt
             if not done[target] and (turn < 0 or level < lowest):
                 turn, lowest = target, level
         at = place[turn]
-        while at < filled[turn] and taken[queues[turn, at]]:
+        while at < filled[turn] and taker[queues[turn, at]]:
             at += 1
         place[turn] = at
         if at == filled[turn]:
             return written, turn
         row = queues[turn, at]
-        taken[row] = True
+        taker[row] = turn + 1
         out[written] = row
         written += 1
         used[turn] += weights[turn, at]

@@ -185,8 +185,8 @@ def dumbbell(
     )
 
 
-def reduction(rows: Sequence[Spec], *, width: int) -> str:
-    """KL reduction a target: the way to the bound, random's place, the selection's place.
+def gains(rows: Sequence[Spec], *, width: int) -> str:
+    """Gain on each target: the way to the bound, random's place, the selection's place.
 
     Each row holds `name`, `value`, `bound`, `low`, `high` (random, two spreads around), `text`;
     numbers may be `None`. `width` is pixels of the whole picture.
@@ -204,7 +204,7 @@ def reduction(rows: Sequence[Spec], *, width: int) -> str:
     nats: Spec = {
         "type": "quantitative",
         "scale": {"domain": [min(0.0, *known), max(0.0, *known) or 1.0], "nice": False},
-        "axis": {"title": "KL reduction in nats (0: no nearer than the pool)", "tickCount": 6}
+        "axis": {"title": "gain in nats per word (0: as random documents)", "tickCount": 6}
         | {"domain": False, "ticks": False, "format": "~g"},
     }
 
@@ -230,7 +230,7 @@ def reduction(rows: Sequence[Spec], *, width: int) -> str:
                 words("text", y, width + 14, "left"),
             ],
         },
-        "KL reduction of each target, with its bound and random selections",
+        "Gain on each target, with its bound and random selections",
     )
 
 

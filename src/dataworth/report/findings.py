@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from dataworth.report import format as f
 from dataworth.report.inert import visible
-from dataworth.report.model import Metrics, Reduction, Utility
+from dataworth.report.model import Gain, Metrics, Utility
 
 FEW_TARGET_DOCUMENTS = 100
+CHANCE = 1.65  # spreads above the mean that one random selection in twenty exceeds
 LENGTH_CORRELATION = 0.3
 EFFECTIVE_SHARE = 0.01
 BAD_SHARE = 0.001
@@ -29,18 +30,18 @@ class Verdict:
     sentences: tuple[tuple[str, str], ...]  # (target, what was measured)
 
 
-def beats_random(reduction: Reduction | None) -> bool | None:
-    """Whether the KL reduction is more than two spreads above random; `None`: not measured.
+def beats_random(gain: Gain | None) -> bool | None:
+    """Tell whether the gain is above what chance exceeds one time in twenty; `None`: not measured.
 
-    Without random selections, a reduction above zero counts.
+    Without random selections, a gain above zero counts.
     """
-    value = f.finite(reduction["value"]) if reduction else None
-    if reduction is None or value is None:
+    value = f.finite(gain["value"]) if gain else None
+    if gain is None or value is None:
         return None
-    chance = f.finite(reduction.get("random"))
+    chance = f.finite(gain.get("random"))
     if chance is None:
         return value > 0
-    return value > chance + 2 * (f.finite(reduction.get("random_spread")) or 0)
+    return value > chance + CHANCE * (f.finite(gain.get("random_spread")) or 0)
 
 
 def verdict(metrics: Metrics) -> Verdict:
@@ -49,11 +50,11 @@ def verdict(metrics: Metrics) -> Verdict:
         return Verdict("Nothing kept", ())
     sentences, answers = [], []
     for target in metrics.get("targets") or []:
-        reduction = target.get("kl_reduction")
-        answer = beats_random(reduction)
-        if answer is not None and reduction is not None:
+        gain = target.get("gain")
+        answer = beats_random(gain)
+        if answer is not None and gain is not None:
             answers.append(answer)
-            sentences.append((visible(target["name"], 40), in_words(reduction)))
+            sentences.append((visible(target["name"], 40), in_words(gain)))
     if not answers:
         return Verdict("Not measured", ())
     if all(answers):
@@ -65,18 +66,17 @@ def verdict(metrics: Metrics) -> Verdict:
     return Verdict(word, tuple(sentences))
 
 
-def in_words(reduction: Reduction) -> str:
-    """1.23 of 1.65 nats (75%), random -0.02."""
-    text = f.real(reduction["value"])
-    bound = f.finite(reduction.get("bound"))
+def in_words(gain: Gain) -> str:
+    """1.23 of 1.65 nats per word (75%), random -0.02."""
+    text = f.real(gain["value"])
+    bound = f.finite(gain.get("bound"))
     if bound:
-        gain = (f.finite(reduction["value"]) or 0) > 0
-        part = f" ({f.share(reduction['value'], bound)})" if gain else ""
-        text += f" of {f.real(bound)} nats{part}"
+        part = f" ({f.share(gain['value'], bound)})" if (f.finite(gain["value"]) or 0) > 0 else ""
+        text += f" of {f.real(bound)} nats per word{part}"
     else:
-        text += " nats"
-    if f.finite(reduction.get("random")) is not None:
-        text += f", random {f.real(reduction.get('random'))}"
+        text += " nats per word"
+    if f.finite(gain.get("random")) is not None:
+        text += f", random {f.real(gain.get('random'))}"
     return text
 
 
@@ -113,25 +113,25 @@ def _targets(metrics: Metrics) -> Iterator[str]:
     unknown, chance, seen, few = [], [], [], []
     for target in targets:
         name = visible(target["name"], 40)
-        reduction = target.get("kl_reduction")
-        if reduction is None or beats_random(reduction) is None:
+        gain = target.get("gain")
+        if gain is None or beats_random(gain) is None:
             unknown.append(name)
             continue
-        if not beats_random(reduction):
-            chance.append(f"{name} {in_words(reduction)}")
-        if not reduction.get("held_out"):
+        if not beats_random(gain):
+            chance.append(f"{name} {in_words(gain)}")
+        if not gain.get("held_out"):
             seen.append(name)
-        documents = reduction.get("documents")
+        documents = gain.get("documents")
         if documents is not None and documents < FEW_TARGET_DOCUMENTS:
             few.append(f"{name} {f.count(documents)}")
     if chance:
         yield f"No nearer the target than chance. {_some(chance)}."
     if unknown:
-        yield f"KL reduction was not measured for {_some(unknown)}."
+        yield f"The gain was not measured for {_some(unknown)}."
     if seen:
-        yield f"KL reduction was measured on the examples that chose, for {_some(seen)}."
+        yield f"The gain was measured on the examples that chose, for {_some(seen)}."
     if few:
-        yield f"KL reduction was measured on few target documents: {_some(few)}."
+        yield f"The gain was measured on few target documents: {_some(few)}."
 
 
 def _weights(metrics: Metrics) -> Iterator[str]:

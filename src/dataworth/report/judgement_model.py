@@ -12,10 +12,10 @@ from typing import Any, Literal, Required, TypedDict
 
 from dataworth.report.model import (
     Composition,
+    Gain,
     Input,
     Lengths,
     Ngrams,
-    Reduction,
     Utility,
 )
 
@@ -56,21 +56,21 @@ class OnValidation(TypedDict, total=False):
     """The same measure on the target's validation set, which nothing was chosen with."""
 
     documents: Required[int]
-    kl_reduction: Reduction | None
+    gain: Gain | None
 
 
 class Target(TypedDict, total=False):
-    """One target and how near the selection came to it. `kl_reduction`: on its held-out half."""
+    """One target and how near the selection came to it. `gain`: on its held-out half."""
 
     name: Required[str]
     documents: Required[int]  # of both halves
     bytes: int | None
-    kl_reduction: Reduction | None  # None: there is nothing to measure
+    gain: Gain | None  # None: there is nothing to measure
     validation: OnValidation | None
 
 
 class Mean(TypedDict, total=False):
-    """The KL reduction, averaged over the targets, each counting the same."""
+    """The gain, averaged over the targets, each counting the same."""
 
     value: Required[float | None]
     bound: float | None

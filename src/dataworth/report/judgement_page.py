@@ -49,8 +49,8 @@ def _sections(judgement: Metrics) -> list[tuple[str, str, str, str]]:
         (
             "targets",
             "Nearer to the target",
-            "KL reduction: how much of the distance from the pool to the target the selection "
-            "takes away. Larger is better. A validation set is text that nothing was chosen with.",
+            "Gain: how much better a model of the selection's words predicts the target than one "
+            "of random documents. Larger is better. Nothing was chosen with a validation set.",
             sections.targets(report),
         ),
         (

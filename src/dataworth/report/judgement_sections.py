@@ -42,7 +42,7 @@ def as_report(judgement: Metrics, *, validation: bool = False) -> Report:
             {
                 "name": target["name"],
                 "documents": target["documents"],
-                "kl_reduction": target.get("kl_reduction"),
+                "gain": target.get("gain"),
             }
         )
         checked = target.get("validation") if validation else None
@@ -51,7 +51,7 @@ def as_report(judgement: Metrics, *, validation: bool = False) -> Report:
                 {
                     "name": f"{target['name']}, validation",
                     "documents": checked["documents"],
-                    "kl_reduction": checked.get("kl_reduction"),
+                    "gain": checked.get("gain"),
                 }
             )
     documents = pool["documents"] if pool else judged["distinct"]
@@ -84,19 +84,19 @@ def distrust(judgement: Metrics) -> list[str]:
 def _targets(judgement: Metrics) -> Iterator[str]:
     seen, few = [], []
     for target in judgement.get("targets") or []:
-        reduction = target.get("kl_reduction")
-        if not reduction or f.finite(reduction["value"]) is None:
+        gain = target.get("gain")
+        if not gain or f.finite(gain["value"]) is None:
             continue
         name = visible(target["name"], 40)
-        if not reduction.get("held_out"):
+        if not gain.get("held_out"):
             seen.append(name)
-        documents = reduction.get("documents")
+        documents = gain.get("documents")
         if documents is not None and documents < FEW_TARGET_DOCUMENTS:
             few.append(f"{name} {f.count(documents)}")
     if seen:
-        yield f"KL reduction was measured on the examples that chose, for {'; '.join(seen[:3])}."
+        yield f"The gain was measured on the examples that chose, for {'; '.join(seen[:3])}."
     if few:
-        yield f"KL reduction was measured on few target documents: {'; '.join(few[:3])}."
+        yield f"The gain was measured on few target documents: {'; '.join(few[:3])}."
 
 
 def contamination(judgement: Metrics, characters: int) -> str:

@@ -15,7 +15,7 @@ from dataworth.report import format as f
 from dataworth.report.inert import visible
 from dataworth.report.judgement_model import Metrics, Overlap
 from dataworth.report.judgement_sections import distrust
-from dataworth.report.model import Reduction
+from dataworth.report.model import Gain
 from dataworth.report.summary import against, data, print_rows, styled
 
 SHOWN = 12
@@ -42,16 +42,16 @@ def _rows(judgement: Metrics) -> _Rows:
     yield from _judged(judgement)
     for target in (judgement.get("targets") or [])[:SHOWN]:
         name = visible(target["name"], 30)
-        yield from _reduction(f"KL reduction: {name}", target.get("kl_reduction"), "held-out half")
+        yield from _gain(f"gain: {name}", target.get("gain"), "held-out half")
         validation = target.get("validation")
         if validation:
-            reduction = validation.get("kl_reduction")
-            yield from _reduction("  on its validation set", reduction, "")
+            gain = validation.get("gain")
+            yield from _gain("  on its validation set", gain, "")
     mean = judgement.get("mean")
     if mean and f.finite(mean["value"]) is not None and mean["targets"] > 1:
         bound = f.finite(mean.get("bound"))
         note = f"of the bound {f.real(bound)}" if bound else ""
-        yield "KL reduction: mean", f"{f.real(mean['value'])} nats", note
+        yield "gain: mean", f"{f.real(mean['value'])} nats", note
     yield from _weights(judgement)
     yield from _copies(judgement)
     yield from _variety(judgement)
@@ -81,11 +81,11 @@ def _judged(judgement: Metrics) -> _Rows:
             yield f"bad: {visible(reason.replace('_', ' '), 40)}", f.count(number), "lines"
 
 
-def _reduction(label: str, reduction: Reduction | None, half: str) -> _Rows:
-    if reduction and f.finite(reduction["value"]) is not None:
-        where = half if reduction.get("held_out") else "not held out"
-        note = ", ".join(part for part in (against(reduction["value"], reduction), where) if part)
-        yield label, f"{f.real(reduction['value'])} nats", note
+def _gain(label: str, gain: Gain | None, half: str) -> _Rows:
+    if gain and f.finite(gain["value"]) is not None:
+        where = half if gain.get("held_out") else "not held out"
+        note = ", ".join(part for part in (against(gain["value"], gain), where) if part)
+        yield label, f"{f.real(gain['value'])} nats", note
 
 
 def _weights(judgement: Metrics) -> _Rows:

@@ -129,14 +129,15 @@ class Utility(TypedDict, total=False):
     temperature_from: str | None  # "given", "found from the data", …
 
 
-class Reduction(TypedDict, total=False):
-    """KL(target‖pool) less KL(target‖selection), in nats; larger is better, 0 is no gain."""
+class Gain(TypedDict, total=False):
+    """How much better a selection's words predict the target than random ones', nats per word."""
 
     value: Required[float | None]
-    bound: float | None  # KL(target‖pool): what a perfect match would reach
+    bound: float | None  # of a selection with counts just like the target's
     random: float | None  # mean over random selections of equal size
     random_spread: float | None  # their standard deviation
     random_draws: int | None
+    kl_reduction: float | None  # KL(target ‖ random) - KL(target ‖ selection), nats (DSIR)
     held_out: bool  # measured on a half of the target that chose nothing
     documents: int | None  # target documents it was measured on
     measured: str  # how: features, smoothing
@@ -150,7 +151,7 @@ class Target(TypedDict, total=False):
     bytes: int | None
     proportion: float | None  # share of the budget, where quotas were given
     chosen: Amount | None  # what was chosen for it
-    kl_reduction: Reduction | None
+    gain: Gain | None
 
 
 class Part(TypedDict, total=False):

@@ -16,8 +16,8 @@ SHOWN_TARGETS = 5
 
 # (id, heading, what it shows)
 _SECTIONS = (
-    ("targets", "Nearer to the target", "KL reduction: how much of the distance from the pool to "
-     "the target the selection takes away. Larger is better."),
+    ("targets", "Nearer to the target", "Gain: how much better a model of the selection's "
+     "words predicts the target than one of random documents of equal size. Larger is better."),
     ("utilities", "Utility", "What documents are worth for the target, before and after the cut."),
     ("composition", "Composition", "What pool and selection are made of."),
     ("lengths", "Lengths", "% of each set's documents per bin."),
@@ -136,7 +136,10 @@ def better(metrics: Metrics) -> str:
     if more > 0:
         items.append(f'<a href="#targets">and {f.counted(more, "target")} more</a>')
     if answer.sentences:
-        items.append('<span class="quiet">KL reduction: larger is better, 0 is no gain</span>')
+        items.append(
+            '<span class="quiet">Gain: how much better its words predict the target. '
+            "Larger is better, 0 is as random documents do.</span>"
+        )
     elif answer.word == "Not measured":
         items.append("Without a target there is nothing to measure against.")
     return f'<p class="big text">{escape(answer.word)}</p>{listed(items)}'

@@ -49,20 +49,20 @@ def targets(metrics: Metrics) -> str:
         return ""
     rows = []
     for target in known:
-        reduction = target.get("kl_reduction") or {"value": None}
-        chance = f.finite(reduction.get("random"))
-        spread = 2 * (f.finite(reduction.get("random_spread")) or 0)
+        gain = target.get("gain") or {"value": None}
+        chance = f.finite(gain.get("random"))
+        spread = 2 * (f.finite(gain.get("random_spread")) or 0)
         # A rule needs some length to be seen where the spread is next to nothing.
-        least = 0.004 * (f.finite(reduction.get("bound")) or abs(_value(target) or 0) or 1)
+        least = 0.004 * (f.finite(gain.get("bound")) or abs(_value(target) or 0) or 1)
         half = max(spread, least)
         rows.append(
             {
                 "name": target["name"],
                 "value": _value(target),
-                "bound": f.finite(reduction.get("bound")),
+                "bound": f.finite(gain.get("bound")),
                 "low": None if chance is None else chance - half,
                 "high": None if chance is None else chance + half,
-                "text": findings.in_words(reduction),
+                "text": findings.in_words(gain),
             }
         )
     key = (
@@ -70,13 +70,13 @@ def targets(metrics: Metrics) -> str:
         '<span><i class="k-chance"></i>random selections of equal size, ± 2 spreads</span>'
         '<span><i class="k-track"></i>bound: a selection just like the target</span></p>'
     )
-    chart = charts.reduction(rows, width=WIDE)
+    chart = charts.gains(rows, width=WIDE)
     return f"{key}<figure>{chart}</figure>{_target_table(known)}"
 
 
 def _value(target: Target) -> float | None:
-    reduction = target.get("kl_reduction")
-    return f.finite(reduction["value"]) if reduction else None
+    gain = target.get("gain")
+    return f.finite(gain["value"]) if gain else None
 
 
 def _target_table(known: Sequence[Target]) -> str:
@@ -84,9 +84,10 @@ def _target_table(known: Sequence[Target]) -> str:
     quotas = any(f.finite(target.get("proportion")) is not None for target in known)
     chosen_for = any(target.get("chosen") for target in known)
     for target in known:
-        reduction = target.get("kl_reduction") or {"value": None}
-        on = "that chose nothing" if reduction.get("held_out") else "that chose"
-        measured = word(reduction.get("measured") or "", 200)
+        gain = target.get("gain") or {"value": None}
+        on = "that chose nothing" if gain.get("held_out") else "that chose"
+        measured = word(gain.get("measured") or "", 200)
+        kl = f.real(gain.get("kl_reduction"), signed=True)
         proportion = f.share(target.get("proportion"))
         quota = f'<td class="n">{proportion}</td>' if quotas else ""
         chosen = target.get("chosen")
@@ -95,13 +96,15 @@ def _target_table(known: Sequence[Target]) -> str:
         rows.append(
             f"<tr><td>{word(target['name'], 60)}</td>"
             f'<td class="n">{f.count(target.get("documents"))}</td>'
-            f"<td>{f.counted(reduction.get('documents'), 'document')} {on}</td>"
+            f"<td>{f.counted(gain.get('documents'), 'document')} {on}</td>"
             f"{of}{quota}"
+            f'<td class="n">{kl}</td>'
             f'<td class="quiet">{measured}</td></tr>'
         )
     head = [("", "target"), ("n", "examples"), ("", "measured on")]
     head += [("n", "chosen for it")] if chosen_for else []
-    return table([*head, *([("n", "quota")] if quotas else []), ("", "how")], rows)
+    head += [("n", "quota")] if quotas else []
+    return table([*head, ("n", "KL reduction, nats"), ("", "how")], rows)
 
 
 def utilities(metrics: Metrics) -> str:

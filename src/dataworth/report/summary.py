@@ -16,7 +16,7 @@ from rich.text import Text
 from dataworth.report import findings
 from dataworth.report import format as f
 from dataworth.report.inert import visible
-from dataworth.report.model import Explanation, Metrics, Reduction, Sample
+from dataworth.report.model import Explanation, Gain, Metrics, Sample
 
 SHOWN_REASONS = 12
 SHOWN_TARGETS = 12
@@ -68,12 +68,12 @@ def _rows(metrics: Metrics) -> Iterator[tuple[str, str, str]]:
         yield "  with repeats", f.count(copies), ""
     yield from _amounts(metrics)
     for target in (metrics.get("targets") or [])[:SHOWN_TARGETS]:
-        reduction = target.get("kl_reduction")
-        if reduction and f.finite(reduction["value"]) is not None:
-            where = "held-out half" if reduction.get("held_out") else "not held out"
-            label = f"KL reduction: {visible(target['name'], 30)}"
-            nats = f"{f.real(reduction['value'])} nats"
-            yield label, nats, f"{against(reduction['value'], reduction)}, {where}"
+        gain = target.get("gain")
+        if gain and f.finite(gain["value"]) is not None:
+            where = "held-out half" if gain.get("held_out") else "not held out"
+            label = f"gain: {visible(target['name'], 30)}"
+            nats = f"{f.real(gain['value'])} nats"
+            yield label, nats, f"{against(gain['value'], gain)}, {where}"
     choose = (run.get("settings") or {}).get("choose") or {}
     if choose.get("resolved"):
         yield "chosen by", visible(str(choose["resolved"]).partition("(")[0], 40), ""
@@ -112,15 +112,15 @@ def _amounts(metrics: Metrics) -> Iterator[tuple[str, str, str]]:
         yield "budget", visible(budget["asked"], 40), share
 
 
-def against(value: float | None, reduction: Reduction) -> str:
-    """What a KL reduction is held against: its bound and random selections."""
+def against(value: float | None, gain: Gain) -> str:
+    """Return what a gain is held against: its bound and random selections."""
     parts = []
-    bound = f.finite(reduction.get("bound"))
+    bound = f.finite(gain.get("bound"))
     if bound:
         part = f"{f.share(value, bound)} of the " if (value or 0) > 0 else ""
         parts.append(f"{part}bound {f.real(bound)}")
-    if f.finite(reduction.get("random")) is not None:
-        parts.append(f"random {f.real(reduction.get('random'))}")
+    if f.finite(gain.get("random")) is not None:
+        parts.append(f"random {f.real(gain.get('random'))}")
     return ", ".join(parts) or "no bound known"
 
 

@@ -19,6 +19,7 @@ from dataworth.flow.comparing.pool import Table
 from dataworth.judges.contamination import Index, answer, index
 from dataworth.judges.diversity import compression_ratio, distinct
 from dataworth.judges.duplicates import exact
+from dataworth.judges.gain import gain
 from dataworth.judges.kl import kl_reduction
 from dataworth.judges.overlap import jaccard, rank_correlation
 from dataworth.report.comparison_model import Cheap, CompositionOf, Overlap, Share
@@ -89,12 +90,13 @@ class CheapNumbers:
         }
         of: dict[str, dict[str, float]] = {}
         for target in targets:
-            reduction = kl_reduction(self.validation[target], self.sample, documents)
+            towards = self.validation[target]
+            reduction = kl_reduction(towards, self.sample, documents)
             looked = self._indices[target]
             hit = answer(looked, looked.look(self.texts.documents(uid)))
             of[target] = {
+                "gain": gain(towards, self.sample, documents).value,
                 "kl_reduction": reduction.value,
-                "kl_bound": reduction.bound,
                 "contamination": hit.hit / hit.documents if hit.documents else math.nan,
             }
         clean = {name: _clean(values) for name, values in of.items()}
@@ -126,7 +128,6 @@ def cheap_of(
             right = right_share(plan, item, target)
             if right is not None:
                 values["right_share"] = right
-            values.pop("kl_bound", None)
             found += [
                 {
                     "selection": item.selection,

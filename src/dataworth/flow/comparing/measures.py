@@ -48,6 +48,7 @@ MEASURES = (
 )
 
 METRICS = (
+    MetricOf("gain", "gain", "nats per word"),
     MetricOf("kl_reduction", "KL reduction", "nats"),
     MetricOf("right_share", "Share of the right field", "share"),
     MetricOf("contamination", "Validation documents hit", "share"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dataworth.report.findings import CHANCE
 from dataworth.report.judgement_model import Contamination, Metrics, Target
 
 _SMALL = 20_000  # bytes of a target, below which its n-grams are few
@@ -65,15 +66,15 @@ def _target(target: Target) -> Iterator[str]:
             f"The target {name} is small ({size:,} bytes): its n-gram distribution is rough, and "
             "so is what is measured against it."
         )
-    made = target.get("kl_reduction")
+    made = target.get("gain")
     value = made.get("value") if made else None
     if made is None or value is None:
         return
     spread = made.get("random_spread") or 0.0
-    if value <= 2 * spread:
+    if value <= CHANCE * spread:
         yield (
-            f"For {name} the selection is no nearer than random documents are: KL reduction "
-            f"{value:.3f} nats, where random selections spread by {spread:.3f}."
+            f"For {name} the selection is no nearer than random documents are: gain "
+            f"{value:.3f} nats per word, where random selections spread by {spread:.3f}."
         )
 
 
@@ -96,7 +97,7 @@ def notes(metrics: Metrics) -> list[str]:
     found = []
     selection, targets = metrics["selection"], metrics.get("targets", [])
     if selection["kind"] == "files" and any(
-        (made := target.get("kl_reduction")) and made.get("held_out") for target in targets
+        (made := target.get("gain")) and made.get("held_out") for target in targets
     ):
         found.append(
             "The held-out half of a target is the one of seed "

@@ -15,12 +15,13 @@ from dataworth.engine.files import local_path, read_json, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, DataworthError
+from dataworth.flow.choosing import Choice
 from dataworth.flow.judging import doubts, measures
 from dataworth.flow.judging.look import Groups, Look, Looked, look
 from dataworth.flow.judging.measures import Pool
 from dataworth.flow.judging.opening import JudgeSettings, Opening, groups_of
 from dataworth.flow.judging.subject import Subject, chosen_uids
-from dataworth.flow.metrics import SelectionText, ngrams_of, reduction, utility_facts
+from dataworth.flow.metrics import SelectionText, gain_on, ngrams_of, part_for, utility_facts
 from dataworth.flow.scores import as_tuple
 from dataworth.judges.contamination import index as index_of
 from dataworth.methods.base import Targets
@@ -41,7 +42,7 @@ class Judgement:
         said = [f"{self.metrics['selection']['documents']:,} documents"]
         mean = self.metrics.get("mean")
         if mean is not None and mean["value"] is not None:
-            said.append(f"KL reduction {mean['value']:.3f} nats")
+            said.append(f"gain {mean['value']:.3f} nats per word")
         return f"Judgement({', '.join(said)})"
 
     def save(self, folder: str | Path) -> Path:
@@ -125,6 +126,7 @@ def judge_selection(
         role="the selection",
     )
     text = measures.text_of(looked)
+    chosen = None if subject.selection is None else subject.selection.choice
     metrics: model.Metrics = {
         "judgement_version": model.JUDGEMENT_VERSION,
         "title": f"Is {subject.name} any good?",
@@ -134,7 +136,7 @@ def judge_selection(
         "inputs": judge.inputs,
         "selection": measures.judged(subject, looked),
         "pool": None if whole is None else measures.of_pool(whole, looked),
-        "targets": _targets(targets, checks, text, whole, judge.seed),
+        "targets": _targets(targets, checks, text, chosen, whole, judge.seed),
         "utilities": _utilities(subject),
         "composition": measures.compositions(
             judge.groups,
@@ -193,6 +195,7 @@ def _targets(
     targets: Targets,
     checks: Mapping[str, Documents],
     text: SelectionText,
+    choice: Choice | None,
     pool: Pool | None,
     seed: int,
 ) -> list[model.Target]:
@@ -204,22 +207,19 @@ def _targets(
         size = sum(int(part.text_bytes.sum()) for part in (fit, held) if part is not None)
         made: model.Target = {"name": name, "documents": many, "bytes": size}
         if pool is not None and len(text.documents):
-            made["kl_reduction"] = reduction(
-                used, pool.sample, text, seed=seed, held_out=held is not None
-            )
+            part = text if choice is None else part_for(choice, name, text)
+            made["gain"] = gain_on(used, pool.sample, part, seed=seed, held_out=held is not None)
             if name in checks:
                 made["validation"] = {
                     "documents": len(checks[name]),
-                    "kl_reduction": reduction(
-                        checks[name], pool.sample, text, seed=seed, held_out=True
-                    ),
+                    "gain": gain_on(checks[name], pool.sample, part, seed=seed, held_out=True),
                 }
         out.append(made)
     return out
 
 
 def _mean(targets: list[model.Target]) -> model.Mean | None:
-    known = [made for target in targets if (made := target.get("kl_reduction")) is not None]
+    known = [made for target in targets if (made := target.get("gain")) is not None]
     if not known:
         return None
     return {
