@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dataworth.corpus.documents import Documents
 from dataworth.engine.table import Table
 from dataworth.flow.choosing import Choice, sample_rows
-from dataworth.flow.inspect import look_at_fields
+from dataworth.flow.inspect import fields_there
 from dataworth.flow.samples import samples
 from dataworth.flow.scoring import Scored
 from dataworth.judges.kl import MEASURED, kl_reduction
@@ -30,7 +30,6 @@ T = TypeVar("T")
 
 _BINS = 60
 _FIRST = 1_000  # documents that are looked at for an id
-_FIELDS = 12  # names in a message
 _FRAGMENT = 40  # bytes
 _MANY = 0.05  # of the selection
 _VALUES = 200  # of a group field, the rest is summed
@@ -343,12 +342,8 @@ def _missing_fields(scored: Scored) -> list[str]:
         missing += [fields.id] * (ids.null_count == len(ids))
     if not missing:
         return []
-    there = [fact.name for fact in look_at_fields(scored.corpus)[1]]
-    named = f"; there are {', '.join(there[:_FIELDS])}" if there else ""
-    return [
-        f"No document has the field {name!r}{named}. Keys of folders (name=value) are no fields."
-        for name in dict.fromkeys(missing)
-    ]
+    named = fields_there(scored.corpus)
+    return [f"No document has the field {name!r}{named}." for name in dict.fromkeys(missing)]
 
 
 def _fragments(choice: Choice) -> list[str]:
