@@ -168,7 +168,7 @@ def select(
         pool, target, settings, folder, storage_options, overwrite, configuration
     )
     with run:
-        scored = run_scoring(run, corpus, targets, settings, engine, progress)
+        scored = run_scoring(run, corpus, targets, settings, engine, progress, choice.quotas)
         scores = Scores(folder, scored, settings, engine=engine, progress=progress, keep=keep)
         scores.command = _command()
         selection = scores.choose_settings(choice)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dataworth.flow.choosing import Choice, choose_rows
 from dataworth.flow.comparing.finished import path_for, read_finished
 from dataworth.flow.comparing.plan import CandidatePlan, ComparePlan
 from dataworth.flow.comparing.pool import Chooser, Table, choosers
+from dataworth.flow.inspect import fields_there
 from dataworth.flow.metrics import temperature_of
 from dataworth.flow.scoring import count_tokens
 from dataworth.flow.settings import ChoiceSettings, fingerprint
@@ -143,6 +145,7 @@ class Chosens:
             targets=scored.targets,
             excluded=self.excluded,
             exact_tokens=self._exact(job.table),
+            fields_there=partial(fields_there, scored.corpus),
         )
         rows = np.flatnonzero(choice.counts)
         if not len(rows):
