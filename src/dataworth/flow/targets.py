@@ -59,6 +59,11 @@ def open_targets(
     }
 
 
+def called(corpora: Mapping[str, Corpus], what: str = "target") -> dict[str, Corpus]:
+    """Return targets, or `what` it is, by what they are called in messages."""
+    return {f"the {what} {name!r}": corpus for name, corpus in corpora.items()}
+
+
 def read_targets(
     corpora: Mapping[str, Corpus], *, holdout: float, max_bad: float, seed: int
 ) -> Targets:
