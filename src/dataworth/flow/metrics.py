@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 from dataworth.engine.table import Table
+from dataworth.flow import distrust
 from dataworth.flow.choosing import Choice, sample_rows
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.samples import samples
@@ -312,6 +314,7 @@ def warnings(scored: Scored, choice: Choice) -> list[str]:
     if choice.cut.capped:
         found.append("Quotas held back: " + ", ".join(choice.cut.capped) + ".")
     found += [*_missing_fields(scored), *_fragments(choice)]
+    found += distrust.of_choice(scored, choice, partial(_scores_of_target, scored))
     looked = scored.survey
     for kind, count in sorted(looked.unread.items()):
         found.append(
