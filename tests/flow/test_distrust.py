@@ -62,12 +62,13 @@ def test_a_budget_beyond_what_is_like_the_target(files: dict[str, Any], tmp_path
     scores = dataworth.score(**files)
     assert told(scores.choose("50%"), BELOW)
     assert told(scores.choose("50%", utility="2*dsir"), BELOW)
-    for options in (
+    others: list[dict[str, Any]] = [
         {"budget": "8%"},
         {"budget": "50%", "scale": "rank"},
         {"budget": "50%", "utility": "-1*dsir"},
         {"budget": "50%", "mechanism": "random"},
-    ):
+    ]
+    for options in others:
         assert not told(scores.choose(**options), BELOW)
     # So little is learned from a document that the target's own are below 0: it parts nothing.
     one = write(tmp_path / "one.jsonl", documents("b", 1, 5))
