@@ -47,7 +47,7 @@ from dataworth.flow.scores import (
 from dataworth.flow.scoring import run_scoring
 from dataworth.flow.selection import Selection, write_selection
 from dataworth.flow.settings import WriteSettings
-from dataworth.flow.targets import named, open_targets
+from dataworth.flow.targets import called, named, open_targets
 from dataworth.methods.registry import DEFAULT
 from dataworth.report.model import Explanation
 
@@ -168,7 +168,7 @@ def select(
         pool, target, settings, folder, storage_options, overwrite, configuration
     )
     with run:
-        scored = run_scoring(run, corpus, targets, settings, engine, progress)
+        scored = run_scoring(run, corpus, targets, settings, engine, progress, choice.quotas)
         scores = Scores(folder, scored, settings, engine=engine, progress=progress, keep=keep)
         scores.command = _command()
         selection = scores.choose_settings(choice)
@@ -228,8 +228,14 @@ def plan(
         choice, write = chosen_by(resolved)
         configuration |= {"choose": choice.as_dict(), "write": write.as_dict()}
     storage_options = resolved["storage_options"]
-    corpus = Corpus.open(pool, fields=settings.fields, storage_options=storage_options)
     targets = open_targets(named(target), settings.target_fields, None, storage_options)
+    corpus = Corpus.open(
+        pool,
+        fields=settings.fields,
+        storage_options=storage_options,
+        out=None if resolved["out"] is None else folder,
+        others=called(targets),
+    )
     return make_plan(
         corpus,
         targets,

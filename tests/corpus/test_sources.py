@@ -280,7 +280,9 @@ class TestRunFolders:
         write(run / "data" / "train-00000-of-00001.jsonl")
         write(run.parent / "more.jsonl")
         assert names(run, run) == ["data/train-00000-of-00001.jsonl"]
-        assert names(run.parent, run) == ["../more.jsonl", "data/train-00000-of-00001.jsonl"]
+        assert names(run.parent, run) == ["../more.jsonl"]
+        (run.parent / "more.jsonl").unlink()
+        assert names(run.parent, run) == ["data/train-00000-of-00001.jsonl"]
         assert names(f"{run.parent}/*", run) == names(run.parent, run)
 
     def test_without_a_selection(self, run: Path) -> None:

@@ -53,3 +53,17 @@ def test_paths_stay_paths(path: str) -> None:
 def test_methods_without_a_mechanism_are_no_filters() -> None:
     filters = {name for name, step in STEPS.items() if sharing._may_drop(step)}
     assert filters == {"length"}
+
+
+def test_quotas_by_a_field_that_no_document_has(files: dict[str, Any], tmp_path: Path) -> None:
+    """Told before scoring, and when a finished run is chosen from."""
+    said = r"'knid', which no document of the pool has; there are text, kind"
+    with pytest.raises(ConfigError, match=said):
+        dataworth.select(**files, budget="5-docs", quotas="knid=a:2-docs", out=tmp_path / "out")
+    assert not (tmp_path / "out" / "table").exists()
+    scores = dataworth.score(**files, group_by=["kind", "knid"], out=tmp_path / "scored")
+    with pytest.raises(ConfigError, match=said):
+        scores.choose("5-docs", quotas={"knid": 0.5})
+    assert len(scores.choose("5-docs", quotas={"kind": {"a": "2-docs"}})) == 2
+    again = dataworth.select(**files, budget="5-docs", quotas="kind:2-docs", out=tmp_path / "out")
+    assert len(again) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
-from dataworth.corpus.find import reading_from
+from dataworth.corpus.find import reading_from, say_once
 from dataworth.corpus.reader import Block, read
 from dataworth.corpus.sources import SourceFile, resolve
 from dataworth.corpus.units import Unit, split
@@ -32,16 +33,22 @@ class Corpus:
         fields: Fields | None = None,
         spool: Path | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        out: Path | None = None,
+        others: Mapping[str, Corpus] | None = None,
     ) -> Corpus:
         """A corpus from paths, globs, URLs, folders, data sets or iterables.
 
-        `spool` is where what can be read only once is kept. Raises InputError for what is missing
-        or cannot be read.
+        `spool` is where what can be read only once is kept. `out`: the folder that is written to,
+        `others`: what else is read, such as targets; their files are left out, which is said.
+        Raises InputError for what is missing or cannot be read.
         """
         fields = fields or Fields()
         options = dict(storage_options) if storage_options else None
         name = fields.text[0] if fields.template is None else "text"
-        files = tuple(resolve(source, spool=spool, storage_options=options, text_field=name))
+        files = tuple(
+            resolve(source, spool=spool, storage_options=options, text_field=name, out=out)
+        )
+        files = _apart(files, others or {})
         units = tuple(split(files, txt=fields.txt, storage_options=options))
         return Corpus(files, fields, units, options)
 
@@ -74,3 +81,22 @@ class Corpus:
         """All documents in memory, and the blocks' accounts: for targets, which are small."""
         blocks = [block for unit in self.units for block in self.blocks(unit)]
         return Documents.concatenate([block.documents for block in blocks]), blocks
+
+
+def _apart(files: tuple[SourceFile, ...], others: Mapping[str, Corpus]) -> tuple[SourceFile, ...]:
+    """Return the files that are none of other corpora, and say which are left out."""
+    known = {_real(file): name for name, other in others.items() for file in other.files}
+    shared = {file.path: known[_real(file)] for file in files if _real(file) in known}
+    if not shared:
+        return files
+    path, name = next(iter(shared.items()))
+    more = f" (and {len(shared) - 1} more such files)" if len(shared) > 1 else ""
+    if len(shared) == len(files):
+        say_once(f"{path}{more}: is the pool and {name} at once")
+        return files
+    say_once(f"{path}{more}: left out of the pool, it is {name}")
+    return tuple(file for file in files if file.path not in shared)
+
+
+def _real(file: SourceFile) -> str:
+    return file.path if file.is_url else os.path.realpath(file.path)

@@ -19,12 +19,16 @@ from dataworth.corpus.uid import uids
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the documents table: its name, Arrow type, unit and the step that makes it."""
+    """A column of the documents table: its name, Arrow type, unit and the step that makes it.
+
+    `even`: of a utility, the value of what is as like the pool as the target, if there is one.
+    """
 
     name: str
     type: pa.DataType
     unit: str
     producer: str
+    even: float | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -34,6 +35,7 @@ log = logging.getLogger("dataworth")
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "hf": "hf"}
 _METADATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+_OWN = "{}: left out of what is read, it is written to"
 _RUN_PARTS = ("table/", "fitted/", "selections/", "quarantine/")
 
 
@@ -53,17 +55,26 @@ def is_glob(text: str) -> bool:
     return any(mark in text for mark in ("*" if web else "*?["))
 
 
-def find(place: str, storage_options: Mapping[str, Any]) -> list[SourceFile]:
+def find(
+    place: str, storage_options: Mapping[str, Any], out: Path | None = None
+) -> list[SourceFile]:
     """The files behind one path, glob, folder or URL, in no order.
 
     Folders are read recursively: files with another extension and hidden ones are left out, and
-    of a run's folder only the selection it wrote is taken. Raises InputError.
+    of a run's folder only the selection it wrote is taken. Runs that lie below a folder with other
+    data, and the folder `out`, which is written to, are left out, which is said. Raises InputError.
     """
     if place.startswith(("file://", "local://")):
         place = place.partition("://")[2]
     if URL.match(place):
         return _find_remote(place, dict(storage_options))
-    return _find_local(place)
+    return _find_local(place, out)
+
+
+@cache
+def say_once(text: str) -> None:
+    """Log a line, unless it was logged before: one place is often looked at more than once."""
+    log.warning("%s", text)
 
 
 def open_bytes(path: str, storage_options: Mapping[str, Any]) -> BinaryIO:
@@ -119,22 +130,30 @@ def _path(place: str) -> Path:
     return (path.expanduser() if place == "~" or place.startswith("~/") else path).absolute()
 
 
-def _find_local(place: str) -> list[SourceFile]:
+def _find_local(place: str, out: Path | None) -> list[SourceFile]:
+    if out is not None and _path(place) == out:  # as a shell expands pool/*
+        say_once(_OWN.format(out))
+        return []
+    if out is not None and _path(place).is_relative_to(out):
+        out = None  # it is what was asked for
     if exists(place):
         path = _path(place)
         if path.is_dir():
             with reading_from(place):
-                return _from_folder(place, _walk(path), {})
+                return _from_folder(place, _walk(path, out), {})
         return [_named(_local_entry(path, path.name), {})]
     if is_glob(place):
         # Relative to the working folder, whose own name may hold glob characters.
         pattern = str(_path(place)) if place.startswith("~") else place
         found = [Path(name).absolute() for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+        if out is not None and any(item.is_relative_to(out) for item in found):
+            say_once(_OWN.format(out))
+            found = [item for item in found if not item.is_relative_to(out)]
         entries = [_local_entry(item, item.name) for item in found if not item.is_dir()]
         if "**" not in place:  # which finds the files in the folders itself
             for folder in filter(Path.is_dir, found):
                 with reading_from(str(folder)):
-                    entries += _selection_only(_visible(_walk(folder)))
+                    entries += _selection_only(_visible(_walk(folder, out)))
         return _from_glob(place, entries, {})
     texts = len(place.split()) > 3
     hint = "to give texts themselves, pass a list of strings" if texts else "check the path"
@@ -152,8 +171,8 @@ def _local_entry(path: Path, name: str) -> Entry:
     return Entry(str(path), name, state.st_size, state.st_mtime)
 
 
-def _walk(folder: Path) -> Iterator[Entry]:
-    """All files below a folder; links to folders are followed, each folder once."""
+def _walk(folder: Path, out: Path | None) -> Iterator[Entry]:
+    """All files below a folder but those in `out`; links to folders are followed, each once."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -165,6 +184,10 @@ def _walk(folder: Path) -> Iterator[Entry]:
             folders.clear()
             continue
         seen.add(real)
+        if out is not None and real == os.path.realpath(out):
+            say_once(_OWN.format(out))
+            folders.clear()
+            continue
         folders[:] = sorted(item for item in folders if not item.startswith("."))
         for name in names:
             path = Path(root, name)
@@ -262,7 +285,10 @@ def _visible(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _selection_only(entries: list[Entry]) -> list[Entry]:
-    """The listing without what runs of dataworth left in it, except for the data they wrote."""
+    """The listing without what runs of dataworth left in it, except for the data they wrote.
+
+    Runs below a folder that holds other data too are left out whole: they are no part of it.
+    """
     roots = {entry.name[: -len("run.json")] for entry in entries if _base(entry) == "run.json"}
     runs = {
         root
@@ -273,6 +299,13 @@ def _selection_only(entries: list[Entry]) -> list[Entry]:
     }
     if not runs:
         return entries
+    others = [entry for entry in entries if not entry.name.startswith(tuple(runs))]
+    if any(format_of(entry.name) and not _is_metadata(entry.name) for entry in others):
+        for entry in entries:
+            if _base(entry) == "run.json" and entry not in others:
+                run = entry.path.removesuffix("/run.json")
+                say_once(f"{run}: left out, it is a run of dataworth; name its data/ to read it")
+        return others
     return [
         entry
         for entry in entries

@@ -42,6 +42,8 @@ def _row_error(line: bytes, error: orjson.JSONDecodeError) -> RowError:
         byte = line[wrong.start]
         return RowError("invalid_utf8", f"byte {wrong.start + 1} (0x{byte:02x}) is not UTF-8")
     detail = f"{error.msg} (column {error.pos + 1})"
+    if text.startswith("\ufeff"):
+        detail = "the line begins with a byte order mark, as where files were joined: remove it"
     if "surrogate" in error.msg:
         return RowError("lone_surrogate", detail)
     if "depth" in error.msg or "recursion" in error.msg:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from dataworth.corpus.convert import piece_rows
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
+from dataworth.corpus.folders import with_folder_keys
 from dataworth.corpus.jsonl import read_jsonl
 from dataworth.corpus.parquet import read_parquet, read_parquet_rows
 from dataworth.corpus.places import read_places
-from dataworth.corpus.rows import PIECE, BadLine, Rows
+from dataworth.corpus.rows import PIECE, BadLine, Rows, label_paths
 from dataworth.corpus.text import read_text
 from dataworth.corpus.uid import marked, uids
 from dataworth.corpus.units import Unit
@@ -67,6 +68,7 @@ def read(
             from dataworth.corpus.pieces import split_words
 
             rows = split_words(rows, fields.split_words)
+        rows.columns = with_folder_keys(rows.columns, unit.file.path, label_paths(fields))
         yield _block(rows, taken, unit)
 
 

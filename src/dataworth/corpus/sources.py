@@ -37,6 +37,7 @@ def resolve(
     spool: Path | None,
     storage_options: Mapping[str, Any] | None = None,
     text_field: str = "text",
+    out: Path | None = None,
 ) -> list[SourceFile]:
     """The files of a corpus, sorted by path, each once.
 
@@ -48,14 +49,17 @@ def resolve(
 
     One string is always a path, glob or URL. In a list, strings that exist, hold glob characters
     in something like a path, begin as a URL or end as a data file are paths; if none does, they
-    are documents. `storage_options` go to fsspec for URLs.
+    are documents. `storage_options` go to fsspec for URLs. Folders and globs leave out `out`, which
+    is written to.
 
     Raises InputError when nothing matches, a folder holds no data, a file cannot be read or is of
     an unknown kind, or a list mixes paths and documents.
     """
     files: dict[str, SourceFile] = {}
-    for file in _resolve(source, spool, storage_options or {}, text_field):
+    for file in _resolve(source, spool, storage_options or {}, text_field, out):
         files[file.path] = file
+    if not files and out is not None:
+        raise InputError(f"{out}: is written to and cannot be read from; name another folder")
     return [files[path] for path in sorted(files)]
 
 
@@ -90,10 +94,10 @@ def fingerprint(
 
 
 def _resolve(
-    source: Any, spool: Path | None, options: Mapping[str, Any], text_field: str
+    source: Any, spool: Path | None, options: Mapping[str, Any], text_field: str, out: Path | None
 ) -> list[SourceFile]:
     if isinstance(source, str | os.PathLike):
-        return find(_written(source), options)
+        return find(_written(source), options, out)
     if is_dataset(source):
         return [_spooled(spool_dataset(source, _folder(spool)))]
     if is_dataset_dict(source) or isinstance(source, Mapping):
@@ -112,7 +116,7 @@ def _resolve(
         if not source:
             raise InputError("an empty list was given: name at least one file or document")
         if _are_sources(source):
-            parts = [_resolve(item, spool, options, text_field) for item in source]
+            parts = [_resolve(item, spool, options, text_field, out) for item in source]
             return [file for part in parts for file in part]
     return [_spooled(spool_rows(source, _folder(spool), text_field))]
 

@@ -7,7 +7,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -40,7 +40,7 @@ class Named:
             for column in fitted.columns
         }
         self.columns = tuple(
-            Column(self._names[column.name], column.type, column.unit, label)
+            replace(column, name=self._names[column.name], producer=label)
             for column in fitted.columns
         )
 

@@ -16,7 +16,7 @@ from dataworth.engine.run import RunFolder
 from dataworth.errors import ConfigError
 from dataworth.flow.scores import as_tuple, excluded_paths, mechanism_text
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings, WriteSettings
-from dataworth.flow.targets import named, open_targets
+from dataworth.flow.targets import called, named, open_targets
 from dataworth.mechanism.budget import parse_budget, parse_quotas
 from dataworth.methods.registry import parse_step
 
@@ -151,10 +151,15 @@ def open_run(
     run = RunFolder.open(folder, configuration, overwrite=overwrite)
     try:
         spool = folder / "spool"
-        corpus = Corpus.open(
-            pool, fields=settings.fields, spool=spool / "pool", storage_options=storage_options
-        )
         targets = open_targets(named(target), settings.target_fields, spool, storage_options)
+        corpus = Corpus.open(
+            pool,
+            fields=settings.fields,
+            spool=spool / "pool",
+            storage_options=storage_options,
+            out=folder,
+            others=called(targets),
+        )
     except BaseException:
         run.close()
         raise
@@ -165,7 +170,7 @@ def _look_first(source: Any, folder: Path, storage_options: Mapping[str, Any] | 
     """Before a run is removed: that its successor's files are there, and not among its own."""
     paths = source if isinstance(source, list | tuple) else [source]
     if isinstance(source, str) or all(isinstance(path, Path) for path in paths):
-        for file in resolve(source, spool=None, storage_options=storage_options):
+        for file in resolve(source, spool=None, storage_options=storage_options, out=folder):
             if not file.is_url and Path(file.path).is_relative_to(folder):
                 raise ConfigError(
                     f"{file.path}: is in the folder that is to be overwritten; choose another one"

@@ -133,8 +133,10 @@ def choose_rows(
     targets: Targets,
     excluded: NDArray[np.uint64],
     exact_tokens: ExactTokens | None,
+    fields_there: Callable[[], str],
 ) -> Choice:
-    """Choose for a budget. `sample` is the pool's random sample, for the temperature.
+    """Choose for a budget. `sample` is the pool's random sample, for the temperature;
+    `fields_there` names the pool's fields, for messages.
 
     Raises ConfigError for settings that do not fit the table.
     """
@@ -164,7 +166,7 @@ def choose_rows(
         share = min(1.0, resolved.amount / max(int(candidates.lengths[eligible].sum()), 1))
         found = _temperatures(view, mechanism, sample, targets, share, settings.seed)
         mechanism = _with_temperatures(mechanism, found)
-    groups = _groups(table, settings)
+    groups = _groups(table, settings, fields_there)
     counted = np.zeros(len(table), np.bool_)
     while True:
         made = cut(
@@ -360,7 +362,9 @@ def sample_rows(
     return rows[inside], inside
 
 
-def _groups(table: Table, settings: ChoiceSettings) -> dict[str, Group] | None:
+def _groups(
+    table: Table, settings: ChoiceSettings, fields_there: Callable[[], str]
+) -> dict[str, Group] | None:
     names = {quota.field for quota in parse_quotas(settings.quotas)}
     groups = {}
     for name in sorted(names):
@@ -371,8 +375,15 @@ def _groups(table: Table, settings: ChoiceSettings) -> dict[str, Group] | None:
             )
         codes, values = table.codes(name)
         known = [value for value in values if value is not None]
+        if not known and len(table):
+            raise ConfigError(no_such_field(name, fields_there()))
         groups[name] = Group(np.where(codes < len(known), codes, -1), known)
     return groups or None
+
+
+def no_such_field(name: str, there: str) -> str:
+    """Return the message for a quota by a field without a value; `there` names those there are."""
+    return f"a quota is by the field {name!r}, which no document of the pool has{there}"
 
 
 def _described(mechanism: Mechanism) -> str:

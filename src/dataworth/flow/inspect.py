@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dataworth.corpus.blocks import LineBlock, line_blocks
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import CHATS, PAIRS, RowError
+from dataworth.corpus.folders import folder_keys
 from dataworth.corpus.lines import decode, is_blank
 from dataworth.corpus.reader import BLOCK_BYTES, BadLine, read
 from dataworth.corpus.streams import open_raw, open_stream
@@ -26,6 +27,7 @@ QUANTILES = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 EXAMPLES = 3
 _ROWS = 1000  # whose fields are looked at, of all files together at least one each
 _FILES = 200
+_NAMED = 12  # fields in a message
 _DEPTH = 4
 _VALUES = 200  # distinct values that are kept of a field
 _VALUE_LENGTH = 200
@@ -117,7 +119,7 @@ def inspect_corpus(
 
 
 def look_at_fields(corpus: Corpus) -> tuple[int, list[FieldFacts]]:
-    """(rows looked at, the fields in the order in which they were met)."""
+    """(rows looked at, the fields in the order in which they were met, keys of folders last)."""
     firsts = {unit.file_index: unit for unit in reversed(corpus.units)}
     chosen = [firsts[index] for index in sorted(firsts)]
     if len(chosen) > _FILES:
@@ -126,11 +128,20 @@ def look_at_fields(corpus: Corpus) -> tuple[int, list[FieldFacts]]:
     rows = 0
     seen: dict[str, _FieldSeen] = {}
     for unit in chosen:
+        keys = folder_keys(unit.file.path)
         for row in islice(_rows(unit, corpus), each):
             rows += 1
-            for name, value in _flat(row):
+            for name, value in _flat({**row, **{key: keys[key] for key in keys if key not in row}}):
                 seen.setdefault(name, _FieldSeen()).add(value)
     return rows, [field.facts(name) for name, field in seen.items()]
+
+
+def fields_there(corpus: Corpus) -> str:
+    """Return a part of a message that names the fields of the first rows and of the folders."""
+    names = [fact.name for fact in look_at_fields(corpus)[1]]
+    names += [key for file in corpus.files for key in folder_keys(file.path)]
+    known = list(dict.fromkeys(names))[:_NAMED]
+    return f"; there are {', '.join(known)}" if known else ""
 
 
 @dataclass

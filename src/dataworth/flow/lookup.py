@@ -28,11 +28,16 @@ def find_document(scores: Scores, document: str) -> int:
             return int(np.flatnonzero(codes == values.index(text))[0])
     path, _, offset = text.rpartition(":")
     if path and offset.isdigit():
-        for number, file in enumerate(scores.scored.corpus.files):
-            if file.path == path or file.path.endswith("/" + path):
-                places = (table.column("file") == number) & (table.column("offset") == int(offset))
-                if places.any():
-                    return int(np.flatnonzero(places)[0])
+        files = [file.path for file in scores.scored.corpus.files]
+        meant = [n for n, name in enumerate(files) if name == path or name.endswith("/" + path)]
+        at = np.isin(table.column("file"), meant) & (table.column("offset") == int(offset))
+        found = np.flatnonzero(at)
+        own = np.unique(table.column("file")[found])
+        if path not in files and len(own) > 1:
+            names = ", ".join(files[number] for number in own[:3])
+            raise DataworthError(f"{path} may mean {names}: write more of the path")
+        if len(found):
+            return int(found[0])
     with contextlib.suppress(UnicodeEncodeError):  # no text of a document: it is UTF-8
         found = np.flatnonzero(table.column("uid") == np.uint64(uid_of(document)))
         if len(found):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 from dataworth.engine.table import Table
+from dataworth.flow import distrust
 from dataworth.flow.choosing import Choice
-from dataworth.flow.inspect import look_at_fields
+from dataworth.flow.inspect import fields_there
 from dataworth.flow.samples import samples
 from dataworth.flow.scoring import Scored
 from dataworth.judges.gain import MEASURED, gain
@@ -31,7 +33,6 @@ T = TypeVar("T")
 
 _BINS = 60
 _FIRST = 1_000  # documents that are looked at for an id
-_FIELDS = 12  # names in a message
 _FRAGMENT = 40  # bytes
 _MANY = 0.05  # of the selection
 _VALUES = 200  # of a group field, the rest is summed
@@ -316,6 +317,7 @@ def warnings(scored: Scored, choice: Choice) -> list[str]:
     if choice.cut.capped:
         found.append("Quotas held back: " + ", ".join(choice.cut.capped) + ".")
     found += [*_missing_fields(scored), *_fragments(choice)]
+    found += distrust.of_choice(scored, choice, partial(_scores_of_target, scored))
     looked = scored.survey
     for kind, count in sorted(looked.unread.items()):
         found.append(
@@ -346,12 +348,8 @@ def _missing_fields(scored: Scored) -> list[str]:
         missing += [fields.id] * (ids.null_count == len(ids))
     if not missing:
         return []
-    there = [fact.name for fact in look_at_fields(scored.corpus)[1]]
-    named = f"; there are {', '.join(there[:_FIELDS])}" if there else ""
-    return [
-        f"No document has the field {name!r}{named}. Keys of folders (name=value) are no fields."
-        for name in dict.fromkeys(missing)
-    ]
+    named = fields_there(scored.corpus)
+    return [f"No document has the field {name!r}{named}." for name in dict.fromkeys(missing)]
 
 
 def _fragments(choice: Choice) -> list[str]:

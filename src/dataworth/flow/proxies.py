@@ -151,7 +151,11 @@ def run_proxies(
     keep = TemporaryDirectory(prefix="dataworth-") if out is None else None
     folder = Path(keep.name) / "proxies" if keep is not None else local_path(str(out)).absolute()
     corpus = Corpus.open(
-        pool, fields=fields, spool=folder / "spool", storage_options=storage_options
+        pool,
+        fields=fields,
+        spool=folder / "spool",
+        storage_options=storage_options,
+        out=None if keep is not None else folder,
     )
     return train_proxies(
         corpus,

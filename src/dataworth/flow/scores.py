@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from dataworth.flow import targets as target_files
 from dataworth.flow.annotating import Named
 from dataworth.flow.choosing import choose_rows
 from dataworth.flow.exclusion import excluded_uids
+from dataworth.flow.inspect import fields_there
 from dataworth.flow.scoring import Scored, count_tokens, load_steps, read_record
 from dataworth.flow.selection import Selection
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings, fields_from, fingerprint
@@ -141,6 +142,7 @@ class Scores:
             targets=self.scored.targets,
             excluded=excluded,
             exact_tokens=self._exact_tokens if self.settings.tokenizer else None,
+            fields_there=partial(fields_there, self.scored.corpus),
         )
         name = settings.fingerprint
         if len(excluded):  # which is not in the settings, only where it comes from

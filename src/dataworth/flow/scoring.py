@@ -28,11 +28,15 @@ from dataworth.engine.table import Table, unit_file
 from dataworth.errors import ConfigError, DataworthError, InputError, RunError
 from dataworth.flow import targets as target_files
 from dataworth.flow.annotating import Annotate, Named, Spent, join_quarantine
+from dataworth.flow.choosing import no_such_field
+from dataworth.flow.inspect import fields_there
 from dataworth.flow.settings import ScoreSettings
+from dataworth.mechanism.budget import parse_quotas
 from dataworth.methods.base import Context, Targets
 from dataworth.methods.registry import load_fitted, with_filters
 
 BYTES_PER_TOKEN = 4
+_ENOUGH = 1_000  # documents of the sample, to tell that none has a field
 _TOKENIZED_BYTES = 2 * 2**20  # of the sample, to learn how many bytes a token has
 
 
@@ -77,8 +81,12 @@ def run_scoring(
     settings: ScoreSettings,
     engine: Engine,
     progress: Progress,
+    quotas: Sequence[str] = (),
 ) -> Scored:
-    """All that is missing of the run's table. Raises DataworthError for what cannot go on."""
+    """All that is missing of the run's table. Raises DataworthError for what cannot go on.
+
+    `quotas`: those that are chosen with later; a field that no document has is told at once.
+    """
     run.check_inputs(inputs_of(corpus, target_corpora))
     check_tokenizer(run, settings.tokenizer)
     if run.record.get("units", len(corpus.units)) != len(corpus.units):
@@ -98,6 +106,7 @@ def run_scoring(
         )
         surveys.save(found, fitted_folder)
     check_pool(found.bad, found.documents, corpus, settings.max_bad, whole=found.whole)
+    _check_quotas(found, corpus, quotas)
     targets = target_files.read_targets(
         target_corpora, holdout=settings.holdout, max_bad=settings.max_bad, seed=settings.seed
     )
@@ -160,6 +169,16 @@ def check_pool(
             f"{reasons}. {first_bad(corpus)} Mend the files, name the field that holds the text "
             "(--text-field), for chats and pairs a template (--template), or allow more (--max-bad)"
         )
+
+
+def _check_quotas(found: Survey, corpus: Corpus, quotas: Sequence[str]) -> None:
+    """Fail for a quota by a field that no document of the sample has, if that is enough to tell."""
+    if not found.sample or (len(found.sample) < _ENOUGH and not found.complete):
+        return
+    for quota in parse_quotas(quotas):
+        column = found.sample.columns.get(quota.field)
+        if column is not None and column.null_count == len(column):
+            raise ConfigError(no_such_field(quota.field, fields_there(corpus)))
 
 
 def first_bad(corpus: Corpus) -> str:

@@ -14,6 +14,7 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.kept import identity_columns, with_identity
+from dataworth.corpus.reader import read
 from dataworth.corpus.uid import hash_uid
 from dataworth.engine.files import write_parquet
 from dataworth.errors import ConfigError, InputError
@@ -59,6 +60,11 @@ def open_targets(
     }
 
 
+def called(corpora: Mapping[str, Corpus], what: str = "target") -> dict[str, Corpus]:
+    """Return targets, or `what` it is, by what they are called in messages."""
+    return {f"the {what} {name!r}": corpus for name, corpus in corpora.items()}
+
+
 def read_targets(
     corpora: Mapping[str, Corpus], *, holdout: float, max_bad: float, seed: int
 ) -> Targets:
@@ -74,6 +80,7 @@ def read_targets(
     return Targets(fit, {name: part for name, part in held.items() if len(part)})
 
 
+_BLOCK_BYTES = 2**18
 _REMEDY = "give a file with examples of what the model should become good at"
 
 
@@ -84,20 +91,37 @@ def read_documents(
 
     Raises InputError if it is empty or has more than `max_bad` bad lines.
     """
-    documents, blocks = corpus.read_all()
-    bad = [line for block in blocks for line in block.bad]
-    if len(bad) > max_bad * (len(bad) + len(documents)):
-        first = bad[0]
-        raise InputError(
-            f"{what}: {len(bad)} of {len(bad) + len(documents)} lines are bad, more "
-            f"than the {max_bad:.2%} allowed; the first is {first.file}, line {first.line}: "
-            f"{first.reason} ({first.detail}). Mend the file, name the field that holds the "
-            "text, or allow more (--max-bad)"
-        )
-    if not len(documents):
+    parts: list[Documents] = []
+    good, bad, first, left = 0, 0, "", corpus.size
+    plain = all(f.compression is None and f.format != "parquet" for f in corpus.files)
+    for unit in corpus.units:
+        # Small blocks: each bad line of one is held as an object.
+        for block in read(
+            unit, corpus.fields, storage_options=corpus.storage_options, block_bytes=_BLOCK_BYTES
+        ):
+            parts.append(block.documents)
+            if block.bad and not first:
+                line = block.bad[0]
+                first = f"{line.file}, line {line.line}: {line.reason} ({line.detail})"
+            good += len(block.documents)
+            bad += len(block.bad)
+            left -= block.raw_bytes
+            # What comes has at most a document in two bytes, which may be too few to allow this.
+            if plain and bad > max_bad * (bad + good + max(left, 0) / 2):
+                raise _too_bad(what, bad, bad + good, first, max_bad)
+    if bad > max_bad * (bad + good):
+        raise _too_bad(what, bad, bad + good, first, max_bad)
+    if not good:
         where = ", ".join(file.path for file in corpus.files[:3])
         raise InputError(f"{what} holds no document ({where}): {remedy}")
-    return documents
+    return Documents.concatenate(parts)
+
+
+def _too_bad(what: str, bad: int, lines: int, first: str, max_bad: float) -> InputError:
+    return InputError(
+        f"{what}: {bad} of {lines} lines are bad, more than the {max_bad:.2%} allowed; the first "
+        f"is {first}. Mend the file, name the field that holds the text, or allow more (--max-bad)"
+    )
 
 
 def halves(documents: Documents, holdout: float, seed: int) -> tuple[Documents, Documents]:

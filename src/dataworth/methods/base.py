@@ -135,9 +135,9 @@ def survivors(documents: Documents, steps: Iterable[Fitted]) -> Documents:
     return documents
 
 
-def utility_column(step: str, target: str, unit: str) -> Column:
+def utility_column(step: str, target: str, unit: str, even: float | None = None) -> Column:
     """The column of a step's utility for a target."""
-    return Column(f"utility:{step}:{target}", pa.float64(), unit, step)
+    return Column(f"utility:{step}:{target}", pa.float64(), unit, step, even)
 
 
 def apply_steps(fitted: Iterable[Fitted], documents: Documents) -> dict[str, pa.Array]:

@@ -29,7 +29,8 @@ class LinearNgrams:
     """A fitted step: `weights` float64 [buckets, T], `bias` float64 [T], one utility a target.
 
     `mean` divides a document's sum by its number of n-grams, so that its length does not count.
-    `unit` is the utility's. Documents without an n-gram are dropped.
+    `unit` is the utility's, which is a logarithm of odds: above 0, a document is rather of the
+    target than of the pool. Documents without an n-gram are dropped.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class LinearNgrams:
         self.facts = facts or {}
         self.unit = unit
         self.columns = (
-            *(utility_column(step.name, name, unit) for name in targets),
+            *(utility_column(step.name, name, unit, even=0.0) for name in targets),
             Column(DROP, pa.string(), "reason", step.name),
         )
 

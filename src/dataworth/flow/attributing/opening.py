@@ -69,7 +69,13 @@ def run_attribution(
     )
     # Beside what is made of it, so that the same call goes on with documents from memory too.
     spool = (folder if keep is None else Path(keep.name)) / "spool"
-    corpus = Corpus.open(train, fields=fields[0], spool=spool, storage_options=storage_options)
+    corpus = Corpus.open(
+        train,
+        fields=fields[0],
+        spool=spool,
+        storage_options=storage_options,
+        out=None if keep is not None else folder,
+    )
     if sized:
         proxy = ProxySettings(
             size=settings.model,

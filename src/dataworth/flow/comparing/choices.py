@@ -7,10 +7,12 @@ them alone: choices that hold the same documents are trained on once.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,14 @@ from dataworth.flow.choosing import Choice, choose_rows
 from dataworth.flow.comparing.finished import path_for, read_finished
 from dataworth.flow.comparing.plan import CandidatePlan, ComparePlan
 from dataworth.flow.comparing.pool import Chooser, Table, choosers
+from dataworth.flow.inspect import fields_there
 from dataworth.flow.metrics import temperature_of
 from dataworth.flow.scoring import count_tokens
 from dataworth.flow.settings import ChoiceSettings, fingerprint
 from dataworth.judges.weights import effective_sample_size, length_correlation
 from dataworth.mechanism.budget import Budget, parse_budget
+
+log = logging.getLogger("dataworth")
 
 _VALUES = 60  # of a group field that are kept
 _WRITING = threading.Lock()  # two threads may choose the same documents
@@ -143,6 +148,7 @@ class Chosens:
             targets=scored.targets,
             excluded=self.excluded,
             exact_tokens=self._exact(job.table),
+            fields_there=partial(fields_there, scored.corpus),
         )
         rows = np.flatnonzero(choice.counts)
         if not len(rows):
@@ -194,6 +200,11 @@ class Chosens:
                 f"{path}: {int((~known).sum())} of its documents are not in the pool; write the "
                 "selection as files (--write), and name their folder"
             )
+        if 2 * int(known.sum()) < len(known):
+            log.warning(
+                "%s: %d of its %d documents are not in the pool; was it chosen from another one?",
+                path, (~known).sum(), len(known),
+            )  # fmt: skip
         tokens = table.rows(rows, ["tokens"])["tokens"].to_numpy() * counts[known]
         outside = 0
         if not known.all() and found.corpus is not None:

@@ -375,7 +375,9 @@ def warnings(
         said.append(f"Less than the budget was chosen by: {', '.join(short)}.")
     outside = {item.selection: item.missing for item in chosens if item.missing}
     for name, count in outside.items():
-        said.append(f"{name}: {count:,} of its documents are not in the pool.")
+        most = any(2 * item.missing > item.documents for item in chosens if item.selection == name)
+        asked = "; was it chosen from another one, or read by another field?" if most else "."
+        said.append(f"{name}: {count:,} of its documents are not in the pool{asked}")
     for item in sets:
         if item.kind == "text" and item.rows < FEW_DOCUMENTS:
             of = f"the validation of {item.target}" if item.target else "the sample of the pool"

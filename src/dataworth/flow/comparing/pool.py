@@ -31,7 +31,7 @@ from dataworth.errors import ConfigError
 from dataworth.flow.comparing.plan import CandidatePlan, ComparePlan
 from dataworth.flow.scoring import Scored, inputs_of, run_scoring
 from dataworth.flow.settings import ScoreSettings, fingerprint
-from dataworth.flow.targets import open_targets
+from dataworth.flow.targets import called, open_targets
 from dataworth.mechanism.base import split_name
 from dataworth.mechanism.expression import Expression, parse_expression
 from dataworth.mechanism.random import Random
@@ -153,8 +153,16 @@ def score_group(
     )
     place = folder / fingerprint(settings.as_dict())
     examples = {name: sources(target.examples) for name, target in plan.targets.items()}
-    corpus = Corpus.open(sources(plan.pool), fields=settings.fields)
+    held = {name: sources(item.validation) for name, item in plan.targets.items()}
+    held = {name: source for name, source in held.items() if source}
     targets = open_targets(examples, settings.target_fields, None, None)
+    validation = open_targets(held, settings.target_fields, None, None)
+    corpus = Corpus.open(
+        sources(plan.pool),
+        fields=settings.fields,
+        out=folder.parent,
+        others=called(validation, "validation set") | called(targets),
+    )
     for other in sorted(reuse, key=lambda other: -_scored(other / place.name)):
         _take_over(other / place.name, place, inputs_of(corpus, targets))
     run = RunFolder.open(place, {"score": settings.as_dict()}, overwrite=False)

@@ -111,7 +111,7 @@ def judge_selection(
     checks = judge.validation(validation)
     if target is not None and pool is None and subject.selection is None:
         judge.targets(target, subject, None)  # raises, before anything large is read
-    whole = judge.pool(pool, subject)
+    whole = judge.pool(pool, subject, target, validation)
     targets = judge.targets(target, subject, whole)
     indexes = {name: index_of(documents) for name, documents in checks.items()}
     if whole is not None:

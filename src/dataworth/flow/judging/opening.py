@@ -15,6 +15,7 @@ from dataworth.corpus.fields import Fields
 from dataworth.corpus.find import URL
 from dataworth.corpus.sources import resolve
 from dataworth.engine import survey as surveys
+from dataworth.engine.files import read_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError
@@ -23,7 +24,7 @@ from dataworth.flow.judging.measures import Pool
 from dataworth.flow.judging.subject import Subject, open_subject, paths_in
 from dataworth.flow.selection import Selection
 from dataworth.flow.settings import fields_dict
-from dataworth.flow.targets import named, open_targets, read_documents, read_targets
+from dataworth.flow.targets import called, named, open_targets, read_documents, read_targets
 from dataworth.methods.base import Targets
 from dataworth.report.model import Input
 
@@ -120,8 +121,10 @@ class Opening:
                 }
             )
 
-    def pool(self, given: Any, subject: Subject) -> Pool | None:
-        """The pool: that of the run, unless another one is given."""
+    def pool(
+        self, given: Any, subject: Subject, target: Any = None, validation: Any = None
+    ) -> Pool | None:
+        """The pool: that of the run, unless another one is given, without the files of the rest."""
         chosen = subject.selection
         if chosen is not None and (given is None or self._same_files(given, chosen)):
             scored = chosen.scores.scored
@@ -148,7 +151,12 @@ class Opening:
         if given is None:
             return None
         fields = replace(self.fields, groups=self.groups, id=None)
-        corpus = Corpus.open(given, fields=fields, storage_options=self.options)
+        others = {} if subject.masked else {"the selection": subject.corpus}
+        for what, source in (("validation set", validation), ("target", target)):
+            files = {name: item for name, item in named(source).items() if paths_in(item)}
+            opened = open_targets(files, self.target_fields, None, self.options)
+            others |= called(opened, what)
+        corpus = Corpus.open(given, fields=fields, storage_options=self.options, others=others)
         self.note_inputs("pool", corpus)
         found = self._scan(Subject("the pool", None, corpus))
         plain = replace(corpus, fields=replace(fields, groups=()))
@@ -177,8 +185,11 @@ class Opening:
         own = {(file.path, file.size) for file in chosen.scores.scored.corpus.files}
         if self.settings.fields is not None or not paths_in(given):
             return False
-        files = resolve(given, spool=None, storage_options=self.options)
-        return {(file.path, file.size) for file in files} == own
+        folder = chosen.scores.folder
+        files = resolve(given, spool=None, storage_options=self.options, out=folder)
+        inputs = read_json(folder / "run.json").get("inputs", {})
+        apart = {file["path"] for role in inputs if role != "pool" for file in inputs[role]}
+        return own == {(file.path, file.size) for file in files if file.path not in apart}
 
     def targets(self, given: Any, subject: Subject, pool: Pool | None) -> Targets:
         """Both halves of each target: those of the run, unless others are given."""
