@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from dataworth.corpus import convert
 from dataworth.corpus.ahead import ahead
 from dataworth.corpus.fields import Fields
-from dataworth.corpus.files import writing_to
+from dataworth.corpus.files import flush, writing_to
 from dataworth.corpus.formats import SourceFile
 from dataworth.corpus.shards import SPLIT, OutputFormat, Sink, check_format
 from dataworth.corpus.spill import MOST_BUCKETS, POSITION, Spill, even_edges
@@ -206,6 +206,7 @@ class ShardWriter:
             for path in self._old:
                 if path.name not in {info.name for info in infos}:
                     path.unlink()
+            flush(self.folder)
         self._sinks = []
         self.close()
         return infos

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Column, Documents
 from dataworth.corpus.uid import checks
+from dataworth.engine.files import REMEDY, damaged
 from dataworth.engine.local import cores
 from dataworth.errors import DataworthError
 
@@ -102,12 +103,8 @@ class Table:
         found = []
         for unit in range(self.units):
             path = unit_file(self.folder, unit)
-            try:
+            with damaged(path):
                 found.append(pq.read_metadata(path))
-            except (OSError, pa.ArrowException) as error:
-                raise DataworthError(
-                    f"{path}: cannot be read ({error}); delete it and run the same command again"
-                ) from error
         return found
 
     @cached_property
@@ -119,8 +116,9 @@ class Table:
     def tally(self) -> Tally:
         """The counts of all units."""
         total = Tally()
-        for metadata in self._metadata:
-            total.add(json.loads(metadata.metadata[_TALLY]))
+        for unit, metadata in enumerate(self._metadata):
+            with damaged(unit_file(self.folder, unit)):
+                total.add(json.loads(metadata.metadata[_TALLY]))
         return total
 
     @cached_property
@@ -136,7 +134,8 @@ class Table:
         """Names and types of the columns."""
         if not self.units:
             return pa.schema([(column.name, column.type) for column in IDENTITY])
-        return pq.read_schema(unit_file(self.folder, 0))
+        with damaged(unit_file(self.folder, 0)):
+            return self._metadata[0].schema.to_arrow_schema()
 
     @property
     def names(self) -> list[str]:
@@ -154,6 +153,9 @@ class Table:
 
     def columns(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Several numeric columns, each [rows], in one pass over the files."""
+        for name in names:
+            if name not in self.names:
+                raise DataworthError(f"{self.folder}: the table has no column {name!r}; {REMEDY}")
         out = {
             name: np.empty(len(self), self.schema.field(name).type.to_pandas_dtype())
             for name in names
@@ -202,21 +204,20 @@ class Table:
     def _part(self, unit: int, names: list[str] | None) -> pa.Table:
         """Return columns of a unit; DataworthError if its file is not what was written."""
         path = unit_file(self.folder, unit)
-        remedy = "delete it and run the same command again"
-        try:
+        with damaged(path):
             file = pq.ParquetFile(path, metadata=self._metadata[unit])
             part = file.read(columns=names, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            said = " ".join(str(error).split())
-            raise DataworthError(f"{path}: cannot be read ({said}); {remedy}") from error
         for name in self.names if names is None else names:
             if name not in part.column_names:
-                raise DataworthError(f"{path}: has no column {name!r}; {remedy}")
-            kind = _TYPES.get(name)
+                raise DataworthError(f"{path}: has no column {name!r}; {REMEDY}")
+            kind = _TYPES.get(name) or (pa.float64() if name.startswith(UTILITY) else None)
             if kind is None:
                 continue
-            if part[name].type != kind or (name != "drop" and part[name].null_count):
-                raise DataworthError(f"{path}: column {name!r} is not {kind} throughout; {remedy}")
+            may_lack = name == "drop" or name.startswith(UTILITY)
+            if part[name].type != kind or (not may_lack and part[name].null_count):
+                raise DataworthError(f"{path}: column {name!r} is not {kind} throughout; {REMEDY}")
+        if len(part) != self.sizes[unit]:
+            raise DataworthError(f"{path}: has {len(part)} rows, not {self.sizes[unit]}; {REMEDY}")
         return part
 
     def rows(self, rows: NDArray[np.int64], names: Sequence[str] | None = None) -> pa.Table:

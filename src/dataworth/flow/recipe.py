@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from dataworth.corpus.find import URL
-from dataworth.engine.files import read_json
+from dataworth.engine.files import damaged, read_object
 from dataworth.engine.local import Engine
 from dataworth.engine.run import FILE
 from dataworth.errors import ConfigError, DataworthError
@@ -73,16 +73,18 @@ def recorded_choice(folder: Path, name: str | None = None) -> ChoiceSettings:
         (file.parent for file in (folder / "selections").glob("*/choice.json")),
         key=lambda place: place.stat().st_mtime,
     )
-    own = read_json(folder / FILE).get("configuration", {}).get("choose")
-    if name is None and own is not None:
-        return _choice(own)
+    with damaged(folder / FILE):
+        own = read_object(folder / FILE).get("configuration", {}).get("choose")
+        if name is None and own is not None:
+            return _choice(own)
     found = [place for place in made if place.name.startswith(name or "")]
     if not found:
         said = f"no choice {name!r}" if name else "chosen nothing yet"
         raise DataworthError(
             f"{folder}: has {said}; choose first: dataworth choose {folder} --budget 10%"
         )
-    return _choice(read_json(found[-1] / "choice.json"))
+    with damaged(found[-1] / "choice.json"):
+        return _choice(read_object(found[-1] / "choice.json"))
 
 
 def _choice(values: Mapping[str, Any]) -> ChoiceSettings:

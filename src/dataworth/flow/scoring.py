@@ -19,7 +19,7 @@ import numpy as np
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.sources import fingerprint
 from dataworth.engine import survey as surveys
-from dataworth.engine.files import atomic_folder, read_json
+from dataworth.engine.files import atomic_folder, read_object
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
@@ -308,9 +308,9 @@ def costs_of(record: Mapping[str, Any], documents: int) -> dict[str, tuple[float
 
 def read_record(folder: Path) -> dict[str, Any]:
     """run.json of a run that has a table."""
-    record = read_json(folder / "run.json")
+    record = read_object(folder / "run.json")
     if "units" not in record:
         raise DataworthError(
             f"{folder}: the run is not finished; run its command again, which goes on with it"
         )
-    return dict(record)
+    return record

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dataworth.config import describe, from_dict
+from dataworth.engine.files import damaged
 from dataworth.methods.base import Fitted, Needs, Step
 
 _WHERE = {
@@ -76,9 +77,10 @@ def with_filters(steps: Sequence[Step]) -> list[tuple[Step, bool]]:
 
 
 def load_fitted(step: Step, folder: Path) -> Fitted:
-    """What a step learned, from its folder."""
-    fitted: Fitted = type(step).load(step, folder)  # type: ignore[attr-defined]
-    return fitted
+    """What a step learned, from its folder. RunError names the folder if it is damaged."""
+    with damaged(folder):
+        fitted: Fitted = type(step).load(step, folder)  # type: ignore[attr-defined]
+        return fitted
 
 
 def shown(step: Step) -> str:

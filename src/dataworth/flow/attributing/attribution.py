@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.corpus.files import write_error
 from dataworth.engine import survey as surveys
 from dataworth.engine.files import local_path, read_json, sweep, write_json
 from dataworth.engine.folder import WorkFolder, differences, differing
@@ -127,10 +126,7 @@ class Attribution:
         from dataworth.report import attribution_page
 
         path = local_path(file)
-        try:
-            attribution_page.write(self.facts, path)
-        except OSError as error:
-            raise write_error(path, error) from error
+        attribution_page.write(self.facts, path)
         return path
 
 
