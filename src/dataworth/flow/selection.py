@@ -39,6 +39,7 @@ from dataworth.flow.samples import describe_rows
 from dataworth.flow.settings import WriteSettings, fingerprint
 from dataworth.flow.texts import check_files, load_text
 from dataworth.report import frame, model, page
+from dataworth.report.inert import markdown
 
 if TYPE_CHECKING:
     from dataworth.flow.scores import Scores
@@ -352,10 +353,11 @@ def card_body(selection: Selection, shards: list[ShardInfo], order: str) -> str:
         reduction: Any = target.get("kl_reduction") or {}
         value, bound = reduction.get("value"), reduction.get("bound")
         if value is not None and bound is not None:
-            lines.append(f"| {target['name']} | {value:.3f} | {bound:.3f} |")
+            lines.append(f"| {markdown(target['name'])} | {value:.3f} | {bound:.3f} |")
     lines += [
         "",
-        f"Mechanism: `{selection.choice.mechanism_text}`. dataworth {facts.get('version', '')}, "
+        f"Mechanism: {markdown(selection.choice.mechanism_text, 1000)}. "
+        f"dataworth {facts.get('version', '')}, "
         f"seed {facts.get('seed', 0)}. Files: {len(shards)}.",
     ]
     return "\n".join(lines)
