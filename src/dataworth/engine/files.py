@@ -44,6 +44,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)  # a link left there would be followed
         yield temporary
         flush(temporary)
         put(temporary, path)
