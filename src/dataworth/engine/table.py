@@ -24,6 +24,7 @@ from dataworth.errors import DataworthError
 
 UTILITY = "utility:"
 _TALLY = b"dataworth"
+_STRING_BYTES = 2**31 - 1
 IDENTITY = (
     Column("uid", pa.uint64(), "XXH64 of the text", "corpus"),
     Column("check", pa.uint64(), "second hash of the text, for copies", "corpus"),
@@ -40,6 +41,15 @@ _TYPES = {column.name: column.type for column in IDENTITY}
 def unit_file(folder: Path, unit: int) -> Path:
     """Where the rows of a unit lie."""
     return folder / f"{unit:05d}.parquet"
+
+
+def _wide(table: pa.Table) -> pa.Table:
+    """The table with long columns of strings as strings that may hold more than 2 GB in one."""
+    for place, kind in enumerate(table.schema):
+        if pa.types.is_string(kind.type) and table.column(place).nbytes > _STRING_BYTES:
+            wide = table.column(place).cast(pa.large_string())
+            table = table.set_column(place, kind.name, wide)
+    return table
 
 
 def rows_of(documents: Documents, tokens_per_byte: float) -> dict[str, pa.Array]:
@@ -243,7 +253,7 @@ class Table:
             return schema.empty_table()
         back = np.empty(len(rows), np.int64)
         back[order] = np.arange(len(rows))
-        return pa.concat_tables(parts).take(pa.array(back))
+        return _wide(pa.concat_tables(parts)).take(pa.array(back))
 
     def to_arrow(self) -> pa.Table:
         """The whole table in memory."""
