@@ -277,13 +277,29 @@ def annotate_pool(
 
 
 def _note_fitting(run: RunFolder, label: str, seconds: float) -> None:
-    known = run.record.get("costs", {})
+    known = _costs(run)
     run.update(costs={**known, label: {"fit": round(seconds, 6), "score": 0.0, "documents": 0}})
+
+
+def _costs(run: RunFolder) -> dict[str, dict[str, float]]:
+    """Return what is noted so far; nothing where the record holds something else."""
+    known = run.record.get("costs")
+    try:
+        return {
+            str(label): {
+                "fit": float(cost["fit"]),
+                "score": float(cost["score"]),
+                "documents": int(cost["documents"]),
+            }
+            for label, cost in known.items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _note_scoring(run: RunFolder, spent: Sequence[Spent]) -> None:
     """Add what scoring took; units that were done before a kill are not in it."""
-    costs = dict(run.record.get("costs", {}))
+    costs = _costs(run)
     documents = sum(one.documents for one in spent)
     for label, cost in costs.items():
         seconds = sum(one.seconds.get(label, 0.0) for one in spent)
