@@ -24,7 +24,7 @@ class Corpus:
     fields: Fields
     units: tuple[Unit, ...]
     storage_options: Mapping[str, Any] | None = None
-    _known: set[int] = field(default_factory=set, compare=False, repr=False)
+    _known: set[int] = field(default_factory=set, init=False, compare=False, repr=False)
 
     @staticmethod
     def open(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dataworth.corpus.card import write_card
 from dataworth.corpus.convert import parquet_schema
 from dataworth.corpus.extract import extract
+from dataworth.corpus.files import writing_to
 from dataworth.corpus.uid import hash_uid
 from dataworth.corpus.units import Unit
 from dataworth.corpus.writing import (
@@ -179,7 +180,7 @@ class Selection:
         """Write the HTML report: one file that needs nothing else."""
         path = local_path(file)
         metrics = self.metrics
-        with self._reading():
+        with writing_to(path), self._reading():
             html = page.render(metrics)
         return frame.write(html, path)
 
