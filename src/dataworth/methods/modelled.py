@@ -172,10 +172,11 @@ class Modelled(ABC):
         return pa.RecordBatch.from_arrays([*utilities, drop], names)
 
     def vectors(self, name: str, size: int | None = None) -> NDArray[np.float32]:
-        """One of the arrays, float32 [targets, size]; RunError if it is another or not there."""
+        """One of the arrays, [targets, size]; RunError if it is another or not there."""
         found = self.arrays.get(name, np.empty(0))
+        kind = found.dtype if found.dtype.kind == "f" else np.dtype(np.float32)
         try:
-            return check_array(found, np.float32, (len(self.targets), size))
+            return check_array(found, kind, (len(self.targets), size))
         except ValueError as error:
             raise RunError(
                 f"{self.step.name}: {name} of the fitted step does not fit the model ({error}); "
