@@ -12,6 +12,7 @@ from typing import Any
 
 from dataworth.config import describe, from_dict
 from dataworth.engine.files import damaged
+from dataworth.errors import ConfigError
 from dataworth.methods.base import Fitted, Needs, Step
 
 _WHERE = {
@@ -56,6 +57,8 @@ def parse_step(step: str | Mapping[str, Any] | Step) -> Step:
     if isinstance(step, str | Mapping):
         parsed: Step = from_dict(step, STEPS)
         return parsed
+    if not (hasattr(step, "name") and hasattr(step, "fit")):
+        raise ConfigError(f"{step!r} is no step: write a name or {{name: {{option: value}}}}")
     return step
 
 
