@@ -332,6 +332,8 @@ def _fit_scalar(value: Any, hint: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if hint is bool and isinstance(value, bool):
         return value
+    if number and abs(value) >= 2**63 and isinstance(value, int):
+        raise _MisfitError
     if hint is int and number and (isinstance(value, int) or value.is_integer()):
         return int(value)  # 1e6 is a whole number too
     if hint is float and isinstance(value, str):

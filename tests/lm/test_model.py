@@ -179,7 +179,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "model" / "config.json").read_text())
     facts["dataworth"]["layers"] = 3
     (tmp_path / "model" / "config.json").write_text(json.dumps(facts))
-    with pytest.raises(DataworthError, match="damaged"):
+    with pytest.raises(DataworthError, match="cannot be read"):
         load_model(tmp_path / "model")
 
 

@@ -45,7 +45,7 @@ def test_saved_and_loaded_by_name_with_what_each_group_has(tmp_path: Path) -> No
         assert np.array_equal(kept.second[name], state["exp_avg_sq"].numpy())
     whole = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataworthError, match="not the state of an optimizer"):
+    with pytest.raises(DataworthError, match=r"cannot be read .*remove the file"):
         load_moments(tmp_path)
 
 

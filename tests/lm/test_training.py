@@ -254,7 +254,7 @@ def test_a_damaged_checkpoint_is_named(stream: TokenStream, tmp_path: Path) -> N
     train(build(SHAPE), stream, PLAIN, folder=tmp_path)
     state = tmp_path / "checkpoints" / "step-00000012" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:100])
-    with pytest.raises(DataworthError, match="damaged checkpoint"):
+    with pytest.raises(DataworthError, match=r"cannot be read .*delete the folder"):
         train(build(SHAPE), stream, PLAIN, folder=tmp_path)
 
 

@@ -188,7 +188,7 @@ def test_without_the_moments_of_adam_its_solvers_are_refused(tmp_path: Path) -> 
         with pytest.raises(ConfigError, match=r"no moments\.npz beside the model.*proxy"):
             fit(Influence(model=str(folder), solver=solver), POOL, {"sums": TARGET})
     (folder / "moments.npz").write_bytes(b"PK not so")
-    with pytest.raises(DataworthError, match=r"moments\.npz: not the state of an optimizer"):
+    with pytest.raises(DataworthError, match=r"moments\.npz: cannot be read"):
         fit(Influence(model=str(folder), solver="adam"), POOL, {"sums": TARGET})
 
 

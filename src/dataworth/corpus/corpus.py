@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.find import reading_from, say_once
 from dataworth.corpus.reader import Block, read
-from dataworth.corpus.sources import SourceFile, resolve
+from dataworth.corpus.sources import SourceFile, fingerprint, resolve
 from dataworth.corpus.units import Unit, split
 from dataworth.errors import RunError
 
@@ -25,6 +25,7 @@ class Corpus:
     fields: Fields
     units: tuple[Unit, ...]
     storage_options: Mapping[str, Any] | None = None
+    _known: set[int] = field(default_factory=set, init=False, compare=False, repr=False)
 
     @staticmethod
     def open(
@@ -62,20 +63,36 @@ class Corpus:
         return read(unit, self.fields, storage_options=self.storage_options)
 
     def check_unchanged(self, files: Iterable[int]) -> None:
-        """Fail if some local files, by index, are no longer of the size and time they were of.
+        """Fail if some files, by index, are not what they were.
 
-        Raises InputError for a file that is gone, RunError for one that changed.
+        Local files are of the size and time they were of; files of a run's record begin and end
+        as they did, which is looked at once. Raises InputError for a file that is gone, RunError
+        for one that changed or is not the one that was scored.
         """
-        for file in (self.files[index] for index in files):
-            if file.is_url:
-                continue
+        for index in files:
+            if not 0 <= index < len(self.files):
+                raise RunError(
+                    f"the table names file {index} of a pool of {len(self.files)}: it is damaged, "
+                    "or of another run; run again with --overwrite"
+                )
+            if not self._is_unchanged(index):
+                raise RunError(
+                    f"{self.files[index].path}: changed since it was scored, and places in it are "
+                    "no longer known; put it back as it was, or score again"
+                )
+
+    def _is_unchanged(self, index: int) -> bool:
+        file = self.files[index]
+        if not file.is_url:
             with reading_from(file.path):
                 state = Path(file.path).stat()
             if (state.st_size, state.st_mtime) != (file.size, file.modified):
-                raise RunError(
-                    f"{file.path}: changed since it was scored, and places in it are no longer "
-                    "known; put it back as it was, or score again"
-                )
+                return False
+        if file.hash is not None and index not in self._known:
+            if fingerprint(file, self.storage_options)["hash"] != file.hash:
+                return False
+            self._known.add(index)
+        return True
 
     def read_all(self) -> tuple[Documents, list[Block]]:
         """All documents in memory, and the blocks' accounts: for targets, which are small."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.fetch import uids_of
+from dataworth.corpus.fetch import check_rows, uids_of
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.reader import read_rows
 from dataworth.corpus.units import Unit
@@ -58,13 +58,8 @@ def extract(
     at = 0
     for rows in chunks:
         if expected is not None:
-            found = uids_of(rows, unit, fields)
-            changed = np.flatnonzero(found != expected[at : at + len(found)])
-            if len(changed):
-                raise RunError(
-                    f"{unit.file.path}: the row at {offsets[first][at + changed[0]]} is not the "
-                    "one that was scored: the file changed; put it back as it was, or score again"
-                )
+            found, part = uids_of(rows, unit, fields), slice(at, at + len(rows))
+            check_rows(found, expected[part], offsets[first][part], unit)
         low, high = np.searchsorted(index, (at, at + len(rows)))
         texts = unit.file if fields.split_words is None else None  # pieces come as JSON rows
         writer.add(positions[low:high], rows, index=index[low:high] - at, file=texts)

@@ -27,13 +27,14 @@ def fetch_texts(
     sizes: NDArray[np.int64],
     fields: Fields,
     *,
+    uid: NDArray[np.uint64] | None = None,
     pieces: NDArray[np.int64] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """The texts of a unit's rows, places as in `Documents`, in the order given.
 
-    Raises RunError if what is there now cannot be read as a document, InputError if the file has
-    become shorter.
+    `uid` uint64 [k]: what they must hash to; None compares nothing. Raises RunError for a row that
+    is no document, or not the one that was scored, InputError if the file has become shorter.
     """
     order = np.lexsort((np.zeros(len(offsets)) if pieces is None else pieces, offsets))
     texts: list[str] = []
@@ -45,8 +46,16 @@ def fetch_texts(
         pieces=None if pieces is None else pieces[order],
         storage_options=storage_options,
     ):
-        values = rows.to_pylist() if isinstance(rows, pa.Table | pa.Array) else rows
-        texts.extend(_text(value, unit, fields) for value in values)
+        read, found = _read(rows, unit, fields)
+        if uid is not None:
+            part = order[len(texts) : len(texts) + len(rows)]
+            check_rows(found, uid[part], offsets[part], unit)
+        texts.extend(read)
+    if len(texts) != len(order):
+        raise RunError(
+            f"{unit.file.path}: {len(order) - len(texts)} of the rows are not in it: the file "
+            "changed, or the run's table is damaged; put it back as it was, or score again"
+        )
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     return [texts[place] for place in back]
@@ -59,6 +68,28 @@ def uids_of(
 
     Raises RunError for a row that cannot be read as a document.
     """
+    return _read(rows, unit, fields)[1]
+
+
+def check_rows(
+    found: NDArray[np.uint64],
+    expected: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
+    unit: Unit,
+) -> None:
+    """Raise RunError for a row, at one of `offsets`, whose uid is not the expected one."""
+    changed = np.flatnonzero(found != expected)
+    if len(changed):
+        raise RunError(
+            f"{unit.file.path}: the row at {offsets[changed[0]]} is not the one that was scored: "
+            "the file changed; put it back as it was, or score again"
+        )
+
+
+def _read(
+    rows: pa.Table | pa.Array | list[bytes], unit: Unit, fields: Fields
+) -> tuple[list[str], NDArray[np.uint64]]:
+    """Return the texts of some rows and their uids."""
     if isinstance(rows, pa.Table):
         paths = paths_read(fields)
         if paths is not None:  # other columns may be large
@@ -68,15 +99,12 @@ def uids_of(
             )
     values = rows.to_pylist() if isinstance(rows, pa.Table | pa.Array) else rows
     chats = [_chat(value, unit, fields) for value in values]
-    uid = Documents.from_texts([text for text, _, _ in chats]).uid
+    texts = [text for text, _, _ in chats]
+    uid = Documents.from_texts(texts).uid
     if fields.template is None or unit.file.format == "txt":
-        return uid
+        return texts, uid
     marks = [mark_of(spans or (), unread) for _, spans, unread in chats]
-    return marked(uid, hashes(marks))
-
-
-def _text(value: Any, unit: Unit, fields: Fields) -> str:
-    return _chat(value, unit, fields)[0]
+    return texts, marked(uid, hashes(marks))
 
 
 def _chat(value: Any, unit: Unit, fields: Fields) -> tuple[str, tuple[Span, ...] | None, Unread]:

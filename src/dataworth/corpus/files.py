@@ -54,6 +54,23 @@ def write_error(place: Path, error: OSError, need: float | None = None) -> Dataw
     )
 
 
+def flush(path: Path) -> None:
+    """Hand a file's bytes, or a folder's names, to the disk: a power cut then loses neither."""
+    if path.is_dir() and os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def put(temporary: Path, path: Path) -> None:
+    """Give what was written and flushed its name, and hand the name to the disk."""
+    temporary.replace(path)
+    flush(path.parent)
+
+
 def open_for_writing(path: Path) -> BinaryIO:
     """A new file, opened for writing bytes; one already there is emptied."""
     return path.open("wb")
@@ -82,7 +99,7 @@ def replacing(path: Path, need: float | None = None) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
         with writing_to(path, need):
-            temporary.replace(path)
+            put(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -28,7 +28,8 @@ class SourceFile:
     """One file of a corpus.
 
     `path`: absolute path or URL. `size`: bytes as stored. `modified`: seconds since 1970, None
-    where the store does not tell.
+    where the store does not tell. `hash`: of its first and last bytes (`sources.fingerprint`), as
+    a run recorded it; None for a file that was found now.
     """
 
     path: str
@@ -36,6 +37,7 @@ class SourceFile:
     compression: Compression | None
     size: int
     modified: float | None
+    hash: str | None = None
 
     @property
     def is_url(self) -> bool:

@@ -22,6 +22,10 @@ from dataworth.corpus.utf8 import valid_utf8
 from dataworth.errors import InputError
 
 _EMPTY = np.zeros(0, np.uint8)
+_MOST_ROWS = 2**16  # of a batch, whatever the footer says of their bytes
+_DELTA_ROWS = 256  # of a batch whose values may begin as the ones before them
+_DECODED_BYTES = 256 * 2**20  # of a batch, at most
+_PAGE_BYTES = 2**16
 
 
 @contextmanager
@@ -42,14 +46,14 @@ def _reading(unit: Unit, place: str) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(unit: Unit, options: Mapping[str, Any] | None) -> Iterator[pq.ParquetFile]:
+def _opened(unit: Unit, options: Mapping[str, Any] | None, **how: Any) -> Iterator[pq.ParquetFile]:
     with open_raw(unit.file, options) as raw:
         # The stream of a local file would go through Python for every read.
         source = raw if unit.file.is_url else unit.file.path
         with _reading(unit, "in its footer"):
             # Damage within a page is found where the file has checksums.
             file = pq.ParquetFile(
-                source, pre_buffer=unit.file.is_url, page_checksum_verification=True
+                source, pre_buffer=unit.file.is_url, page_checksum_verification=True, **how
             )
         with file:
             yield file
@@ -66,23 +70,73 @@ def _groups(file: pq.ParquetFile, unit: Unit) -> Iterator[tuple[int, int, int]]:
 
 
 def _batches(
-    file: pq.ParquetFile, group: int, columns: list[str] | None, block_bytes: int
+    file: pq.ParquetFile,
+    unit: Unit,
+    options: Mapping[str, Any] | None,
+    group: int,
+    columns: list[str] | None,
+    block_bytes: int,
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of a row group of about `block_bytes`."""
+    """Batches of a row group of about `block_bytes`, by its footer; never of much more.
+
+    What is stored once may be there in every row: a dictionary of some kilobytes, or long common
+    beginnings, decode to any size. So a batch has no more rows than its longest values allow.
+    """
     about = file.metadata.row_group(group)
     wanted = {path.split(".")[0] for path in columns or ()}
-    size = sum(
-        column.total_uncompressed_size
+    held = [
+        column
         for column in map(about.column, range(about.num_columns))
         if columns is None or column.path_in_schema.split(".")[0] in wanted
-    )
-    count = max(1, about.num_rows * block_bytes // max(size, 1))
+    ]
+    size = sum(column.total_uncompressed_size for column in held)
+    count = min(max(1, about.num_rows * block_bytes // max(size, 1)), _MOST_ROWS)
+    if any("DELTA_BYTE_ARRAY" in column.encodings for column in held):
+        count = min(count, _DELTA_ROWS)
+    # Of a dictionary, no value is longer than all that is stored of its column.
+    dear = [
+        column
+        for column in held
+        if column.physical_type == "BYTE_ARRAY"
+        and column.has_dictionary_page
+        and column.total_uncompressed_size * count > _DECODED_BYTES
+    ]
+    if dear:
+        count = min(count, max(1, _DECODED_BYTES // max(1, _decoded(unit, options, group, dear))))
     yield from file.iter_batches(
         batch_size=min(count, about.num_rows) or 1,
         row_groups=[group],
         columns=columns,
         use_threads=False,
     )
+
+
+def _longest(array: pa.Array) -> int:
+    """Return the bytes of the longest value in the dictionaries of an array, however nested."""
+    if pa.types.is_dictionary(array.type):
+        if not _is_text(array.type.value_type) or not len(array.dictionary):
+            return 0
+        return int(pc.max(pc.binary_length(array.dictionary)).as_py() or 0)
+    if pa.types.is_struct(array.type):
+        return sum(_longest(array.field(place)) for place in range(array.type.num_fields))
+    if pa.types.is_map(array.type):
+        return _longest(array.keys) + _longest(array.items)
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
+        return _longest(array.values)
+    return 0
+
+
+def _decoded(unit: Unit, options: Mapping[str, Any] | None, group: int, held: list[Any]) -> int:
+    """Return about the bytes of a row that has the longest values of all dictionaries."""
+    paths = [column.path_in_schema for column in held]
+    with _opened(unit, options, read_dictionary=paths, buffer_size=_PAGE_BYTES) as file:
+        rows = max(1, file.metadata.row_group(group).num_rows)
+        try:
+            batch = next(file.iter_batches(1, row_groups=[group], columns=paths), None)
+        except (pa.ArrowException, OSError):  # of a type without dictionaries, or damaged
+            return _DECODED_BYTES // _DELTA_ROWS
+        longest = 0 if batch is None else sum(map(_longest, batch.columns))
+        return longest * max(-(-column.num_values // rows) for column in held)
 
 
 def read_parquet(
@@ -97,7 +151,7 @@ def read_parquet(
     columns = None if paths is None else list(paths)
     with _opened(unit, options) as file:
         for group, start, _ in _groups(file, unit):
-            batches = _batches(file, group, columns, block_bytes)
+            batches = _batches(file, unit, options, group, columns, block_bytes)
             at = start
             while True:
                 with _reading(unit, f"in row group {group}"):
@@ -125,7 +179,7 @@ def read_parquet_rows(
             low, high = np.searchsorted(offsets, (start, end))
             if low == high:
                 continue
-            batches = _batches(file, group, None, block_bytes)
+            batches = _batches(file, unit, options, group, None, block_bytes)
             at = start
             while True:
                 with _reading(unit, f"in row group {group}"):

@@ -17,6 +17,7 @@ from dataworth.corpus.units import Unit
 from dataworth.corpus.utf8 import PADDING, gather_rows
 from dataworth.errors import InputError
 
+_LONG_BYTES = 2**26
 _GAP_BYTES = 2**17
 """Rows nearer than this to each other are read in one go: a seek costs about as much."""
 
@@ -52,7 +53,7 @@ def _check(unit: Unit, offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> 
         sound = bool((offsets >= 0).all() and (sizes >= 0).all())
         sound = sound and bool((sizes <= np.iinfo(np.int64).max - offsets).all())
         sound = sound and bool(
-            (np.diff(offsets) >= 0).all() and (np.diff(offsets + sizes) >= 0).all()
+            (offsets[1:] >= offsets[:-1] + sizes[:-1]).all()  # they never overlap
         )
     if not sound:
         raise InputError(
@@ -194,15 +195,34 @@ def _read(
             if low > first:
                 yield _gathered(buffer, starts[first:low], sizes[first:low])
             first, used = low, 0
-            if span > room or room > block_bytes:
-                room = max(span, block_bytes)
-                buffer = np.empty(room + PADDING, np.uint8)
+            if span > room:
+                long = _read_long(source, unit, int(offsets[low]), span)
+                yield _gathered(long, offsets[low:high] - offsets[low], sizes[low:high])
+                first = high
+                continue
         if source.read_at(int(offsets[low]), buffer[used : used + span]) < span:
             raise _ended(unit, int(offsets[low]) + span)
         starts[low:high] = offsets[low:high] - offsets[low] + used
         used += span
     if first < len(offsets):
         yield _gathered(buffer, starts[first:], sizes[first:])
+
+
+def _read_long(
+    source: _Forward | _Seeking, unit: Unit, offset: int, size: int
+) -> NDArray[np.uint8]:
+    """A long row, into memory that grows with what is there: its size may be recorded wrongly."""
+    buffer = np.empty(0, np.uint8)
+    filled = 0
+    while filled < size:
+        grown = np.empty(min(size, max(2 * filled, _LONG_BYTES)) + PADDING, np.uint8)
+        grown[:filled] = buffer[:filled]
+        buffer, wanted = grown, len(grown) - PADDING
+        read = source.read_at(offset + filled, buffer[filled:wanted])
+        if filled + read < wanted:
+            raise _ended(unit, offset + size)
+        filled = wanted
+    return buffer
 
 
 def _gathered(

@@ -21,8 +21,10 @@ import pyarrow as pa
 
 from dataworth.corpus.convert import plain_schema
 from dataworth.corpus.files import (
+    flush,
     open_for_writing,
     parquet_writer,
+    put,
     readable,
     temporary_name,
     writing_to,
@@ -175,7 +177,8 @@ def _by_content(folder: Path, extension: str) -> Iterator[tuple[BinaryIO, list[P
         path = folder / f"documents-{digest}{extension}"
         if not path.exists():
             with writing_to(path):
-                temporary.replace(path)
+                flush(temporary)
+                put(temporary, path)
         result.append(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from dataworth.corpus import convert
 from dataworth.corpus.ahead import ahead
 from dataworth.corpus.fields import Fields
-from dataworth.corpus.files import writing_to
+from dataworth.corpus.files import flush, writing_to
 from dataworth.corpus.formats import SourceFile
 from dataworth.corpus.shards import SPLIT, OutputFormat, Sink, check_format
 from dataworth.corpus.spill import MOST_BUCKETS, POSITION, Spill, even_edges
@@ -45,6 +45,7 @@ _Ordered: TypeAlias = pa.Table | tuple[memoryview, int]
 """Rows in their order: of Parquet, or JSON lines with their ends and how many they are."""
 
 _SLICE_BYTES: Final = 8 * 2**20
+_COPIED_BYTES: Final = 256 * 2**20  # Arrow's strings hold 2 GB
 _LINE: Final = "__dataworth_line__"
 _NOTHING: Final = pa.scalar(b"", pa.large_binary())
 _END: Final = pa.scalar(b"\n", pa.large_binary())
@@ -163,14 +164,24 @@ class ShardWriter:
             table, lines = self._known(rows), False
         else:
             table, lines = self._lines(rows, file), True
-        if index is not None:
-            table = table.take(pa.array(index))
-        if len(table) != len(positions):
-            raise ValueError(f"{len(positions)} positions for {len(table)} rows")
-        if not len(positions):
+        count = len(table) if index is None else len(index)
+        if count != len(positions):
+            raise ValueError(f"{len(positions)} positions for {count} rows")
+        if not count:
             return
         if positions.min() < 0:
             raise IndexError("a position is negative")
+        if index is None:
+            self._add(positions, table, lines=lines)
+            return
+        # Copies of a row are many times what was read: a part of them at a time.
+        copies = int(np.bincount(index).max())
+        step = count if table.nbytes * copies <= _COPIED_BYTES else _COPIED_BYTES // table.nbytes
+        for low in range(0, count, max(1, step)):
+            part = slice(low, low + max(1, step))
+            self._add(positions[part], table.take(pa.array(index[part])), lines=lines)
+
+    def _add(self, positions: NDArray[np.int64], table: pa.Table, *, lines: bool) -> None:
         if lines and self.form == "parquet":
             self._note_schema(positions, table.column(0))
         if lines:
@@ -206,6 +217,7 @@ class ShardWriter:
             for path in self._old:
                 if path.name not in {info.name for info in infos}:
                     path.unlink()
+            flush(self.folder)
         self._sinks = []
         self.close()
         return infos

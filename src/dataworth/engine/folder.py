@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -98,17 +99,33 @@ class WorkFolder:
 
 
 def lock_folder(folder: Path, doing: str) -> IO[str]:
-    """The open lock of a folder, which is made. RunError if another process is `doing` so."""
+    """The open lock of a folder, which is made. RunError if another process is `doing` so.
+
+    What is in the file is neither read nor changed, and a link is not followed: a folder of
+    someone else could name any file by it. The lock of a process that ended holds nobody up.
+    """
+    path = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("w")
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise RunError(
+                f"{path}: is not the lock of a folder but a link, folder or device; "
+                "remove it and run the same command again"
+            )
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.fdopen(os.open(path, flags, 0o666), "r+")
     except OSError as error:
         raise write_error(folder, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         lock.close()
         raise RunError(f"{folder}: another process is {doing}") from error
+    except OSError as error:
+        lock.close()
+        raise RunError(
+            f"{folder}: cannot be locked ({error.strerror}); choose a folder on a local disk"
+        ) from error
     return lock
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dataworth.engine.files import read_json, sweep, write_json
+from dataworth.engine.files import damaged, read_object, sweep, write_json
 from dataworth.engine.folder import WorkFolder, differences, differing
-from dataworth.errors import DataworthError
 from dataworth.version import __version__
 
 FILE = "run.json"
+_REMEDY = "start afresh with --overwrite (overwrite=True)"
 
 
 def machine() -> dict[str, Any]:
@@ -77,16 +77,14 @@ class RunFolder(WorkFolder):
             return
         record = self.record
         yield from differences(record.get("configuration", {}), configuration)
-        version = record.get("made_by", {}).get("dataworth", __version__)
+        with damaged(self.folder / FILE, _REMEDY):
+            version = record.get("made_by", {}).get("dataworth", __version__)
         yield from differences(version, __version__, "version of dataworth")
 
     @property
     def record(self) -> dict[str, Any]:
         """The content of run.json."""
-        record = read_json(self.folder / FILE)
-        if not isinstance(record, dict):
-            raise DataworthError(f"{self.folder / FILE}: is not the record of a run")
-        return record
+        return read_object(self.folder / FILE, _REMEDY)
 
     def update(self, **facts: Any) -> None:
         """Add facts to run.json."""
@@ -101,7 +99,8 @@ class RunFolder(WorkFolder):
         if before is None:
             self.update(inputs=inputs)
             return
-        changes = list(_changed_inputs(before, inputs))
+        with damaged(self.folder / FILE, _REMEDY):
+            changes = list(_changed_inputs(before, inputs))
         if changes and not self._has_scores:
             shutil.rmtree(self.folder / "fitted", ignore_errors=True)
             known = self.record

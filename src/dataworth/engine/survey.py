@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
@@ -30,7 +29,14 @@ from dataworth.corpus.documents import Documents
 from dataworth.corpus.kept import identity_columns, with_identity
 from dataworth.corpus.uid import hash_uid, uids, uniform
 from dataworth.corpus.units import Unit
-from dataworth.engine.files import read_json, write_json, write_parquet
+from dataworth.engine.files import (
+    check_array,
+    damaged,
+    read_object,
+    read_parquet,
+    write_json,
+    write_parquet,
+)
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
 
@@ -42,6 +48,7 @@ _NO_LIMIT = 2**62
 
 # A pool this many times larger than its sample is looked at through windows.
 _WHOLE = 8
+_REMEDY = "delete the folder and run the same command again"
 _WINDOW = 1 << 16
 _MOST_WINDOWS = 64
 
@@ -306,20 +313,28 @@ def load(folder: Path) -> Survey | None:
     """A survey that was written before, or None."""
     if not (folder / "sample.json").is_file():
         return None
-    counts = read_json(folder / "sample.json")
-    table = pq.read_table(folder / "sample.parquet").combine_chunks()
+    counts = read_object(folder / "sample.json", _REMEDY)
+    path = folder / "sample.parquet"
+    table = read_parquet(path, remedy=_REMEDY).combine_chunks()
     sample = Documents.from_texts([])
-    if len(table):
-        sample = _from_arrow(table["text"].combine_chunks().cast(pa.large_string()), table)
-    return Survey(
-        counts["documents"],
-        counts["lines"],
-        Counter(counts["bad"]),
-        sample,
-        np.asarray(table["hash"].to_numpy(), np.uint64),
-        counts["whole"],
-        Counter(counts.get("unread", {})),
-    )
+    with damaged(path, _REMEDY):
+        if len(table):
+            sample = _from_arrow(table["text"].combine_chunks().cast(pa.large_string()), table)
+        hashes = check_array(table["hash"].to_numpy(), np.uint64, (len(sample),))
+    with damaged(folder / "sample.json", _REMEDY):
+        return Survey(
+            int(counts["documents"]),
+            int(counts["lines"]),
+            _counter(counts["bad"]),
+            sample,
+            hashes,
+            bool(counts["whole"]),
+            _counter(counts.get("unread", {})),
+        )
+
+
+def _counter(counts: dict[str, int]) -> Counter[str]:
+    return Counter({str(name): int(count) for name, count in counts.items()})
 
 
 def _from_arrow(text: pa.LargeStringArray, table: pa.Table) -> Documents:
@@ -337,9 +352,9 @@ def _from_arrow(text: pa.LargeStringArray, table: pa.Table) -> Documents:
         starts=starts,
         ends=ends,
         uid=uids(buffer, starts, ends),
-        file=table["file"].to_numpy(),
-        offset=table["offset"].to_numpy(),
-        bytes=table["bytes"].to_numpy(),
+        file=check_array(table["file"].to_numpy(), np.int32, (len(text),)),
+        offset=check_array(table["offset"].to_numpy(), np.int64, (len(text),)),
+        bytes=check_array(table["bytes"].to_numpy(), np.int64, (len(text),)),
         columns=columns,
     )
     return with_identity(documents, table)

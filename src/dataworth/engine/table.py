@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Column, Documents
 from dataworth.corpus.uid import checks
+from dataworth.engine.files import REMEDY, damaged
 from dataworth.engine.local import cores
 from dataworth.errors import DataworthError
 
 UTILITY = "utility:"
 _TALLY = b"dataworth"
+_STRING_BYTES = 2**31 - 1
 IDENTITY = (
     Column("uid", pa.uint64(), "XXH64 of the text", "corpus"),
     Column("check", pa.uint64(), "second hash of the text, for copies", "corpus"),
@@ -39,6 +41,15 @@ _TYPES = {column.name: column.type for column in IDENTITY}
 def unit_file(folder: Path, unit: int) -> Path:
     """Where the rows of a unit lie."""
     return folder / f"{unit:05d}.parquet"
+
+
+def _wide(table: pa.Table) -> pa.Table:
+    """The table with long columns of strings as strings that may hold more than 2 GB in one."""
+    for place, kind in enumerate(table.schema):
+        if pa.types.is_string(kind.type) and table.column(place).nbytes > _STRING_BYTES:
+            wide = table.column(place).cast(pa.large_string())
+            table = table.set_column(place, kind.name, wide)
+    return table
 
 
 def rows_of(documents: Documents, tokens_per_byte: float) -> dict[str, pa.Array]:
@@ -102,12 +113,8 @@ class Table:
         found = []
         for unit in range(self.units):
             path = unit_file(self.folder, unit)
-            try:
+            with damaged(path):
                 found.append(pq.read_metadata(path))
-            except (OSError, pa.ArrowException) as error:
-                raise DataworthError(
-                    f"{path}: cannot be read ({error}); delete it and run the same command again"
-                ) from error
         return found
 
     @cached_property
@@ -119,8 +126,9 @@ class Table:
     def tally(self) -> Tally:
         """The counts of all units."""
         total = Tally()
-        for metadata in self._metadata:
-            total.add(json.loads(metadata.metadata[_TALLY]))
+        for unit, metadata in enumerate(self._metadata):
+            with damaged(unit_file(self.folder, unit)):
+                total.add(json.loads(metadata.metadata[_TALLY]))
         return total
 
     @cached_property
@@ -136,7 +144,8 @@ class Table:
         """Names and types of the columns."""
         if not self.units:
             return pa.schema([(column.name, column.type) for column in IDENTITY])
-        return pq.read_schema(unit_file(self.folder, 0))
+        with damaged(unit_file(self.folder, 0)):
+            return self._metadata[0].schema.to_arrow_schema()
 
     @property
     def names(self) -> list[str]:
@@ -154,6 +163,9 @@ class Table:
 
     def columns(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Several numeric columns, each [rows], in one pass over the files."""
+        for name in names:
+            if name not in self.names:
+                raise DataworthError(f"{self.folder}: the table has no column {name!r}; {REMEDY}")
         out = {
             name: np.empty(len(self), self.schema.field(name).type.to_pandas_dtype())
             for name in names
@@ -202,21 +214,20 @@ class Table:
     def _part(self, unit: int, names: list[str] | None) -> pa.Table:
         """Return columns of a unit; DataworthError if its file is not what was written."""
         path = unit_file(self.folder, unit)
-        remedy = "delete it and run the same command again"
-        try:
+        with damaged(path):
             file = pq.ParquetFile(path, metadata=self._metadata[unit])
             part = file.read(columns=names, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            said = " ".join(str(error).split())
-            raise DataworthError(f"{path}: cannot be read ({said}); {remedy}") from error
         for name in self.names if names is None else names:
             if name not in part.column_names:
-                raise DataworthError(f"{path}: has no column {name!r}; {remedy}")
-            kind = _TYPES.get(name)
+                raise DataworthError(f"{path}: has no column {name!r}; {REMEDY}")
+            kind = _TYPES.get(name) or (pa.float64() if name.startswith(UTILITY) else None)
             if kind is None:
                 continue
-            if part[name].type != kind or (name != "drop" and part[name].null_count):
-                raise DataworthError(f"{path}: column {name!r} is not {kind} throughout; {remedy}")
+            may_lack = name == "drop" or name.startswith(UTILITY)
+            if part[name].type != kind or (not may_lack and part[name].null_count):
+                raise DataworthError(f"{path}: column {name!r} is not {kind} throughout; {REMEDY}")
+        if len(part) != self.sizes[unit]:
+            raise DataworthError(f"{path}: has {len(part)} rows, not {self.sizes[unit]}; {REMEDY}")
         return part
 
     def rows(self, rows: NDArray[np.int64], names: Sequence[str] | None = None) -> pa.Table:
@@ -242,7 +253,7 @@ class Table:
             return schema.empty_table()
         back = np.empty(len(rows), np.int64)
         back[order] = np.arange(len(rows))
-        return pa.concat_tables(parts).take(pa.array(back))
+        return _wide(pa.concat_tables(parts)).take(pa.array(back))
 
     def to_arrow(self) -> pa.Table:
         """The whole table in memory."""

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.corpus.files import write_error
 from dataworth.corpus.sources import fingerprint as file_fingerprint
 from dataworth.corpus.units import Unit
-from dataworth.engine.files import atomic, read_json, sweep, write_json
+from dataworth.engine.files import atomic, damaged, read_array, read_object, sweep, write_json
 from dataworth.engine.folder import differences, differing, lock_folder
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
@@ -52,6 +52,7 @@ SLICE = 1024
 """Documents that are computed together, and saved before the next ones, unless told otherwise."""
 _EMPTY = 128  # bytes of a part's header
 _ROWS = 1 << 16
+_MOST_PARTS = 1 << 24
 
 
 def build(
@@ -104,22 +105,28 @@ def open_store(folder: str | Path, expected: str | None = None) -> Store:
     folder = Path(folder)
     if not (folder / FILE).is_file():
         raise DataworthError(f"{folder}: holds no store ({FILE} is missing); build it first")
-    record = read_json(folder / FILE)
+    remedy = "build the store again in another folder"
+    record = read_object(folder / FILE, remedy)
     if record.get("version") != VERSION:
         raise RunError(f"{folder}: was built by another version of dataworth; build it again")
-    if expected is not None and expected != record["fingerprint"]:
-        raise RunError(
-            f"{folder}: holds {record['feature']} with the fingerprint {record['fingerprint']}, "
-            f"not {expected}; its settings are in {FILE}"
-        )
-    parts = [_part(folder, unit) for unit in range(record["units"])]
+    with damaged(folder / FILE, remedy):
+        if expected is not None and expected != record["fingerprint"]:
+            raise RunError(
+                f"{folder}: holds {record['feature']} with the fingerprint "
+                f"{record['fingerprint']}, not {expected}; its settings are in {FILE}"
+            )
+        if not 0 <= int(record["units"]) <= _MOST_PARTS:
+            raise ValueError(f"it tells of {record['units']} parts")
+        parts = [_part(folder, unit) for unit in range(record["units"])]
     missing = [part.name for part in parts if not part.is_file()]
     if missing:
         raise RunError(
             f"{folder}: is not finished, {len(missing)} of {len(parts)} parts are missing "
             f"({missing[0]} …); build it again, which goes on where it stopped"
         )
-    return Store(folder, record, [_mapped(part) for part in parts])
+    held = [_mapped(part) for part in parts]
+    with damaged(folder / FILE, remedy):
+        return Store(folder, record, held)
 
 
 class Store:
@@ -168,7 +175,7 @@ class Store:
         for unit, part in enumerate(self._parts):
             path = _uid_part(self.folder, unit)
             uid = _mapped(path) if path.is_file() else np.empty(0, np.uint64)
-            if len(uid) != len(part):
+            if uid.dtype != np.uint64 or uid.shape != part.shape[:1]:
                 raise DataworthError(
                     f"{path}: does not fit {_part(self.folder, unit).name}; delete both and build "
                     "the store again"
@@ -341,8 +348,10 @@ def _begin(folder: Path, record: dict[str, Any], overwrite: bool) -> None:
     elif overwrite:
         _clear(folder)
     else:
-        before = read_json(path)
-        record["slice"] = before.get("slice", record["slice"])
+        before = read_object(path, "build the store in another folder")
+        begun = before.get("slice")
+        if isinstance(begun, int) and 1 <= begun <= _ROWS:
+            record["slice"] = begun
         changes = list(differences(_by_path(before), _by_path(record)))
         if changes:
             raise differing(folder, "holds another store", changes)
@@ -364,7 +373,7 @@ def _clear(folder: Path) -> None:
 
 def _by_path(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record with the inputs by path, so that a difference names the file."""
-    inputs = {item["path"]: item for item in record.get("inputs", [])}
+    inputs = {str(item.get("path")): item for item in record.get("inputs", [])}
     rest = {key: value for key, value in record.items() if key != "fingerprint"}
     return {**rest, "inputs": inputs}
 
@@ -378,12 +387,7 @@ def _uid_part(folder: Path, unit: int) -> Path:
 
 
 def _mapped(path: Path) -> NDArray[Any]:
-    try:
+    remedy = "delete it and build the store again"
+    with damaged(path, remedy):
         # A part without rows cannot be mapped.
-        mode: Literal["r"] | None = "r" if path.stat().st_size > _EMPTY else None
-        array: NDArray[Any] = np.load(path, mmap_mode=mode, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataworthError(
-            f"{path}: cannot be read ({error}); delete it and build the store again"
-        ) from error
-    return array
+        return read_array(path, remedy, mapped=path.stat().st_size > _EMPTY)

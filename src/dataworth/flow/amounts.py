@@ -9,7 +9,7 @@ from dataworth.mechanism.budget import parse_budget
 def parse_size(value: str | int) -> int:
     """A number of bytes from 256MB, 1GiB or the number. Raises ConfigError."""
     said = str(value).strip()
-    if said.isdigit() and int(said):
+    if said.isascii() and said.isdecimal() and len(said) < 20 and int(said):
         return int(said)
     try:
         read = parse_budget(said)

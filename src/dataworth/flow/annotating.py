@@ -18,7 +18,7 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
 from dataworth.corpus.reader import BadLine
 from dataworth.corpus.units import Unit
-from dataworth.engine.files import atomic
+from dataworth.engine.files import atomic, damaged
 from dataworth.engine.local import Tick
 from dataworth.engine.table import Tally, rows_of, unit_file
 from dataworth.errors import InputError
@@ -298,7 +298,8 @@ def join_quarantine(pieces: Path, units: Sequence[Unit], lines: Sequence[int], p
             if unit.index not in found:
                 file.writelines(old.get(unit.index, []))
                 continue
-            with unit_quarantine(pieces, unit.index).open(encoding="utf-8") as piece:
+            place = unit_quarantine(pieces, unit.index)
+            with damaged(place), place.open(encoding="utf-8") as piece:
                 for text in piece:
                     record = json.loads(text)
                     record["line"] += before[unit.index]
@@ -313,7 +314,7 @@ def _by_unit(path: Path, units: Sequence[Unit]) -> dict[int, list[str]]:
     for unit in units:
         starts.setdefault(unit.file.path, []).append((unit.start, unit.index))
     out: dict[int, list[str]] = {}
-    with path.open(encoding="utf-8") as file:
+    with damaged(path), path.open(encoding="utf-8") as file:
         for text in file:
             record = json.loads(text)
             place = bisect_right(starts[record["file"]], (record["offset"], len(units))) - 1

@@ -7,18 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
-from dataworth.engine.files import read_json
+from dataworth.engine.files import check_array, damaged, read_object, read_parquet
 from dataworth.errors import ConfigError, InputError
-
-
-def load_rows(folder: Path) -> pa.Table:
-    """The chosen rows of a finished choice."""
-    return pq.read_table(folder / "rows.parquet")
 
 
 def excluded_uids(paths: Sequence[str], pool: Corpus, max_bad: float) -> NDArray[np.uint64]:
@@ -32,7 +25,13 @@ def excluded_uids(paths: Sequence[str], pool: Corpus, max_bad: float) -> NDArray
     for path in paths:
         rows = _rows_of_run(Path(path))
         if rows is not None:
-            found.append(np.asarray(load_rows(rows)["uid"]))
+            place, remedy = (
+                rows / "rows.parquet",
+                "delete it and choose again, or name another folder",
+            )
+            table = read_parquet(place, ["uid"], remedy)
+            with damaged(place, remedy):
+                found.append(check_array(np.asarray(table["uid"]), np.uint64, (None,)))
             continue
         fields = replace(pool.fields, groups=(), id=None)
         corpus = Corpus.open(path, fields=fields, storage_options=pool.storage_options)
@@ -59,7 +58,7 @@ def _rows_of_run(folder: Path) -> Path | None:
         return folder
     if not (folder / "run.json").is_file():
         return None
-    own = read_json(folder / "run.json").get("selection")
+    own = read_object(folder / "run.json").get("selection")
     made = sorted(path.parent for path in folder.glob("selections/*/rows.parquet"))
     if own is not None:
         made = [path for path in made if path.name == own]

@@ -26,7 +26,7 @@ from dataworth.corpus.reader import Block
 from dataworth.corpus.sources import SourceFile
 from dataworth.corpus.streams import open_raw
 from dataworth.corpus.units import Unit
-from dataworth.engine.files import read_json
+from dataworth.engine.files import read_object
 from dataworth.engine.folder import differences
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
@@ -154,7 +154,7 @@ def _state(
         return "new", []
     if overwrite:
         return "overwrites", []
-    before = read_json(folder / FILE).get("configuration", {})
+    before = read_object(folder / FILE).get("configuration", {})
     changes = list(differences(before, orjson.loads(orjson.dumps(configuration))))
     return ("refused", changes) if changes else ("resumes", [])
 

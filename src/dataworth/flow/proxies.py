@@ -20,7 +20,7 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
 from dataworth.engine import survey as surveys
-from dataworth.engine.files import local_path, read_json, sweep, write_json
+from dataworth.engine.files import damaged, local_path, read_object, sweep, write_json
 from dataworth.engine.folder import WorkFolder, differences, differing
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
@@ -125,7 +125,7 @@ class ProxyFolder(WorkFolder):
             sweep(folder)
             if not path.is_file():
                 write_json(path, {**record, "models": []})
-            known = read_json(path)
+            known = read_object(path)
             changes = list(differences({name: known.get(name) for name in record}, record))
             if changes:
                 raise differing(folder, "holds other models", changes)
@@ -204,7 +204,8 @@ def train_proxies(
         "made_by": __version__,
     }
     with ProxyFolder.open(folder, record, overwrite=overwrite):
-        facts: dict[str, Any] = dict(read_json(folder / FILE))
+        facts = read_object(folder / FILE)
+        _check_models(folder / FILE, facts)
         done = {int(one["seed"]) for one in facts["models"] if one["last"]}
         seeds = [settings.seed + i for i in range(settings.seeds)]
         left = [seed for seed in seeds if seed not in done]
@@ -237,6 +238,16 @@ def train_proxies(
             log.info("proxy: %s, %.2f nats a token", folder / kept[-1].folder, kept[-1].loss)
     shown = {**facts, "models": [one for one in facts["models"] if one["seed"] in seeds]}
     return Proxies(folder, shown, keep)
+
+
+def _check_models(path: Path, facts: dict[str, Any]) -> None:
+    """Raise RunError for a record whose models are none, or lie outside of the folder."""
+    with damaged(path):
+        for one in facts["models"]:
+            place = Path(one["folder"])
+            if place.is_absolute() or ".." in place.parts:
+                raise ValueError(f"{place} is not in the folder")
+            _ = int(one["seed"]), int(one["step"]), float(one["learning_rate"]), bool(one["last"])
 
 
 def _sample(

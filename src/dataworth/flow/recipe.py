@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dataworth.corpus.find import URL
-from dataworth.engine.files import read_json
+from dataworth.engine.files import damaged, read_object
 from dataworth.engine.local import Engine
 from dataworth.engine.run import FILE
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.flow.amounts import parse_share, parse_size
+from dataworth.flow.loading import load_file
 from dataworth.flow.settings import ChoiceSettings
 
 _PATHS = ("pool", "target", "exclude", "tokenizer", "out")
@@ -50,16 +49,12 @@ def read_recipe(file: str | Path, known: Collection[str]) -> Recipe:
     path = Path(file)
     if path.is_dir() and (path / FILE).is_file():
         path = path / FILE
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a recipe") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: is neither YAML nor JSON ({_place(error)})") from None
+    content = load_file(path, "recipe")
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path}: a recipe has a line for each option, such as 'pool: FOLDER'")
     if "configuration" in content:
-        return _from_record(content, path)
+        with damaged(path):
+            return _from_record(content, path)
     return Recipe(_options(content, path, known))
 
 
@@ -73,16 +68,18 @@ def recorded_choice(folder: Path, name: str | None = None) -> ChoiceSettings:
         (file.parent for file in (folder / "selections").glob("*/choice.json")),
         key=lambda place: place.stat().st_mtime,
     )
-    own = read_json(folder / FILE).get("configuration", {}).get("choose")
-    if name is None and own is not None:
-        return _choice(own)
+    with damaged(folder / FILE):
+        own = read_object(folder / FILE).get("configuration", {}).get("choose")
+        if name is None and own is not None:
+            return _choice(own)
     found = [place for place in made if place.name.startswith(name or "")]
     if not found:
         said = f"no choice {name!r}" if name else "chosen nothing yet"
         raise DataworthError(
             f"{folder}: has {said}; choose first: dataworth choose {folder} --budget 10%"
         )
-    return _choice(read_json(found[-1] / "choice.json"))
+    with damaged(found[-1] / "choice.json"):
+        return _choice(read_object(found[-1] / "choice.json"))
 
 
 def _choice(values: Mapping[str, Any]) -> ChoiceSettings:
@@ -105,6 +102,8 @@ def _options(content: Mapping[Any, Any], path: Path, known: Collection[str]) -> 
             options[name] = _value(name, value, path.absolute().parent)
         except ConfigError as error:
             raise ConfigError(f"{path}: {name}: {error}") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ConfigError(f"{path}: {name}: is of another kind than asked ({error})") from None
     if "workers" in options or "engine" in options:
         options["engine"] = Engine(options.pop("workers", 0), options.get("engine", "threads"))
     if "pool" not in options:
@@ -175,9 +174,3 @@ def _from_record(record: Mapping[str, Any], path: Path) -> Recipe:
 def _source(path: str) -> str | Path:
     """A file of a record: as a path, it cannot be taken for a document's text."""
     return path if URL.match(path) else Path(path)
-
-
-def _place(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    said = str(getattr(error, "problem", None) or error).splitlines()[0]
-    return f"line {mark.line + 1}: {said}" if mark is not None else said

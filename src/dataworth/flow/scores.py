@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.find import URL
+from dataworth.corpus.formats import COMPRESSIONS, FORMATS
 from dataworth.corpus.sources import SourceFile
 from dataworth.corpus.units import split
 from dataworth.engine import survey as surveys
+from dataworth.engine.files import damaged
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import machine
@@ -32,6 +34,7 @@ from dataworth.flow.inspect import fields_there
 from dataworth.flow.scoring import Scored, count_tokens, load_steps, read_record
 from dataworth.flow.selection import Selection
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings, fields_from, fingerprint
+from dataworth.flow.targets import check_name
 from dataworth.flow.texts import texts_of
 from dataworth.mechanism.base import split_name
 from dataworth.mechanism.budget import parse_budget, parse_quotas
@@ -245,7 +248,7 @@ def mechanism_text(mechanism: Any) -> str:
 
 
 def settings_from(record: Mapping[str, Any]) -> ScoreSettings:
-    """The settings of a run, from its record."""
+    """The settings of a run, from its record. Raises anything for a record that is none."""
     score = record["configuration"]["score"]
     return ScoreSettings(
         steps=tuple(parse_step(step) for step in score["steps"]),
@@ -260,13 +263,8 @@ def settings_from(record: Mapping[str, Any]) -> ScoreSettings:
 
 
 def corpus_from(record: Mapping[str, Any], settings: ScoreSettings, options: Any) -> Corpus:
-    """The pool of a run, as it was."""
-    files = tuple(
-        SourceFile(
-            item["path"], item["format"], item["compression"], item["size"], item["modified"]
-        )
-        for item in record["inputs"]["pool"]
-    )
+    """The pool of a run, as it was. Raises anything for a record that is none."""
+    files = tuple(_file_from(item) for item in record["inputs"]["pool"])
     units = tuple(split(files, txt=settings.fields.txt, storage_options=options))
     if len(units) != record["units"]:
         raise DataworthError(
@@ -274,6 +272,17 @@ def corpus_from(record: Mapping[str, Any], settings: ScoreSettings, options: Any
             f"{len(units)} now; put them back, or score again"
         )
     return Corpus(files, settings.fields, units, options)
+
+
+def _file_from(item: Mapping[str, Any]) -> SourceFile:
+    """A file as it was recorded, with the hash by which it is known again."""
+    path, form, compression = str(item["path"]), item["format"], item["compression"]
+    if form not in FORMATS.values() or compression not in (None, *COMPRESSIONS.values()):
+        raise ValueError(f"{path!r} is of no known format")
+    if not (URL.match(path) or Path(path).is_absolute()) or "\0" in path:
+        raise ValueError(f"{path!r} is not the whole path of a file")
+    modified = None if item["modified"] is None else float(item["modified"])
+    return SourceFile(path, form, compression, int(item["size"]), modified, str(item["hash"]))
 
 
 def load_scores(
@@ -287,18 +296,21 @@ def load_scores(
     if not (folder / "run.json").is_file():
         raise DataworthError(f"{folder}: holds no run of dataworth (there is no run.json)")
     record = read_record(folder)
-    settings = settings_from(record)
-    corpus = corpus_from(record, settings, dict(storage_options) if storage_options else None)
+    with damaged(folder / "run.json", "run the run's command again with --overwrite"):
+        settings = settings_from(record)
+        corpus = corpus_from(record, settings, dict(storage_options) if storage_options else None)
+        names = [check_name(name) for name in record["targets"]]
+        ratio = float(record["tokens_per_byte"])
     found = surveys.load(folder / "fitted")
     if found is None:
         raise DataworthError(f"{folder}: the run is not finished; run its command again")
     scored = Scored(
         corpus,
         found,
-        target_files.load(folder / "fitted" / "targets", record["targets"]),
+        target_files.load(folder / "fitted" / "targets", names),
         load_steps(folder / "fitted", settings),
         Table(folder / "table", len(corpus.units)),
-        record["tokens_per_byte"],
+        ratio,
     )
     _ = scored.table.sizes  # fails here, with the file's name, if a part of the table is missing
     return Scores(folder, scored, settings, engine=engine, progress=progress)

@@ -19,7 +19,7 @@ import numpy as np
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.sources import fingerprint
 from dataworth.engine import survey as surveys
-from dataworth.engine.files import atomic_folder, read_json
+from dataworth.engine.files import atomic_folder, read_object
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
@@ -296,13 +296,29 @@ def annotate_pool(
 
 
 def _note_fitting(run: RunFolder, label: str, seconds: float) -> None:
-    known = run.record.get("costs", {})
+    known = _costs(run)
     run.update(costs={**known, label: {"fit": round(seconds, 6), "score": 0.0, "documents": 0}})
+
+
+def _costs(run: RunFolder) -> dict[str, dict[str, float]]:
+    """Return what is noted so far; nothing where the record holds something else."""
+    known = run.record.get("costs")
+    try:
+        return {
+            str(label): {
+                "fit": float(cost["fit"]),
+                "score": float(cost["score"]),
+                "documents": int(cost["documents"]),
+            }
+            for label, cost in known.items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _note_scoring(run: RunFolder, spent: Sequence[Spent]) -> None:
     """Add what scoring took; units that were done before a kill are not in it."""
-    costs = dict(run.record.get("costs", {}))
+    costs = _costs(run)
     documents = sum(one.documents for one in spent)
     for label, cost in costs.items():
         seconds = sum(one.seconds.get(label, 0.0) for one in spent)
@@ -327,9 +343,9 @@ def costs_of(record: Mapping[str, Any], documents: int) -> dict[str, tuple[float
 
 def read_record(folder: Path) -> dict[str, Any]:
     """run.json of a run that has a table."""
-    record = read_json(folder / "run.json")
+    record = read_object(folder / "run.json")
     if "units" not in record:
         raise DataworthError(
             f"{folder}: the run is not finished; run its command again, which goes on with it"
         )
-    return dict(record)
+    return record

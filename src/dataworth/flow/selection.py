@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from dataworth.corpus.card import write_card
 from dataworth.corpus.convert import parquet_schema
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.extract import extract
-from dataworth.corpus.files import write_error
+from dataworth.corpus.files import writing_to
 from dataworth.corpus.uid import hash_uid
 from dataworth.corpus.units import Unit
 from dataworth.corpus.writing import (
@@ -26,7 +27,7 @@ from dataworth.corpus.writing import (
     check_format,
     default_format,
 )
-from dataworth.engine.files import local_path, read_json, write_json, write_parquet
+from dataworth.engine.files import damaged, local_path, read_object, write_json, write_parquet
 from dataworth.engine.local import Tick
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.flow.choosing import Choice, sample_rows
@@ -40,8 +41,9 @@ from dataworth.flow.metrics import (
 from dataworth.flow.samples import describe_rows
 from dataworth.flow.scoring import Scored
 from dataworth.flow.settings import WriteSettings, fingerprint
-from dataworth.flow.texts import load_text, texts_of
-from dataworth.report import model, page
+from dataworth.flow.texts import check_files, load_text, texts_of
+from dataworth.report import frame, model, page
+from dataworth.report.inert import markdown
 
 if TYPE_CHECKING:
     from dataworth.flow.scores import Scores
@@ -68,6 +70,7 @@ class Selection:
         self.choice = choice
         self.folder = folder
         self._metrics: model.Metrics | None = None
+        self._read: Path | None = None  # where the metrics were read from
 
     def __len__(self) -> int:
         return self.choice.cut.distinct
@@ -97,8 +100,16 @@ class Selection:
         """All numbers of the report; measured when first asked for."""
         if self._metrics is None:
             path = self.folder / "metrics.json"
-            self._metrics = read_json(path) if path.is_file() else self._measure(None)
+            if path.is_file():
+                self._metrics = cast(model.Metrics, read_object(path))
+                self._read = path
+            else:
+                self._metrics = self._measure(None)
         return self._metrics
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """Blame the file for metrics that are none, where they are from one."""
+        return nullcontext() if self._read is None else damaged(self._read)
 
     def save(self) -> None:
         """Write the chosen rows into the run's folder (`selections/<fingerprint>/rows.parquet`)."""
@@ -156,7 +167,9 @@ class Selection:
         names = choice.view.utilities
         temperatures = {name: temperature_of(choice, name) for name in names}
         noisy = [t for t in temperatures.values() if t]
-        metrics = {item["column"]: item.get("threshold") for item in self.metrics["utilities"]}
+        found = self.metrics
+        with self._reading():
+            metrics = {item["column"]: item.get("threshold") for item in found["utilities"]}
         return {
             "document": sample,
             "kept": bool(choice.counts[row]),
@@ -170,11 +183,10 @@ class Selection:
     def report(self, file: str | Path) -> Path:
         """Write the HTML report: one file that needs nothing else."""
         path = local_path(file)
-        try:
-            page.write(self.metrics, path)
-        except OSError as error:
-            raise write_error(path, error) from error
-        return path
+        metrics = self.metrics
+        with writing_to(path), self._reading():
+            html = page.render(metrics)
+        return frame.write(html, path)
 
 
 def write_selection(
@@ -191,8 +203,10 @@ def write_selection(
     table = scores.table
     names = ["uid", "offset", "bytes", *(["piece"] if pieces else [])]
     places = table.rows(np.unique(rows), ["file", *names])
-    corpus.check_unchanged(places["file"].unique().to_pylist())
+    units = np.searchsorted(table.firsts, rows, side="right") - 1
     index = np.searchsorted(np.unique(rows), rows)
+    files = places.select(["file"]).take(pa.array(index))
+    check_files(corpus, units, files)
     schema = None
     if form == "parquet" and any(file.format == "parquet" for file in corpus.files):
         schema = parquet_schema(corpus.files, corpus.storage_options, corpus.fields.text)
@@ -213,12 +227,11 @@ def write_selection(
         overwrite=overwrite,
     )
     with writer:
-        units = np.searchsorted(table.firsts, rows, side="right") - 1
         work = _Extract(scores, writer, rows, positions, units, index, places)
         wanted = [corpus.units[int(unit)] for unit in np.unique(units)]
         for _ in scores.engine.threads().map(work, wanted, progress=scores.progress, name="write"):
             pass
-        corpus.check_unchanged(places["file"].unique().to_pylist())
+        check_files(corpus, units, files)
         shards = writer.finish()
     shutil.rmtree(folder / "work", ignore_errors=True)
     read_back(selection, folder, shards, settings)
@@ -310,7 +323,7 @@ def read_back(
         )
         if documents is not None and len(documents):
             text = _text_of(selection.choice, documents)
-    selection._metrics = selection._measure(text)
+    selection._metrics, selection._read = selection._measure(text), None
 
 
 def text_of_selection(scored: Scored, choice: Choice, seed: int) -> SelectionText:
@@ -354,7 +367,7 @@ def _packed_bytes(unit: Unit) -> int:
 
 def identity_of(selection: Selection, settings: WriteSettings) -> str:
     """What the written rows hang on, as a short name."""
-    record = read_json(selection.scores.folder / "run.json")
+    record = read_object(selection.scores.folder / "run.json")
     how = [selection.scores.settings.as_dict(), selection.folder.name, settings.as_dict()]
     return fingerprint([record.get("inputs"), *how])
 
@@ -382,10 +395,11 @@ def card_body(selection: Selection, shards: list[ShardInfo], order: str) -> str:
         gain: Any = target.get("gain") or {}
         value, bound = gain.get("value"), gain.get("bound")
         if value is not None and bound is not None:
-            lines.append(f"| {target['name']} | {value:.3f} | {bound:.3f} |")
+            lines.append(f"| {markdown(target['name'])} | {value:.3f} | {bound:.3f} |")
     lines += [
         "",
-        f"Mechanism: `{selection.choice.mechanism_text}`. dataworth {facts.get('version', '')}, "
+        f"Mechanism: {markdown(selection.choice.mechanism_text, 1000)}. "
+        f"dataworth {facts.get('version', '')}, "
         f"seed {facts.get('seed', 0)}. Files: {len(shards)}.",
     ]
     return "\n".join(lines)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
 
 from dataworth.config import to_dict
@@ -18,6 +19,16 @@ from dataworth.mechanism.cut import MOST_REPEATS
 from dataworth.mechanism.expression import parse_expression
 from dataworth.methods.base import Step
 from dataworth.methods.registry import STEPS
+
+
+def check_numbers(settings: Any, whole: Sequence[str], broken: Sequence[str] = ()) -> None:
+    """Raise ConfigError for settings that are no whole numbers of 64 bits, or no numbers."""
+    for name in (*whole, *broken):
+        value = getattr(settings, name)
+        fits = isinstance(value, Integral if name in whole else Real)
+        if not fits or isinstance(value, bool) or not -(2**63) <= value < 2**63:
+            kind = "a whole number" if name in whole else "a number"
+            raise ConfigError(f"{name} is {kind} of at most 64 bits, not {str(value)[:60]!r}")
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,7 @@ class ScoreSettings:
     tokenizer: str | None = None
 
     def __post_init__(self) -> None:
+        check_numbers(self, ("seed", "sample_bytes"), ("holdout", "max_bad"))
         if not 0 <= self.holdout < 1:
             raise ConfigError(f"holdout must be at least 0 and below 1, not {self.holdout}")
         if not 0 <= self.max_bad <= 1:
@@ -91,6 +103,7 @@ class ChoiceSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_numbers(self, ("seed", "max_repeat"))
         if self.duplicates not in ("drop", "keep"):
             raise ConfigError(f"duplicates must be drop or keep, not {self.duplicates!r}")
         if self.scale not in ("raw", "rank", "z"):
@@ -133,6 +146,7 @@ class WriteSettings:
     order: str = "shuffled"
 
     def __post_init__(self) -> None:
+        check_numbers(self, ("shard_bytes",))
         if self.form is not None:
             check_format(self.form)
         if self.order not in ("shuffled", "pool", "rank"):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
@@ -16,7 +16,7 @@ from dataworth.corpus.fields import Fields
 from dataworth.corpus.kept import identity_columns, with_identity
 from dataworth.corpus.reader import read
 from dataworth.corpus.uid import hash_uid
-from dataworth.engine.files import write_parquet
+from dataworth.engine.files import damaged, read_parquet, write_parquet
 from dataworth.errors import ConfigError, InputError
 from dataworth.methods.base import Targets
 
@@ -30,16 +30,25 @@ def named(target: Any) -> dict[str, Any]:
     if isinstance(target, Mapping):
         found = {str(name): source for name, source in target.items()}
         for name in found:
-            if not name or ":" in name or name == "joint":
-                raise ConfigError(
-                    f"a target cannot be named {name!r}: names are not empty, hold no colon and "
-                    "are not 'joint'"
-                )
+            check_name(name)
         return found
     if isinstance(target, str | Path):
         stem = Path(str(target).rstrip("/")).name.split(".")[0]
         return {stem.replace("*", "").strip("-_ ") or "target": target}
     return {"target": target}
+
+
+_NAME = re.compile(r"[^\x00-\x1f\x7f:/\\]{1,120}")
+
+
+def check_name(name: str) -> str:
+    """Return a target's name. Raise ConfigError for one that can be no folder and no column."""
+    if not _NAME.fullmatch(name) or name in ("joint", ".", ".."):
+        raise ConfigError(
+            f"a target cannot be named {name[:80]!r}: names are not empty, have at most 120 "
+            "characters, hold no colon and no sign of paths, and are not 'joint'"
+        )
+    return name
 
 
 def open_targets(
@@ -154,7 +163,8 @@ def load(folder: Path, names: list[str]) -> Targets:
         for part, place in found.items():
             path = folder / name / f"{part}.parquet"
             if path.is_file():
-                table = pq.read_table(path)
-                documents = Documents.from_texts(table["text"].to_pylist())
-                place[name] = with_identity(documents, table)
+                table = read_parquet(path)
+                with damaged(path):
+                    documents = Documents.from_texts(table["text"].to_pylist())
+                    place[name] = with_identity(documents, table)
     return Targets(found["fit"], found["held_out"])

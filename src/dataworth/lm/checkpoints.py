@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from dataworth.engine.files import atomic_folder, read_json, sweep
-from dataworth.errors import DataworthError, RunError
+from dataworth.engine.files import atomic_folder, damaged, read_object, sweep
+from dataworth.errors import RunError
 
 _STATE, _FACTS = "state.safetensors", "facts.json"
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # torch's names
@@ -74,21 +73,21 @@ class Checkpoints:
     def restore(self, state: State) -> None:
         """Set `state` to the newest checkpoint, if there is one.
 
-        Raises RunError if it is of another training, DataworthError if it is damaged.
+        Raises RunError if it is of another training, or damaged.
         """
         found = self._all()
         if not found:
             return
         path = found[-1]
-        facts = read_json(path / _FACTS)
-        self._compare(path, facts.get("identity", {}))
-        try:
-            _load(state, load_file(path / _STATE), int(facts["step"]))
-        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-            raise DataworthError(f"{path}: damaged checkpoint ({error}): remove it") from error
-        state.step = int(facts["step"])
-        state.curve = [(int(tokens), float(loss)) for tokens, loss in facts["curve"]]
-        state.recent = [float(loss) for loss in facts["recent"]]
+        remedy = "delete the folder and run the same command again"
+        facts = read_object(path / _FACTS, remedy)
+        with damaged(path, remedy):
+            self._compare(path, facts.get("identity", {}))
+            step = int(facts["step"])
+            curve = [(int(tokens), float(loss)) for tokens, loss in facts["curve"]]
+            recent = [float(loss) for loss in facts["recent"]]
+            _load(state, load_file(path / _STATE), step)
+        state.step, state.curve, state.recent = step, curve, recent
 
     def _compare(self, path: Path, identity: Mapping[str, Any]) -> None:
         names = sorted(

@@ -6,7 +6,6 @@ It is no part of the model: neither loading nor the model's identity depends on 
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from dataworth.engine.files import atomic
-from dataworth.errors import DataworthError
+from dataworth.engine.files import atomic, damaged, read_arrays
 
 FILE = "moments.npz"
 
@@ -67,18 +65,13 @@ def load_moments(folder: Path) -> OptimizerState | None:
     if not path.is_file():
         return None
     by_kind: dict[str, dict[str, Any]] = {"first": {}, "second": {}, "rates": {}, "decay": {}}
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for key in arrays.files:
-                kind, _, name = key.partition(".")
-                if name:
-                    value = arrays[key]
-                    by_kind[kind][name] = value if value.ndim else float(value)
-            step, epsilon = int(arrays["step"]), float(arrays["epsilon"])
-            betas = (float(arrays["betas"][0]), float(arrays["betas"][1]))
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
-        raise DataworthError(
-            f"{path}: not the state of an optimizer ({error}); train the model again, or remove "
-            "the file to do without"
-        ) from error
-    return OptimizerState(**by_kind, step=step, betas=betas, epsilon=epsilon)
+    remedy = "train the model again, or remove the file to do without"
+    arrays = read_arrays(path, remedy)
+    with damaged(path, remedy):
+        for key, value in arrays.items():
+            kind, _, name = key.partition(".")
+            if name:
+                by_kind[kind][name] = value if value.ndim else float(value)
+        step, epsilon = int(arrays["step"]), float(arrays["epsilon"])
+        betas = (float(arrays["betas"][0]), float(arrays["betas"][1]))
+        return OptimizerState(**by_kind, step=step, betas=betas, epsilon=epsilon)

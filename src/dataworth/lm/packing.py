@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from dataworth.corpus.uid import hash_uid
-from dataworth.engine.files import atomic_folder, read_json
-from dataworth.errors import ConfigError, DataworthError, InputError
+from dataworth.engine.files import atomic_folder, check_array, damaged, read_array, read_object
+from dataworth.errors import ConfigError, InputError
 from dataworth.lm.tokenizer import end_token
 
 _BATCH = 1024  # texts that are tokenised at once
@@ -94,19 +94,18 @@ def write_stream(
 def open_stream(folder: str | Path) -> TokenStream:
     """A written stream, memory-mapped. Raises DataworthError if it is not there or damaged."""
     folder = Path(folder)
-    facts = read_json(folder / _FACTS)
-    try:
+    remedy = "delete the folder and write the token stream again"
+    facts = read_object(folder / _FACTS, remedy)
+    with damaged(folder, remedy):
         tokens: NDArray[Any] = np.memmap(
             folder / _TOKENS, _type(facts["vocabulary"]), mode="r", shape=(facts["tokens"],)
         )
-        starts, sizes = np.load(folder / _STARTS), np.load(folder / _BYTES)
-    except (OSError, ValueError, KeyError) as error:
-        raise DataworthError(f"{folder}: the token stream cannot be read ({error})") from error
-    if starts[-1] != len(tokens) or len(starts) != len(sizes) + 1:
-        raise DataworthError(f"{folder}: the token stream is damaged: write it again")
-    return TokenStream(
-        tokens, starts, sizes, facts["end"], facts["vocabulary"], facts["fingerprint"]
-    )
+        sizes = check_array(read_array(folder / _BYTES, remedy), np.int64, (None,))
+        starts = check_array(read_array(folder / _STARTS, remedy), np.int64, (len(sizes) + 1,))
+        if starts[0] != 0 or starts[-1] != len(tokens) or (np.diff(starts) < 0).any():
+            raise ValueError("a document lies outside of the tokens")
+        end, vocabulary = int(facts["end"]), int(facts["vocabulary"])
+        return TokenStream(tokens, starts, sizes, end, vocabulary, str(facts["fingerprint"]))
 
 
 def stream_of(texts: Iterable[str], tokenizer: Tokenizer, *, end: int | None = None) -> TokenStream:

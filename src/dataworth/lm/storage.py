@@ -21,13 +21,14 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from dataworth.engine.files import atomic_folder, read_json
-from dataworth.errors import ConfigError, DataworthError
+from dataworth.engine.files import atomic_folder, damaged, read_object
+from dataworth.errors import ConfigError
 from dataworth.lm.folders import check_model_folder
 from dataworth.lm.llama import CausalLM, LanguageModel, ModelConfig
 from dataworth.lm.tokenizer import END, end_token, save_tokenizer
 
 _WEIGHTS = "model.safetensors"
+_REMEDY = "train the model again, or copy its folder anew"
 _OWN = "dataworth"
 
 
@@ -57,7 +58,7 @@ def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
     """
     folder = Path(source)
     config = folder / "config.json"
-    if config.exists() and _OWN in (facts := read_json(config)):
+    if config.exists() and _OWN in (facts := read_object(config, _REMEDY)):
         return _load_own(folder, facts[_OWN]).to(device)
     from dataworth.lm.extra import needs_lm
 
@@ -220,15 +221,22 @@ def _as_llama(model: CausalLM) -> Iterator[tuple[str, Tensor]]:
 
 
 def _load_own(folder: Path, shape: dict[str, Any]) -> CausalLM:
-    """The inverse of `_save_own`. Raises DataworthError if the files do not fit together."""
-    try:
+    """The inverse of `_save_own`. Raises RunError if the files do not fit together."""
+    with damaged(folder, _REMEDY):
         config = ModelConfig(**shape)
         saved = load_file(folder / _WEIGHTS)
+        _check_size(config, saved)
         model = CausalLM(config)
         model.load_state_dict(dict(_from_llama(config, saved)))
-    except (OSError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise DataworthError(f"{folder}: the saved model is damaged ({error})") from error
-    return model
+        return model
+
+
+def _check_size(config: ModelConfig, saved: dict[str, Tensor]) -> None:
+    """Raise ValueError for a shape that the weights do not have, before memory is taken for it."""
+    have = tuple(saved["model.embed_tokens.weight"].shape)
+    layers = sum(name.endswith("mlp.down_proj.weight") for name in saved)
+    if have != (config.vocabulary, config.hidden) or layers != config.layers:
+        raise ValueError(f"config.json tells of other sizes than the weights {have}")
 
 
 def _from_llama(config: ModelConfig, saved: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

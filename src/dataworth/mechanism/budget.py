@@ -38,6 +38,10 @@ _FORM = re.compile(
 )
 
 
+_LONGEST = 60  # characters
+_TOO_LARGE = f"the budget is larger than 64 bits hold: write {FORMS}"
+
+
 @dataclass(frozen=True)
 class Budget:
     """An amount of tokens, documents or bytes (whole numbers), or a share (0.1 for 10 %)."""
@@ -97,6 +101,8 @@ def parse_budget(value: str | int | float | Budget) -> Budget:
     """
     if isinstance(value, Budget):
         return value
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ConfigError(_TOO_LARGE)
     if isinstance(value, int | float) and not isinstance(value, bool):
         if value > 0 and math.isfinite(value) and value == int(value):
             return Budget(int(value))
@@ -104,9 +110,10 @@ def parse_budget(value: str | int | float | Budget) -> Budget:
             f' (did you mean "{_decimal(Fraction(str(value)) * 100)}%"?)' if 0 < value < 1 else ""
         )
         raise ConfigError(f"cannot read the budget {value!r}{hint}: write {FORMS}")
-    match = _FORM.fullmatch(value.strip()) if isinstance(value, str) else None
+    short = isinstance(value, str) and len(value) <= _LONGEST
+    match = _FORM.fullmatch(str(value).strip()) if short else None
     if match is None:
-        raise ConfigError(f"cannot read the budget {value!r}: write {FORMS}")
+        raise ConfigError(f"cannot read the budget {str(value)[:_LONGEST]!r}: write {FORMS}")
     return _from_match(str(value), match)
 
 
@@ -126,6 +133,8 @@ def _from_match(text: str, match: re.Match[str]) -> Budget:
             raise ConfigError(f"cannot read the unit of the budget {text!r}: write {FORMS}")
         unit = _UNITS[name]
         number *= 10 ** _POWERS[match["power"].lower()]
+    if number >= 2**63:
+        raise ConfigError(_TOO_LARGE)
     if number < 1 or (number.denominator != 1 and unit != "bytes"):
         raise ConfigError(f"the budget {text!r} is not a whole number of {unit}: write {FORMS}")
     return Budget(int(number), unit)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
-from dataworth.engine.files import read_json
+from dataworth.engine.files import read_arrays, read_object
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.methods.base import DROP, Context, Targets, utility_column, write_arrays
@@ -75,11 +75,11 @@ class BM25:
     @staticmethod
     def load(step: BM25, folder: Path) -> FittedBM25:
         """The fitted step from its folder."""
-        facts = read_json(folder / "step.json")
-        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-            weights = np.zeros((len(facts["targets"]), step.buckets), np.float32)
-            weights[arrays["row"], arrays["bucket"]] = arrays["weight"]
-        return FittedBM25(step, facts["targets"], weights, facts["mean_length"])
+        facts = read_object(folder / "step.json")
+        arrays = read_arrays(folder / "arrays.npz")
+        weights = np.zeros((len(facts["targets"]), step.buckets), np.float32)
+        weights[arrays["row"], arrays["bucket"]] = arrays["weight"]
+        return FittedBM25(step, facts["targets"], weights, float(facts["mean_length"]))
 
 
 def _different(

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.engine.files import read_json
-from dataworth.errors import ConfigError, DataworthError
+from dataworth.engine.files import check_array, read_arrays, read_object
+from dataworth.errors import ConfigError, DataworthError, RunError
 from dataworth.features.embeddings import (
     NgramProjection,
     SentenceModel,
@@ -98,15 +98,19 @@ class EmbeddingSimilarity:
     @staticmethod
     def load(step: EmbeddingSimilarity, folder: Path) -> FittedEmbeddingSimilarity:
         """The fitted step from its folder. DataworthError if the embedder is another one now."""
-        facts = read_json(folder / "step.json")
+        facts = read_object(folder / "step.json")
         if facts["embedder"] != fingerprint(step.feature):
             raise DataworthError(
                 f"{folder}: was fitted with another embedding model; put that one back, or fit the "
                 "step again in another folder"
             )
-        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-            vectors = {name: arrays[f"target_{i}"] for i, name in enumerate(facts["targets"])}
-            return FittedEmbeddingSimilarity(step, vectors, arrays["mean"])
+        arrays = read_arrays(folder / "arrays.npz")
+        mean = check_array(arrays["mean"], np.float32, (None,))
+        vectors = {
+            name: check_array(arrays[f"target_{i}"], np.float32, (None, len(mean)))
+            for i, name in enumerate(facts["targets"])
+        }
+        return FittedEmbeddingSimilarity(step, vectors, mean)
 
 
 class FittedEmbeddingSimilarity:
@@ -126,7 +130,14 @@ class FittedEmbeddingSimilarity:
     def annotate(self, documents: Documents) -> pa.RecordBatch:
         """A utility for each target."""
         with self.step.working():
-            mine = unit_rows(self.step.feature.embed(documents) - self.mean).astype(np.float64)
+            embedded = self.step.feature.embed(documents)
+            if embedded.shape[1] != len(self.mean):
+                raise RunError(
+                    f"{self.step.name}: the fitted step has vectors of {len(self.mean)} numbers "
+                    f"and the model of {embedded.shape[1]}; delete the step's folder in fitted/ "
+                    "and run the same command again"
+                )
+            mine = unit_rows(embedded - self.mean).astype(np.float64)
         arrays = []
         for theirs in self.vectors.values():
             keep = min(self.step.nearest or len(theirs), len(theirs))

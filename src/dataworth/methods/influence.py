@@ -178,7 +178,8 @@ class FittedInfluence(Modelled):
         """Utilities [n, targets], and tokens that are predicted [n]."""
         import torch
 
-        reader, vectors = self.models[0].reader, torch.from_numpy(self.arrays["vectors"])
+        reader = self.models[0].reader
+        vectors = torch.from_numpy(self.vectors("vectors", reader.engine.size))
         if self.step.solver == "cosine" or self.step.normalise == "gradient":
             values, lengths, tokens = reader.scores_and_lengths(documents, vectors)
             return values / np.maximum(lengths, 1e-30)[:, None], tokens

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Column, Documents
-from dataworth.engine.files import read_json
+from dataworth.engine.files import check_array, read_arrays, read_object
 from dataworth.errors import DataworthError
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.methods.base import DROP, Step, utility_column, write_arrays
@@ -100,14 +100,16 @@ def load_linear(
     step: Step, feature: HashedNgrams, folder: Path, *, mean: bool, unit: str
 ) -> LinearNgrams:
     """A fitted step from its folder. DataworthError if it was fitted with another feature."""
-    facts = read_json(folder / "step.json")
+    facts = read_object(folder / "step.json")
     if facts["feature"] != feature.identity:
         raise DataworthError(
             f"{folder}: was fitted with the n-grams {facts['feature']}, "
             f"but the settings now give {feature.identity}"
         )
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-        weights, bias = arrays["weights"], arrays["bias"]
+    arrays = read_arrays(folder / "arrays.npz")
     rest = {key: value for key, value in facts.items() if key not in ("targets", "feature")}
     names = facts["targets"]
+    # Compiled code reads by these shapes.
+    weights = check_array(arrays["weights"], np.float64, (feature.buckets, len(names)))
+    bias = check_array(arrays["bias"], np.float64, (len(names),))
     return LinearNgrams(step, feature, names, weights, bias, mean=mean, unit=unit, facts=rest)

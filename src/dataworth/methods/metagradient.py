@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
+from dataworth.engine.files import check_array
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.methods.base import Context, Targets, check_choice, survivors
 from dataworth.methods.modelled import (
@@ -153,6 +154,11 @@ class Metagradient:
         """The fitted step from its folder."""
         facts, arrays = load_modelled(folder)
         (model,) = models_again(facts, [step.model], (), step.windows)
+        uid = check_array(arrays["uid"], np.uint64, (None,))
+        check_array(arrays["values"], np.float64, (len(uid), len(facts["targets"])))
+        check_array(arrays["tokens"], np.int64, (len(uid),))
+        if not len(uid):
+            raise ValueError("it knows no document")
         return FittedMetagradient(step, model, facts["targets"], arrays)
 
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
-from dataworth.engine.files import read_json
-from dataworth.errors import ConfigError, DataworthError
+from dataworth.engine.files import check_array, read_arrays, read_object
+from dataworth.errors import ConfigError, DataworthError, RunError
 from dataworth.methods.base import (
     DROP,
     Context,
@@ -171,6 +171,18 @@ class Modelled(ABC):
         names = [column.name for column in self.columns]
         return pa.RecordBatch.from_arrays([*utilities, drop], names)
 
+    def vectors(self, name: str, size: int | None = None) -> NDArray[np.float32]:
+        """One of the arrays, [targets, size]; RunError if it is another or not there."""
+        found = self.arrays.get(name, np.empty(0))
+        kind = found.dtype if found.dtype.kind == "f" else np.dtype(np.float32)
+        try:
+            return check_array(found, kind, (len(self.targets), size))
+        except ValueError as error:
+            raise RunError(
+                f"{self.step.name}: {name} of the fitted step does not fit the model ({error}); "
+                "delete its folder in fitted/ and run the same command again"
+            ) from error
+
     def save(self, folder: Path) -> None:
         """`step.json` and `arrays.npz`."""
         facts = {
@@ -297,9 +309,7 @@ def _duration(seconds: float) -> str:
 
 def load_modelled(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """(facts, arrays) of a fitted step's folder."""
-    facts = dict(read_json(folder / "step.json"))
-    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-        return facts, {name: arrays[name] for name in arrays.files}
+    return read_object(folder / "step.json"), read_arrays(folder / "arrays.npz")
 
 
 def models_again(

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dataworth.config import describe, from_dict
+from dataworth.engine.files import damaged
+from dataworth.errors import ConfigError
 from dataworth.methods.base import Fitted, Needs, Step
 
 _WHERE = {
@@ -55,6 +57,8 @@ def parse_step(step: str | Mapping[str, Any] | Step) -> Step:
     if isinstance(step, str | Mapping):
         parsed: Step = from_dict(step, STEPS)
         return parsed
+    if not (hasattr(step, "name") and hasattr(step, "fit")):
+        raise ConfigError(f"{step!r} is no step: write a name or {{name: {{option: value}}}}")
     return step
 
 
@@ -76,9 +80,10 @@ def with_filters(steps: Sequence[Step]) -> list[tuple[Step, bool]]:
 
 
 def load_fitted(step: Step, folder: Path) -> Fitted:
-    """What a step learned, from its folder."""
-    fitted: Fitted = type(step).load(step, folder)  # type: ignore[attr-defined]
-    return fitted
+    """What a step learned, from its folder. RunError names the folder if it is damaged."""
+    with damaged(folder):
+        fitted: Fitted = type(step).load(step, folder)  # type: ignore[attr-defined]
+        return fitted
 
 
 def shown(step: Step) -> str:

@@ -185,7 +185,7 @@ class FittedTRAK(Modelled):
         tokens = np.zeros(len(documents), np.int64)
         for number, model in enumerate(self.models):
             reader = model.reader
-            vectors = self.arrays[f"vectors_{number}"]
+            vectors = self.vectors(f"vectors_{number}")
             projector = self.step.projector(reader, number, self.seed, vectors.shape[1])
             rows, tokens = reader.projected(documents, projector)
             found = rows.double().numpy() @ vectors.T.astype(np.float64)

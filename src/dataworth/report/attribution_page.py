@@ -29,7 +29,7 @@ _LONG = 3  # times the mean length, from which documents are called long
 def write(attribution: Attribution, path: str | os.PathLike[str]) -> Path:
     """Write the page, under a temporary name first; returns its path.
 
-    Raises `OSError` when the file cannot be written.
+    Raises DataworthError when the file cannot be written.
     """
     return frame.write(render(attribution), path)
 

@@ -28,7 +28,7 @@ SHOWN_NOTES = 60
 def write(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
     """Write the page, under a temporary name first; returns its path.
 
-    Raises `OSError` when the file cannot be written.
+    Raises DataworthError when the file cannot be written.
     """
     return frame.write(render(comparison), path)
 

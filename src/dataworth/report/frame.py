@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+from dataworth.engine.files import atomic
 from dataworth.report import format as f
 from dataworth.report.inert import visible
 
@@ -25,15 +26,11 @@ POLICY = (
 def write(html: str, path: str | os.PathLike[str]) -> Path:
     """Write a page, under a temporary name first; returns its path.
 
-    Raises `OSError` when the file cannot be written.
+    Raises DataworthError when the file cannot be written.
     """
     target = Path(path)
-    part = target.with_name(target.name + ".part")
-    try:
-        part.write_bytes(html.encode("utf-8"))
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic(target) as temporary:
+        temporary.write_bytes(html.encode("utf-8"))
     return target
 
 

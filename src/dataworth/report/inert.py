@@ -79,6 +79,11 @@ def word(text: object, limit: int = 120) -> str:
     return f"<bdi>{escape(visible(str(text), limit))}</bdi>"
 
 
+def markdown(text: str, limit: int = 120) -> str:
+    """A short piece of data in Markdown: one line in which no sign means anything."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$^])", r"\\\1", escape(visible(text, limit), quote=False))
+
+
 def split_excerpt(text: str, characters: int, lines: int) -> tuple[str, str]:
     """The beginning of a text, at most so many characters and lines, and what follows.
 

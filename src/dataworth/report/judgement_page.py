@@ -19,7 +19,7 @@ from dataworth.report.page import better
 def write(judgement: Metrics, path: str | os.PathLike[str]) -> Path:
     """Write the page, under a temporary name first; returns its path.
 
-    Raises `OSError` when the file cannot be written.
+    Raises DataworthError when the file cannot be written.
     """
     return frame.write(render(judgement), path)
 

@@ -34,7 +34,7 @@ _SECTIONS = (
 def write(metrics: Metrics, path: str | os.PathLike[str]) -> Path:
     """Write the report, under a temporary name first; returns its path.
 
-    Raises `OSError` when the file cannot be written.
+    Raises DataworthError when the file cannot be written.
     """
     return frame.write(render(metrics), path)
 

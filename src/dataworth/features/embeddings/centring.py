@@ -16,8 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.engine.files import atomic, read_json, write_json
-from dataworth.errors import ConfigError, DataworthError
+from dataworth.engine.files import (
+    atomic,
+    check_array,
+    damaged,
+    read_arrays,
+    read_object,
+    write_json,
+)
+from dataworth.errors import ConfigError
 from dataworth.features.embeddings.base import Vectors, unit_rows
 from dataworth.features.store import Store
 
@@ -64,14 +71,19 @@ class Centring:
 
     @staticmethod
     def load(folder: Path) -> Centring:
-        """What `save` wrote. DataworthError if there is none."""
-        facts = read_json(folder / "centring.json")
-        try:
-            with np.load(folder / "centring.npz", allow_pickle=False) as arrays:
-                mean, components = arrays["mean"], arrays["components"]
-        except (OSError, ValueError, KeyError) as error:
-            raise DataworthError(f"{folder / 'centring.npz'}: cannot be read ({error})") from error
-        return Centring(mean, components, facts["unit"], facts["documents"], facts["store"])
+        """What `save` wrote. RunError if there is none, or a damaged one."""
+        path, remedy = folder / "centring.npz", "fit the centring again"
+        facts = read_object(folder / "centring.json", remedy)
+        arrays = read_arrays(path, remedy)
+        with damaged(path, remedy):
+            mean, components = arrays["mean"], arrays["components"]
+            check_array(mean, mean.dtype, (None,))
+            check_array(components, mean.dtype, (None, len(mean)))
+            if mean.dtype.kind != "f":
+                raise ValueError(f"holds {mean.dtype}")
+        with damaged(folder / "centring.json", remedy):
+            known = bool(facts["unit"]), int(facts["documents"]), str(facts["store"])
+        return Centring(mean, components, *known)
 
 
 def fit_centring(

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
+from dataworth.engine.files import read_array, read_parquet
 from dataworth.errors import ConfigError
 from dataworth.features.embeddings.averages import average_rows
 from dataworth.features.embeddings.base import (
@@ -103,8 +103,9 @@ def _load(path: str) -> tuple[NDArray[np.uint32], NDArray[np.int32], Vectors]:
     tables, lists = sorted(folder.glob("*.npy")), sorted(folder.glob("*.parquet"))
     if len(tables) != 1 or len(lists) != 1:
         raise ConfigError(f"{folder}: must hold one .npy of vectors and one .parquet of words")
-    table = np.load(tables[0], mmap_mode="r", allow_pickle=False)
-    columns = pq.read_table(lists[0])
+    remedy = "install or fetch the word vectors again"
+    table = read_array(tables[0], remedy, mapped=True)
+    columns = read_parquet(lists[0], remedy=remedy)
     strings = [name for name in columns.column_names if str(columns[name].type).endswith("string")]
     if table.ndim != 2 or not strings or len(columns) != len(table):
         raise ConfigError(f"{folder}: vectors {table.shape} and {len(columns)} words do not fit")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dataworth.corpus.documents import Documents
-from dataworth.engine.files import atomic
+from dataworth.engine.files import atomic, check_array, damaged, read_array
 from dataworth.errors import InputError
 from dataworth.features.embeddings.running import one_thread
 from dataworth.features.gradients.language import Reader, Readers
@@ -63,7 +63,13 @@ def mapped(path: Path) -> Tensor:
     """The vectors in a file, read when they are needed."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable")  # nothing writes to them
-        return torch.from_numpy(np.load(path, mmap_mode="r"))
+        return torch.from_numpy(_vectors(path))
+
+
+def _vectors(path: Path) -> NDArray[np.float32]:
+    remedy = "delete the folder it lies in and run the same command again"
+    with damaged(path, remedy):
+        return check_array(read_array(path, remedy, mapped=True), np.float32, (None, None))
 
 
 class QueryScores:
@@ -94,7 +100,7 @@ class QueryScores:
     @cached_property
     def dimension(self) -> int:
         """Queries, and one."""
-        return len(np.load(self.vectors, mmap_mode="r")) + 1
+        return len(_vectors(self.vectors)) + 1
 
     def working(self) -> AbstractContextManager[None]:
         """One thread for each worker."""

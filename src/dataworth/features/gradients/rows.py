@@ -144,7 +144,7 @@ def score_rows(
         mapped = open_memmap(temporary, "w+", np.float32, shape)
         _fill(mapped, examples, queries, chosen, rows)
         mapped.flush()
-    written: NDArray[np.float32] = np.load(out, mmap_mode="r")
+    written: NDArray[np.float32] = np.load(out, mmap_mode="r", allow_pickle=False)
     return written
 
 

@@ -301,8 +301,29 @@ def pack(found: Preconditioner) -> tuple[dict[str, NDArray[Any]], str]:
     return out, found.describe()
 
 
+def _check_arrays(arrays: Mapping[str, NDArray[Any]], blocks: Blocks) -> None:
+    wanted: dict[str, tuple[int, ...]] = {"scale": (), "curvature": (blocks.size,)}
+    for index, block in enumerate(blocks):
+        wanted[f"values_{index}"] = (block.rows, block.columns)
+        wanted[f"rows_{index}"] = (block.rows, block.rows)
+        wanted[f"columns_{index}"] = (block.columns, block.columns)
+    wrong = [name for name, array in arrays.items() if array.shape != wanted.get(name)]
+    values = [name for name in arrays if name.startswith("values_")]
+    if "scale" not in arrays or (values and len(values) != len(blocks)):
+        wrong.append("curvature")
+    if wrong:
+        raise DataworthError(
+            f"the saved curvature does not fit the model ({wrong[0]}): delete the step's folder in "
+            "fitted/ and run the same command again"
+        )
+
+
 def unpack(arrays: Mapping[str, NDArray[Any]], blocks: Blocks, about: str) -> Preconditioner:
-    """The preconditioner that `pack` saved, for gradients with these blocks."""
+    """The preconditioner that `pack` saved, for gradients with these blocks.
+
+    DataworthError for arrays that do not fit the blocks.
+    """
+    _check_arrays(arrays, blocks)
     tensors = {name: torch.from_numpy(value) for name, value in arrays.items() if value.ndim}
     scale = float(arrays["scale"])
     if not tensors:

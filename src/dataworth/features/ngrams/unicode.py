@@ -28,7 +28,7 @@ SINGLE = 1 << 26  # word character of a script without spaces between words
 def unicode_table() -> NDArray[np.uint32]:
     """The table, uint32 [1_114_112]; surrogates, which no valid text holds, are 0."""
     path = Path(__file__).with_name(f"unicode_{UNICODE.replace('.', '_')}.npz")
-    with np.load(path) as runs:
+    with np.load(path, allow_pickle=False) as runs:
         first, value = runs["first"], runs["value"]
     table = np.repeat(value, np.diff(np.append(first, 0x110000)))
     codes = np.arange(0x110000, dtype=np.uint32)

@@ -15,16 +15,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.corpus.files import write_error
 from dataworth.engine import survey as surveys
-from dataworth.engine.files import local_path, read_json, sweep, write_json
+from dataworth.engine.files import damaged, local_path, read_object, sweep, write_json
 from dataworth.engine.folder import WorkFolder, differences, differing
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
@@ -127,10 +126,7 @@ class Attribution:
         from dataworth.report import attribution_page
 
         path = local_path(file)
-        try:
-            attribution_page.write(self.facts, path)
-        except OSError as error:
-            raise write_error(path, error) from error
+        attribution_page.write(self.facts, path)
         return path
 
 
@@ -298,7 +294,7 @@ class AttributionFolder(WorkFolder):
             sweep(folder)
             if not path.is_file():
                 write_json(path, record)
-            changes = list(differences(read_json(path), record))
+            changes = list(differences(read_object(path), record))
             if changes:
                 raise differing(folder, "holds another attribution", changes)
         except BaseException:
@@ -332,8 +328,12 @@ def _fit(
         write_json(place, about)
         del found
         release()
-    known: dict[str, Any] = read_json(place)
-    return known
+    known = read_object(place)
+    with damaged(place):
+        found: dict[str, Any] = {"about": str(known["about"]), "unit": str(known["unit"])}
+        if "residual" in known:
+            found["residual"] = float(known["residual"])
+        return found
 
 
 def _checked(
@@ -343,8 +343,14 @@ def _checked(
     place = folder / "fitted" / "check.json"
     if wanted and not place.is_file():
         write_json(place, agreement(reader, settings.curvature))
-    known: Check | None = read_json(place) if place.is_file() else None
-    return known
+    if not place.is_file():
+        return None
+    known = read_object(place)
+    with damaged(place):
+        for name in ("correlation", "ranks", "spread", "parameters", "examples", "queries"):
+            if name in known:
+                _ = float(known[name])
+        return cast(Check, known)
 
 
 def _facts(reader: Reader, train: Corpus, settings: AttributionSettings, told: Forecast) -> Facts:

@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
-from dataworth.engine.files import atomic_folder, read_json, write_json
+from dataworth.engine.files import (
+    atomic_folder,
+    check_array,
+    damaged,
+    read_arrays,
+    read_object,
+    write_json,
+)
 from dataworth.errors import RunError
 from dataworth.flow.comparing.choices import rows_of
 from dataworth.flow.scoring import Scored
@@ -28,6 +35,7 @@ from dataworth.flow.texts import texts_of
 
 _BATCH_BYTES = 16 * 2**20
 _STREAM = 0x62616E6B  # of `hash_uid`, for the order of documents in a stream
+_REMEDY = "delete the folder and run the same command again"
 Index = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -91,10 +99,11 @@ class TextBank:
     """The texts that `build_texts` wrote."""
 
     def __init__(self, folder: Path) -> None:
-        with np.load(folder / "index.npz", allow_pickle=False) as arrays:
-            self.uid = arrays["uid"]
-            self.start, self.size = arrays["start"], arrays["size"]
-        self.data = mapped(folder / "text.bin", np.uint8)
+        with damaged(folder, _REMEDY):
+            self.data = mapped(folder / "text.bin", np.uint8)
+            arrays = read_arrays(folder / "index.npz", _REMEDY)
+            self.uid = check_array(arrays["uid"], np.uint64, (None,))
+            self.start, self.size = _places(arrays, len(self.uid), len(self.data))
 
     def rows(self, uid: NDArray[np.uint64]) -> NDArray[np.int64]:
         """The rows of some uids, all of which must be there."""
@@ -156,9 +165,13 @@ class TokenBank:
 
     def __init__(self, folder: Path, texts: TextBank) -> None:
         self.texts = texts
-        with np.load(folder / "index.npz", allow_pickle=False) as arrays:
-            self.start, self.size = arrays["start"], arrays["size"]
-        self.tokens = mapped(folder / "tokens.bin", read_json(folder / "tokens.json")["dtype"])
+        with damaged(folder, _REMEDY):
+            kind = read_object(folder / "tokens.json", _REMEDY)["dtype"]
+            if kind not in ("uint16", "uint32"):
+                raise ValueError(f"its tokens are of type {kind!r}")
+            self.tokens = mapped(folder / "tokens.bin", kind)
+            arrays = read_arrays(folder / "index.npz", _REMEDY)
+            self.start, self.size = _places(arrays, len(texts.uid), len(self.tokens))
 
     def stream(
         self, uid: NDArray[np.uint64], counts: NDArray[np.int64], seed: int, most: int
@@ -188,6 +201,14 @@ class TokenBank:
     def count(self, uid: NDArray[np.uint64], counts: NDArray[np.int64]) -> int:
         """Tokens of a choice's documents with their copies."""
         return int((self.size[self.texts.rows(uid)] * counts).sum())
+
+
+def _places(arrays: dict[str, NDArray[Any]], documents: int, length: int) -> Index:
+    """Return (start, size) of each document, which all lie within `length`; else ValueError."""
+    start, size = (check_array(arrays[name], np.int64, (documents,)) for name in ("start", "size"))
+    if documents and (start.min() < 0 or size.min() < 0 or (size > length - start).any()):
+        raise ValueError("a document lies outside of its file")
+    return start, size
 
 
 def mapped(path: Path, dtype: Any) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dataworth.engine.files import read_json, write_json
+from dataworth.engine.files import read_object, write_json
 from dataworth.errors import ConfigError
 from dataworth.flow.comparing.bank import TextBank, TokenBank
 from dataworth.flow.comparing.choices import load_documents
@@ -37,9 +37,9 @@ class Bench:
 
         torch.set_num_threads(1)
         self.folder = folder
-        self.plan = read_plan(read_json(folder / "plan.json"))
+        self.plan = read_plan(read_object(folder / "plan.json"))
         self.sizes = {size.name: size for size in self.plan.sizes}
-        self.marks = read_json(folder / "bank" / "marks.json")
+        self.marks = read_object(folder / "bank" / "marks.json")
         self.texts = TextBank(folder / "bank" / "text")
         self.sets = load_sets(folder / "held_out")
         self._banks: dict[str, TokenBank] = {}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dataworth.corpus.documents import Documents
-from dataworth.engine.files import read_json, write_json
+from dataworth.engine.files import damaged, read_object, write_json
 from dataworth.flow.comparing.bank import TextBank, TokenBank
 from dataworth.flow.comparing.choices import Chosen, load_documents
 from dataworth.flow.comparing.plan import ComparePlan
@@ -53,10 +53,11 @@ class CheapNumbers:
         missing = []
         for content, targets in wanted.items():
             path = place / f"{content}.json"
-            known = read_json(path) if path.is_file() else {"targets": {}}
+            known = read_object(path) if path.is_file() else {"targets": {}}
             found[content] = known
-            if any(target not in known["targets"] for target in targets):
-                missing.append(content)
+            with damaged(path):
+                if any(target not in known["targets"] for target in targets):
+                    missing.append(content)
         if missing:
             for name, documents in self.validation.items():
                 made = index(documents)

@@ -19,7 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.engine.files import atomic, read_json, write_json
+from dataworth.engine.files import (
+    atomic,
+    check_array,
+    damaged,
+    read_arrays,
+    read_object,
+    write_json,
+)
 from dataworth.errors import ConfigError, InputError
 from dataworth.flow.choosing import Choice, choose_rows
 from dataworth.flow.comparing.finished import path_for, read_finished
@@ -123,7 +130,8 @@ class Chosens:
         if not path.is_file():
             made = self._finish(job) if job.table is None else self._choose(job)
             write_json(path, asdict(made))
-        return Chosen(**read_json(path))
+        with damaged(path):
+            return Chosen(**read_object(path))
 
     def _choose(self, job: _Job) -> Chosen:
         """Choose from the table."""
@@ -257,7 +265,7 @@ def save_documents(folder: Path, uid: NDArray[np.uint64], counts: NDArray[np.int
     """Write documents and their copies; the name is a hash of both."""
     order = np.argsort(uid)
     uid, counts = uid[order], counts[order]
-    digest = hashlib.blake2b(uid.tobytes() + counts.tobytes(), digest_size=8).hexdigest()
+    digest = _name_of(uid, counts)
     path = folder / f"{digest}.npz"
     with _WRITING:
         if not path.is_file():
@@ -268,8 +276,19 @@ def save_documents(folder: Path, uid: NDArray[np.uint64], counts: NDArray[np.int
 
 def load_documents(folder: Path, content: str) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """(uid, copies) of a choice's documents, by growing uid."""
-    with np.load(folder / f"{content}.npz", allow_pickle=False) as arrays:
-        return arrays["uid"], arrays["counts"]
+    path = folder / f"{content}.npz"
+    remedy = f"delete the folder {folder.parent.name} and run the same command again"
+    arrays = read_arrays(path, remedy)
+    with damaged(path, remedy):
+        uid = check_array(arrays["uid"], np.uint64, (None,))
+        counts = check_array(arrays["counts"], np.int64, (len(uid),))
+        if _name_of(uid, counts) != content:
+            raise ValueError("it holds other documents than its name says")
+    return uid, counts
+
+
+def _name_of(uid: NDArray[np.uint64], counts: NDArray[np.int64]) -> str:
+    return hashlib.blake2b(uid.tobytes() + counts.tobytes(), digest_size=8).hexdigest()
 
 
 def _composition(

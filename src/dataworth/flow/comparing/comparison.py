@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 
-from dataworth.corpus.files import write_error
-from dataworth.engine.files import local_path, read_json
+from dataworth.engine.files import damaged, local_path, read_object
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import DataworthError
@@ -45,10 +45,12 @@ class Comparison:
         facts: model.Comparison,
         folder: Path,
         keep: TemporaryDirectory[str] | None = None,
+        file: Path | None = None,
     ) -> None:
         self.facts = facts
         self.folder = folder
         self._keep = keep  # a folder without a name goes when this object does
+        self._file = file  # where the facts were read from
 
     def __repr__(self) -> str:
         return (
@@ -63,7 +65,16 @@ class Comparison:
 
     def table(self) -> pa.Table:
         """All leaderboards, a row for each selection in each; `target` null: the mean over them."""
-        rows = [
+        with self._reading():
+            rows = self._rows()
+            return pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS))
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """Blame the file for facts that are not those of a comparison, where they are from one."""
+        return nullcontext() if self._file is None else damaged(self._file)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
             {
                 **{name: board[name] for name in ("target", "size", "tokens", "measure")},
                 **row,
@@ -71,18 +82,15 @@ class Comparison:
             for board in self.facts.get("leaderboards", [])
             for row in board["rows"]
         ]
-        return pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS))
 
     def report(self, file: str | Path) -> Path:
         """Write the HTML page: one file that needs nothing else."""
-        from dataworth.report import comparison_page
+        from dataworth.report import comparison_page, frame
 
         path = local_path(file)
-        try:
-            comparison_page.write(self.facts, path)
-        except OSError as error:
-            raise write_error(path, error) from error
-        return path
+        with self._reading():
+            html = comparison_page.render(self.facts)
+        return frame.write(html, path)
 
 
 def load_comparison(folder: Path) -> Comparison:
@@ -93,7 +101,10 @@ def load_comparison(folder: Path) -> Comparison:
             f"{folder}: holds no finished comparison; run its plan: dataworth compare "
             f"{folder / 'plan.json'} --out {folder}"
         )
-    return Comparison(read_json(path), folder)
+    facts: Any = read_object(path)
+    with damaged(path):
+        _ = repr(Comparison(facts, folder))
+    return Comparison(facts, folder, file=path)
 
 
 def compare_plan(

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.find import URL
-from dataworth.engine.files import read_json
+from dataworth.engine.files import check_array, damaged, read_object, read_parquet
 from dataworth.errors import InputError
 from dataworth.flow.comparing.held_out import by_path
 from dataworth.flow.comparing.plan import CandidatePlan, ComparePlan
+from dataworth.mechanism.cut import MOST_REPEATS
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,14 @@ def read_finished(path: str, plan: ComparePlan) -> Finished:
     """
     rows = None if URL.match(path) else _rows_file(Path(path))
     if rows is not None:
-        columns = pq.read_table(rows, columns=["uid", "count"])
-        uid = np.asarray(columns["uid"], np.uint64)
-        return Finished(path, np.repeat(uid, np.asarray(columns["count"], np.int64)), None)
+        remedy = "delete it and choose again, or name another selection"
+        columns = read_parquet(rows, ["uid", "count"], remedy)
+        with damaged(rows, remedy):
+            uid = check_array(np.asarray(columns["uid"]), np.uint64, (None,))
+            counts = np.asarray(columns["count"], np.int64)
+            if len(uid) and not 1 <= int(counts.min()) <= int(counts.max()) <= MOST_REPEATS:
+                raise ValueError("a document is there less than once, or too often")
+            return Finished(path, np.repeat(uid, counts), None)
     corpus = open_finished(path, plan)
     found, bad = [np.empty(0, np.uint64)], 0
     for unit in corpus.units:
@@ -101,7 +106,7 @@ def _rows_file(folder: Path) -> Path | None:
     if (folder / "rows.parquet").is_file():
         return folder / "rows.parquet"
     if (folder / "run.json").is_file():
-        own = read_json(folder / "run.json").get("selection")
+        own = read_object(folder / "run.json").get("selection")
         made = sorted(folder.glob("selections/*/rows.parquet"))
         made = [path for path in made if own is None or path.parent.name == own]
         if len(made) != 1:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dataworth.engine.files import read_json, sweep, write_json
+from dataworth.engine.files import read_object, sweep, write_json
 from dataworth.engine.folder import WorkFolder, differences, differing
 from dataworth.engine.run import machine
 from dataworth.flow.comparing.plan import unlabelled
@@ -53,7 +53,7 @@ class CompareFolder(WorkFolder):
     def record(self) -> dict[str, Any] | None:
         """The content of plan.json, None before it is there."""
         path = self.folder / FILE
-        return dict(read_json(path)) if path.is_file() else None
+        return read_object(path) if path.is_file() else None
 
     def begin(self, plan: Mapping[str, Any], versions: Mapping[str, str]) -> None:
         """Record what was asked for, or check that it is what the folder was begun with.

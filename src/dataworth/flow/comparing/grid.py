@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataworth.engine.files import read_json
+from dataworth.engine.files import damaged, read_object
 from dataworth.flow.comparing.choices import Chosen
 from dataworth.flow.comparing.plan import ComparePlan, SizePlan
 from dataworth.flow.settings import fingerprint
@@ -82,6 +82,22 @@ def result_file(folder: Path, name: str) -> Path:
     return folder / name / "result.json"
 
 
+def read_result(path: Path) -> dict[str, Any]:
+    """Return a training's numbers. RunError names the file if it is damaged."""
+    result = read_object(path)
+    with damaged(path):
+        for name in ("parameters", "tokens_seen", "unique_tokens"):
+            result[name] = int(result[name])
+        for name in ("epochs", "seconds"):
+            result[name] = float(result[name])
+        result["curve"] = [(int(tokens), float(loss)) for tokens, loss in result["curve"]]
+        result["evaluations"] = {
+            key: {measure: float(value) for measure, value in values.items()}
+            for key, values in result["evaluations"].items()
+        }
+    return result
+
+
 def model_folder(folder: Path, name: str) -> Path:
     """Where a training's model is, if models are kept."""
     return folder / name / "model"
@@ -103,7 +119,7 @@ def done(
 ) -> bool:
     """Whether there is a result with all that is measured, and the model if that is wanted."""
     path = result_file(folder, unit.name)
-    if not path.is_file() or not covers(read_json(path), unit, keys):
+    if not path.is_file() or not covers(read_result(path), unit, keys):
         return False
     return not models or model_folder(folder, unit.name).is_dir()
 

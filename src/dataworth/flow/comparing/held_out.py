@@ -20,7 +20,14 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
 from dataworth.corpus.units import Unit
-from dataworth.engine.files import atomic_folder, read_json, write_json
+from dataworth.engine.files import (
+    atomic_folder,
+    check_array,
+    damaged,
+    read_array,
+    read_object,
+    write_json,
+)
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
 from dataworth.errors import InputError
@@ -36,6 +43,7 @@ from dataworth.judges.grams import words_of
 # The most that is read of one document: a long one shows little more than its beginning does.
 DOCUMENT_BYTES = 2 * 1024
 _STREAM = 0x68656C64  # of `hash_uid`
+_REMEDY = "delete the folder and run the same command again"
 Rows = list[dict[str, Any]]
 
 
@@ -98,12 +106,19 @@ def build(
 
 def load_sets(folder: Path) -> list[EvaluationSet]:
     """The sets that `build` wrote."""
-    return [EvaluationSet(**item) for item in read_json(folder / "sets.json")["sets"]]
+    path = folder / "sets.json"
+    with damaged(path, _REMEDY):
+        sets = [EvaluationSet(**item) for item in read_object(path, _REMEDY)["sets"]]
+        if any(Path(item.file).name != item.file for item in sets):
+            raise ValueError("a set is no file beside it")
+        return sets
 
 
 def load_decontaminated(folder: Path) -> int:
     """How many documents of the pool were kept out for what they share with validation sets."""
-    return int(read_json(folder / "sets.json").get("decontaminated", 0))
+    path = folder / "sets.json"
+    with damaged(path, _REMEDY):
+        return int(read_object(path, _REMEDY).get("decontaminated", 0))
 
 
 @dataclass(frozen=True)
@@ -145,14 +160,20 @@ def sharing(
 
 def load_excluded(folder: Path) -> NDArray[np.uint64]:
     """uids of all documents that no selection may hold, sorted."""
-    found: NDArray[np.uint64] = np.load(folder / "excluded.npy", allow_pickle=False)
-    return found
+    path = folder / "excluded.npy"
+    with damaged(path, _REMEDY):
+        return check_array(read_array(path, _REMEDY), np.uint64, (None,))
 
 
 def read_rows(folder: Path, item: EvaluationSet) -> Rows:
     """The rows of a set: {"text"}, or a question's fields."""
-    lines = (folder / item.file).read_bytes().split(b"\n")
-    return [orjson.loads(line) for line in lines if line]
+    path = folder / item.file
+    with damaged(path, _REMEDY):
+        lines = path.read_bytes().split(b"\n")
+        rows = [orjson.loads(line) for line in lines if line]
+        if fingerprint([line.decode() for line in lines if line]) != item.mark:
+            raise ValueError("it holds other rows than sets.json says")
+    return rows
 
 
 def validation_of(plan: ComparePlan, table: Table, name: str) -> Documents:

@@ -23,7 +23,7 @@ import numpy as np
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.find import URL
-from dataworth.engine.files import atomic_folder, read_json
+from dataworth.engine.files import atomic_folder, read_object
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.engine.run import RunFolder
@@ -179,11 +179,16 @@ def _scored(folder: Path) -> int:
 
 def _take_over(other: Path, place: Path, inputs: Mapping[str, Any]) -> None:
     """Copy a table, as far as it is there, if it is of the same files."""
-    record = read_json(other / "run.json") if (other / "run.json").is_file() else {}
+    record = read_object(other / "run.json") if (other / "run.json").is_file() else {}
     if place.exists() or record.get("inputs") != inputs:
         return
     with atomic_folder(place) as temporary:
-        shutil.copytree(other, temporary, dirs_exist_ok=True)
+        shutil.copytree(other, temporary, ignore=links, dirs_exist_ok=True)
+
+
+def links(folder: str, names: list[str]) -> list[str]:
+    """Return the links among the names: what they point to is not of the folder that is copied."""
+    return [name for name in names if (Path(folder) / name).is_symlink()]
 
 
 def _check_sharing(group: Group, scored: Scored) -> None:

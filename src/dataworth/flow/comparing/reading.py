@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
-
-import yaml
 
 from dataworth.config import describe
 from dataworth.corpus.fields import Fields
@@ -31,6 +28,7 @@ from dataworth.flow.comparing.plan import (
     SizePlan,
     TargetPlan,
 )
+from dataworth.flow.loading import load_file
 from dataworth.flow.targets import named
 from dataworth.mechanism.budget import parse_budget, parse_quotas
 from dataworth.mechanism.expression import parse_expression
@@ -41,6 +39,7 @@ from dataworth.methods.registry import parse_step
 
 _FIELDS = ("text_field", "target_text_field", "target_template", "id_field", "group_by")
 _READING = ("join", "template", "split_words", "txt", "max_line_bytes")
+_MOST_SEEDS = 10_000
 _KEYS = (
     *("title", "pool", "targets", "budget", "selections", "baseline", "seeds", "sizes", "tokens"),
     *(*_FIELDS, *_READING, "tokenizer", "vocabulary", "holdout", "sample_bytes", "max_bad"),
@@ -73,21 +72,15 @@ def read_plan(plan: str | Path | Mapping[str, Any], *, minutes: float | None = N
         return _plan(_known(content, _KEYS, "key"), folder, minutes)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        said = " ".join(str(error).split())[:120]
+        raise ConfigError(f"{where}: a value is of another kind than asked ({said})") from None
 
 
 def _load(path: Path) -> Any:
     if path.is_dir():
         path = path / "plan.json"
-    try:
-        text = path.read_text("utf-8")
-        # YAML takes 1e-08 for text, which JSON does not.
-        return json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a plan") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}" if mark is not None else str(error).splitlines()[0]
-        raise ConfigError(f"{path}: is neither YAML nor JSON ({place})") from None
+    return load_file(path, "plan")
 
 
 def _known(content: Mapping[Any, Any], known: Sequence[str], what: str) -> dict[str, Any]:
@@ -283,10 +276,14 @@ def _budgets(given: Any, targets: Mapping[str, TargetPlan]) -> dict[str, str]:
 
 
 def _seeds(given: Any) -> tuple[int, ...]:
-    seeds = range(given) if isinstance(given, int) and not isinstance(given, bool) else given
+    if isinstance(given, int) and not isinstance(given, bool):
+        given = range(min(given, _MOST_SEEDS + 1))
+    seeds = given
     seeds = tuple(seeds) if isinstance(seeds, Sequence | range) else ()
     if not seeds or len(set(seeds)) < len(seeds) or not all(type(x) is int for x in seeds):
         raise ConfigError(f"seeds: a number of seeds, or a list of different ones, not {given!r}")
+    if len(seeds) > _MOST_SEEDS:
+        raise ConfigError(f"seeds: at most {_MOST_SEEDS:,}")
     return seeds
 
 

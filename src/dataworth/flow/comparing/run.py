@@ -31,6 +31,7 @@ from dataworth.flow.comparing.grid import (
     done,
     missing,
     model_folder,
+    read_result,
     result_file,
     units_of,
 )
@@ -46,7 +47,7 @@ from dataworth.flow.comparing.held_out import (
 from dataworth.flow.comparing.measures import MEASURES, METRICS
 from dataworth.flow.comparing.minutes import Cost, fit
 from dataworth.flow.comparing.plan import CandidatePlan, ComparePlan
-from dataworth.flow.comparing.pool import Table, groups_of, labels_in, score_group
+from dataworth.flow.comparing.pool import Table, groups_of, labels_in, links, score_group
 from dataworth.flow.comparing.reading import read_plan
 from dataworth.flow.comparing.sizes import resolve, versions
 from dataworth.flow.comparing.workers import Workers
@@ -117,7 +118,7 @@ def run(asked: ComparePlan, folder: CompareFolder, how: Running) -> Comparison:
     if left and not how.so_far:
         train(left, place, how)
     outcomes = {
-        unit.name: read_json(result_file(place / "trainings", unit.name))
+        unit.name: read_result(result_file(place / "trainings", unit.name))
         for unit in units
         if result_file(place / "trainings", unit.name).is_file()
     }
@@ -249,8 +250,8 @@ def take_over(
                 if models:
                     with atomic_folder(model_folder(place, unit.name)) as temporary:
                         source = model_folder(other / "trainings", unit.name)
-                        shutil.copytree(source, temporary, dirs_exist_ok=True)
-                result = read_json(result_file(other / "trainings", unit.name))
+                        shutil.copytree(source, temporary, ignore=links, dirs_exist_ok=True)
+                result = read_result(result_file(other / "trainings", unit.name))
                 write_json(result_file(place, unit.name), result)
                 break
         else:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
-from dataworth.corpus.files import write_error
 from dataworth.engine.files import local_path, read_json, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
@@ -61,10 +60,7 @@ class Judgement:
         from dataworth.report import judgement_page
 
         path = local_path(file)
-        try:
-            judgement_page.write(self.metrics, path)
-        except OSError as error:
-            raise write_error(path, error) from error
+        judgement_page.write(self.metrics, path)
         return path
 
 
