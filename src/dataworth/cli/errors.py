@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import typer
 
 from dataworth.cli import STOPPED
-from dataworth.errors import DataworthError
+from dataworth.errors import EXTRAS, DataworthError, MissingExtra
 
 DEBUG = "DATAWORTH_DEBUG"
 DEFECT = 70
@@ -39,6 +39,8 @@ def guard() -> Iterator[None]:
         raise _failed(message, 1) from None
     except OSError as error:
         raise _of_system(error) from None
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")):
             raise  # wrong usage, and ordinary exits
@@ -48,6 +50,15 @@ def guard() -> Iterator[None]:
             "traceback",
             DEFECT,
         ) from None
+
+
+def _missing(error: ModuleNotFoundError) -> typer.Exit:
+    """Return the exit for a package that is not installed, which extras bring or others ask for."""
+    module = (error.name or "").partition(".")[0]
+    extra = next((name for name, modules in EXTRAS.items() if module in modules), None)
+    if extra is not None:
+        return _failed(f"error: {MissingExtra(f'what uses {module}', extra)}", 1)
+    return _failed(f"error: {error}; install the package that brings it", 1)
 
 
 def _of_system(error: OSError) -> typer.Exit:

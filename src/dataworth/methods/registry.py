@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dataworth.config import describe, from_dict
-from dataworth.methods.base import Fitted, Needs, Step
+from dataworth.methods.base import Checks, Fitted, Needs, Step
 
 _WHERE = {
     "bm25": ("dataworth.methods.bm25", "BM25"),
@@ -73,6 +73,13 @@ def with_filters(steps: Sequence[Step]) -> list[tuple[Step, bool]]:
             )
         out.append((step, False))
     return out
+
+
+def check_steps(steps: Sequence[Step]) -> None:
+    """Raise a DataworthError unless all that the steps need is there: extras, packages, models."""
+    for step, _ in with_filters(steps):
+        if isinstance(step, Checks):
+            step.check()
 
 
 def load_fitted(step: Step, folder: Path) -> Fitted:

@@ -19,6 +19,7 @@ from dataworth.flow.comparing.folder import CompareFolder
 from dataworth.flow.comparing.pool import groups_of
 from dataworth.flow.comparing.reading import read_plan
 from dataworth.flow.comparing.sizes import check_lm, resolve
+from dataworth.methods.registry import check_steps
 from dataworth.report import comparison_model as model
 
 _COLUMNS = (
@@ -112,6 +113,8 @@ def compare_plan(
     start = time.perf_counter()
     asked = read_plan(plan, minutes=minutes)
     check_lm()
+    for candidate in () if so_far else asked.candidates:
+        check_steps(candidate.steps)
     from dataworth.flow.comparing.run import Running, run
 
     if isinstance(engine, Engine):
@@ -136,6 +139,8 @@ def outline(plan: str | Path | Mapping[str, Any], minutes: float | None = None) 
     """
     asked = read_plan(plan, minutes=minutes)
     check_lm()
+    for candidate in asked.candidates:
+        check_steps(candidate.steps)
     resolved = resolve(asked)
     selections = 0
     for candidate in resolved.candidates:
