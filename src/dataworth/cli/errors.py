@@ -15,12 +15,11 @@ from contextlib import contextmanager
 
 import typer
 
-from dataworth.cli import STOPPED
+from dataworth.cli import PIPE_CLOSED, STOPPED
 from dataworth.errors import EXTRAS, DataworthError, MissingExtra
 
 DEBUG = "DATAWORTH_DEBUG"
 DEFECT = 70
-_PIPE_CLOSED = 141  # what the shell reports of a program whose reader went away
 
 
 @contextmanager
@@ -66,7 +65,7 @@ def _of_system(error: OSError) -> typer.Exit:
     if error.errno == errno.EPIPE:
         # What is still to be flushed at the end has no reader either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return typer.Exit(_PIPE_CLOSED)
+        return typer.Exit(PIPE_CLOSED)
     where = f"{error.filename}: " if error.filename else ""
     return _failed(f"error: {where}{error.strerror or error}", 1)
 
