@@ -53,11 +53,11 @@ def training_rate(plan: ComparePlan, size: SizePlan) -> tuple[float, float]:
     model = build(ModelConfig(**size.options), 0)
     config = config_of(plan, size, 1, 0)
     each = config.batch_sequences * (config.length or model.context)
-    total = each * _TIMED_STEPS
-    ids = np.random.default_rng(0).integers(1, plan.vocabulary, total).astype(np.uint32)
+    total, vocabulary = each * _TIMED_STEPS, int(size.options["vocabulary"])
+    ids = np.random.default_rng(0).integers(1, vocabulary, total).astype(np.uint32)
     ids[each - 1 :: each] = 0
     starts = np.arange(0, total + 1, each, dtype=np.int64)
-    stream = TokenStream(ids, starts, np.diff(starts), 0, plan.vocabulary, "random")
+    stream = TokenStream(ids, starts, np.diff(starts), 0, vocabulary, "random")
     with threads(1):
         begin = time.perf_counter()
         train(model, stream, config_of(plan, size, each * 2, 0))

@@ -15,7 +15,6 @@ from dataworth.engine.files import local_path, read_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import DataworthError
-from dataworth.flow.comparing.bench import training_rate
 from dataworth.flow.comparing.folder import CompareFolder
 from dataworth.flow.comparing.plan import ComparePlan
 from dataworth.flow.comparing.pool import groups_of
@@ -174,6 +173,8 @@ def _minutes(plan: ComparePlan, trainings: int, workers: int) -> float | None:
     """About the minutes that all trainings of a plan take, timed on random tokens."""
     if any(size.model is not None for size in plan.sizes):
         return None
+    from dataworth.flow.comparing.bench import training_rate
+
     each = trainings / len(plan.sizes) / len(plan.tokens)
     seconds = 0.0
     for size in plan.sizes:
