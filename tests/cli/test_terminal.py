@@ -103,19 +103,19 @@ def test_a_uid_is_taken_in_hexadecimal_and_decimal_digits(dw: Invoke, done: Path
 
 def test_chance_is_named_with_the_rank_without_it(dw: Invoke, done: Path) -> None:
     scores = dataworth.load(done)
-    choice = scores.choose("10%", mechanism="gumbel_top_k(temperature=1.0)").choice
+    choice = scores.choose("10%", mechanism="gumbel_top_k(temperature=0.5)").choice
     (column,) = choice.view.utilities
     values, chosen = choice.view.column(column), choice.counts > 0
     eligible = choice.candidates.eligible
     quiet = 1 + np.array([int((values[eligible] > value).sum()) for value in values])
     lucky = np.flatnonzero(chosen & (quiet > choice.cut.distinct))
     unlucky = np.flatnonzero(~chosen & eligible & (quiet <= choice.cut.distinct))
-    words = ("choose", done, "-b", "10%", "-m", "gumbel_top_k(temperature=1.0)")
+    words = ("choose", done, "-b", "10%", "-m", "gumbel_top_k(temperature=0.5)")
     assert dw(*words).exit_code == 0
     (name,) = [
         path.parent.name
         for path in (done / "selections").glob("*/choice.json")
-        if "temperature=1.0" in str(json.loads(path.read_text()).get("mechanism"))
+        if "temperature=0.5" in str(json.loads(path.read_text()).get("mechanism"))
     ]
     for rows, note in ((lucky, "kept by chance"), (unlucky, "left out by chance")):
         uid = f"{int(choice.candidates.uid[rows[0]]):016x}"
