@@ -6,6 +6,17 @@ message without a traceback and exits with `exit_code`.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+EXTRAS = {
+    "classify": ("sklearn", "scipy", "threadpoolctl"),
+    "s3": ("s3fs",),
+    "hf": ("datasets", "huggingface_hub"),
+    "lm": ("torch", "transformers", "safetensors", "scipy"),
+    "embed": ("sentence_transformers", "model2vec", "sklearn", "torch", "safetensors"),
+}
+"""The modules that each extra brings."""
+
 
 class DataworthError(Exception):
     """Something the user can mend; the message says where it is and what to do."""
@@ -35,3 +46,9 @@ class MissingExtra(DataworthError):  # noqa: N818
             f"{what} needs an extra: pip install '.[{extra}]' in a clone of dataworth, or "
             f"pip install 'path/to/dataworth-….whl[{extra}]'"
         )
+
+
+def check_extra(what: str, extra: str) -> None:
+    """Raise MissingExtra unless all that an extra brings is installed, without importing it."""
+    if any(find_spec(module) is None for module in EXTRAS[extra]):
+        raise MissingExtra(what, extra)

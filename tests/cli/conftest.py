@@ -17,7 +17,7 @@ Invoke = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def _compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """No command here tells that it compiles, whichever test happens to be the first."""
-    monkeypatch.setattr("dataworth.engine.compiled.is_compiled", lambda: True)
+    monkeypatch.setattr("dataworth.engine.compiled.on_compiling", lambda tell: None)
 
 
 @pytest.fixture(autouse=True)

@@ -48,9 +48,10 @@ def test_dry_run_reads_and_writes_nothing(plan: Path, tmp_path: Path, dw: Invoke
     assert shown.exit_code == 0, shown.output
     assert "5 trainings at most" in " ".join(shown.stdout.split())
     assert "1 passes over the pool" in shown.stdout
+    assert "minutes of training" in " ".join(shown.stdout.split())
     assert not (tmp_path / "out").exists()
     facts = json.loads(dw("compare", plan, "--dry-run", "--json", "--quiet").stdout)
-    assert facts["trainings"] == 5
+    assert facts["trainings"] == 5 and facts["minutes"] > 0
 
 
 def test_a_wrong_plan_is_wrong_usage(plan: Path, tmp_path: Path, dw: Invoke) -> None:

@@ -16,6 +16,7 @@ from typing import NoReturn
 __all__ = ("main",)
 
 STOPPED = 130
+PIPE_CLOSED = 141  # what the shell reports of a program whose reader went away
 
 
 def main() -> None:
@@ -25,10 +26,12 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, leave)
     import typer
+    from rich.console import Console
 
     from dataworth.cli.app import app
     from dataworth.cli.errors import guard
 
+    Console.on_broken_pipe = unread  # type: ignore[method-assign]
     code: object = 0
     try:
         with guard():  # for what is raised outside of a command
@@ -47,11 +50,19 @@ def end(code: int) -> NoReturn:
     """Leave with an exit code, without the fifth of a second in which Python would tidy up."""
     atexit._run_exitfuncs()  # temporary folders go here
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:  # nobody reads any more
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by the shell
+            stream.flush()
+    except BrokenPipeError:
+        code = code or PIPE_CLOSED
+    except OSError:
         code = code or 1
     os._exit(code)
+
+
+def unread(_: object) -> NoReturn:
+    """Leave where rich finds that nobody reads stdout any more; it would say 1, as of an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(PIPE_CLOSED)
 
 
 def leave(_: int, __: FrameType | None) -> None:

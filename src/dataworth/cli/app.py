@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from inspect import getdoc
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from dataworth.cli import attribute, choose, compare, inspect, judge, methods, proxy, recipe, select
+from dataworth.cli.declaring import escaped
 from dataworth.cli.errors import guard
 from dataworth.version import __version__
-
-RUNS = "Select"
-LOOKS = "Look"
 
 
 class Guarded(TyperGroup):
     """Commands whose errors are told in one line, without a traceback."""
+
+    def make_context(self, *words: Any, **more: Any) -> Any:
+        """Read the command line, and show the version or a help text."""
+        with guard():
+            return super().make_context(*words, **more)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -48,7 +52,7 @@ what the model should become good at, a [bold]budget[/] how much to choose.
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"dataworth {__version__}")
+        print(f"dataworth {__version__}")
         raise typer.Exit
 
 
@@ -62,14 +66,11 @@ def _options(
     pass
 
 
-app.command("select", rich_help_panel=RUNS)(select.select)
-app.command("score", rich_help_panel=RUNS)(select.score)
-app.command("choose", rich_help_panel=RUNS)(choose.choose)
-app.command("run", rich_help_panel=RUNS)(recipe.run)
-app.command("compare", rich_help_panel=LOOKS)(compare.compare)
-app.command("explain", rich_help_panel=LOOKS)(choose.explain)
-app.command("judge", rich_help_panel=LOOKS)(judge.judge)
-app.command("attribute", rich_help_panel=LOOKS)(attribute.attribute)
-app.command("proxy", rich_help_panel=LOOKS)(proxy.proxy)
-app.command("inspect", rich_help_panel=LOOKS)(inspect.inspect)
-app.command("methods", rich_help_panel=LOOKS)(methods.methods)
+for _panel, _commands in {
+    "Select": (select.select, select.score, choose.choose, recipe.run),
+    "Judge and explain": (judge.judge, choose.explain, inspect.inspect, methods.methods),
+    "Train and ask models": (compare.compare, proxy.proxy, attribute.attribute),
+}.items():
+    for _command in _commands:
+        _help = escaped(getdoc(_command) or "")
+        app.command(_command.__name__, help=_help, rich_help_panel=_panel)(_command)

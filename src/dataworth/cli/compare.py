@@ -63,7 +63,15 @@ def compare(
     ] = False,
     overwrite: o.Overwrite = False,
     workers: o.Workers = None,
-    dry_run: o.DryRun = False,
+    dry_run: Annotated[
+        bool,
+        option(
+            "--dry-run",
+            panel=o.RUNNING,
+            help="Show how many trainings the plan comes to, their tokens and about the minutes "
+            "that they take; read and write nothing.",
+        ),
+    ] = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -91,7 +99,7 @@ def compare(
     """
     progress = begin(quiet)
     if dry_run:
-        _show_outline(plan, minutes, json=json)
+        _show_outline(plan, minutes, p.engine(workers, None).size, json=json)
         return
     import dataworth
 
@@ -123,10 +131,10 @@ def compare(
         show_places(places)
 
 
-def _show_outline(plan: Path, minutes: float | None, *, json: bool) -> None:
+def _show_outline(plan: Path, minutes: float | None, workers: int, *, json: bool) -> None:
     from dataworth.flow.comparing.comparison import outline
 
-    facts = outline(plan, minutes)
+    facts = outline(plan, minutes, timed=True, workers=workers)
     if json:
         show_json(facts)
         return
@@ -141,5 +149,9 @@ def _show_outline(plan: Path, minutes: float | None, *, json: bool) -> None:
         + " with "
         + ", ".join(f"{tokens:,}" for tokens in resolved["tokens"])
         + " tokens",
+        "time unknown: a model in a folder is not loaded for this"
+        if facts["minutes"] is None
+        else f"about {facts['minutes']:,.1f} minutes of training with {workers} "
+        f"worker{'s' * (workers > 1)}, timed on a few steps; scoring and measuring come to that",
     ):
-        out.print(line, markup=False)
+        out.print(line, markup=False, soft_wrap=True)

@@ -25,17 +25,17 @@ class _Lines(logging.Handler):
 def begin(quiet: bool) -> Progress:
     """Set up the log, import what works, and choose how progress is shown.
 
-    Says so if the first run has to compile: that happens while importing.
+    Says so if anything has to be compiled, which happens while importing on a first run.
     """
-    from dataworth.engine.compiled import is_compiled
+    from dataworth.engine.compiled import on_compiling
     from dataworth.engine.progress import Progress
 
     log = logging.getLogger("dataworth")
     log.handlers = [_Lines()]
     log.propagate = False
     log.setLevel(logging.ERROR if quiet else logging.INFO)
-    if not quiet and not is_compiled():
-        log.info("compiling kernels for this machine, once ...")
+    if not quiet:
+        on_compiling(lambda: log.info("compiling kernels for this machine, once ..."))
     import dataworth.api  # noqa: F401
 
     if signal.getsignal(signal.SIGINT) is leave:

@@ -15,12 +15,11 @@ from contextlib import contextmanager
 
 import typer
 
-from dataworth.cli import STOPPED
-from dataworth.errors import DataworthError
+from dataworth.cli import PIPE_CLOSED, STOPPED
+from dataworth.errors import EXTRAS, DataworthError, MissingExtra
 
 DEBUG = "DATAWORTH_DEBUG"
 DEFECT = 70
-_PIPE_CLOSED = 141  # what the shell reports of a program whose reader went away
 
 
 @contextmanager
@@ -39,6 +38,8 @@ def guard() -> Iterator[None]:
         raise _failed(message, 1) from None
     except OSError as error:
         raise _of_system(error) from None
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")):
             raise  # wrong usage, and ordinary exits
@@ -50,12 +51,21 @@ def guard() -> Iterator[None]:
         ) from None
 
 
+def _missing(error: ModuleNotFoundError) -> typer.Exit:
+    """Return the exit for a package that is not installed, which extras bring or others ask for."""
+    module = (error.name or "").partition(".")[0]
+    extra = next((name for name, modules in EXTRAS.items() if module in modules), None)
+    if extra is not None:
+        return _failed(f"error: {MissingExtra(f'what uses {module}', extra)}", 1)
+    return _failed(f"error: {error}; install the package that brings it", 1)
+
+
 def _of_system(error: OSError) -> typer.Exit:
     """The exit for what the system refuses: a full disk, a closed pipe, a missing right."""
     if error.errno == errno.EPIPE:
         # What is still to be flushed at the end has no reader either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return typer.Exit(_PIPE_CLOSED)
+        return typer.Exit(PIPE_CLOSED)
     where = f"{error.filename}: " if error.filename else ""
     return _failed(f"error: {where}{error.strerror or error}", 1)
 

@@ -14,7 +14,7 @@ from dataworth.cli.show import show_json, show_method, show_methods
 def methods(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", show_default=False, help="A step or mechanism."),
+        typer.Argument(metavar="NAME", show_default=False, help="A step or mechanism."),
     ] = None,
     json: o.Json = False,
 ) -> None:

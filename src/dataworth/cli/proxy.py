@@ -109,7 +109,7 @@ def proxy(
 ) -> None:
     """Train small models on random documents of a pool, for methods that ask a model.
 
-    Needs the extra [bold]lm[/]. A tiny one takes a minute or two.
+    Needs the extra [bold]lm[/].
 
     [bold]Examples[/]
 

@@ -1,48 +1,29 @@
-"""Whether this machine has compiled the kernels before: the first run ever takes longer.
+"""Say when kernels are compiled: the first run on a machine, or after an update, takes longer.
 
-Looks at Numba's cache on disk, without importing Numba. A wrong answer costs a line of output too
-much or too little, nothing else.
+Numba itself tells it, where it compiles what its cache does not hold. Dates of files would not do:
+installing a package writes the sources again, and Numba goes by what they hold.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
-# Of what every run compiles, the sources that take longest.
-SLOWEST = ("corpus/scan.py", "features/ngrams/kernels.py")
+from collections.abc import Callable
 
 
-def is_compiled() -> bool:
-    """Whether the cache holds kernels that are not older than their source."""
-    package = Path(__file__).parent.parent
-    sources = [package / name for name in SLOWEST]
-    return all(any(_cached_in(folder, path) for folder in _folders(path)) for path in sources)
+def on_compiling(tell: Callable[[], object]) -> None:
+    """Call `tell` once, as soon as anything is compiled in this process."""
+    from numba.core import event
 
+    class Listener(event.Listener):  # type: ignore[misc]
+        """Hears of every compilation and tells the first."""
 
-def _cached_in(folder: Path, source: Path) -> bool:
-    """Whether a folder has an index of this source's kernels for this Python."""
-    changed = source.stat().st_mtime
-    version = f".py{sys.version_info.major}{sys.version_info.minor}"
-    return any(
-        version in index.name and index.stat().st_mtime >= changed
-        for index in folder.glob(f"{source.stem}.*.nbi")
-    )
+        told = False
 
+        def on_start(self, _: object) -> None:
+            if not self.told:
+                self.told = True
+                tell()
 
-def _folders(source: Path) -> Iterator[Path]:
-    """Where Numba may keep what it compiled of this source: its own order of preference."""
-    path = str(source.parent.absolute())
-    name = f"{source.parent.name}_{hashlib.sha1(path.encode()).hexdigest()}"
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        yield Path(os.environ["NUMBA_CACHE_DIR"]) / name
-        return
-    yield source.parent / "__pycache__"
-    if sys.platform == "darwin":
-        yield Path.home() / "Library" / "Caches" / "numba" / name
-    else:
-        caches = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-        yield Path(caches) / "numba" / name
+        def on_end(self, _: object) -> None:
+            pass
+
+    event.register("numba:compile", Listener())

@@ -18,7 +18,7 @@ from dataworth.flow.scores import as_tuple, excluded_paths, mechanism_text
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings, WriteSettings
 from dataworth.flow.targets import called, named, open_targets
 from dataworth.mechanism.budget import parse_budget, parse_quotas
-from dataworth.methods.registry import parse_step
+from dataworth.methods.registry import check_steps, parse_step
 
 READING_OPTIONS = ("join", "template", "split_words", "txt", "max_line_bytes")
 """Options of reading that are handed on to `Fields` as they are."""
@@ -87,6 +87,7 @@ def prepare(
         tokenizer=None if tokenizer is None else str(Path(tokenizer).absolute()),
         **({} if sample is None else {"sample_bytes": sample}),
     )
+    check_steps(settings.steps)
     if options["out"] is not None:
         return settings, None, local_path(options["out"]).absolute()
     keep = tempfile.TemporaryDirectory(prefix="dataworth-")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -41,14 +40,22 @@ def catalogue(name: str | None = None) -> list[Described]:
     found = [*_described(STEPS, "step"), *_described(MECHANISMS, "mechanism")]
     if name is None:
         return found
-    wanted = re.split(r"[:(]", name)[0].strip().replace("-", "_")
+    wanted, _, variant = name.partition("(")[0].strip().replace("-", "_").partition(":")
     for item in found:
-        if item.name == wanted:
+        if item.name == wanted and (not variant or variant in item.variants):
             return [item]
     names = [item.name for item in found]
-    close = difflib.get_close_matches(wanted, names, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    raise ConfigError(f"there is no {name!r}{hint}; there are: {', '.join(names)}")
+    full = [f"{item.name}:{one}" for item in found for one in item.variants]
+    near = [one for one in full if variant in one.split(":")] if variant else []
+    near += [one for one in full if one.split(":")[1] == wanted]
+    near += difflib.get_close_matches(f"{wanted}:{variant}" if variant else wanted, names + full)
+    near += [one for one in names + full if len(wanted) > 2 and wanted in one]
+    close = ", ".join(repr(one) for one in dict.fromkeys(near))
+    hint = f" (did you mean {close}?)" if close else ""
+    raise ConfigError(
+        f"there is no {name!r}{hint}; there are: {', '.join(names)}; and the variants "
+        f"{', '.join(full)}"
+    )
 
 
 def _described(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,14 +15,32 @@ if TYPE_CHECKING:
     from dataworth.flow.scores import Scores
 
 
+def _uids_meant(text: str) -> list[int]:
+    """Return the uids that a text may be: of 16 hexadecimal digits, or a decimal number."""
+    hexadecimal = re.fullmatch(r"[0-9a-fA-F]{16}", text)
+    decimal = re.fullmatch(r"[0-9]{1,20}", text)
+    found = ([int(text, 16)] if hexadecimal else []) + ([int(text)] if decimal else [])
+    return [uid for uid in dict.fromkeys(found) if uid < 1 << 64]
+
+
+def _first_of(scores: Scores, uid: int) -> int | None:
+    rows = np.flatnonzero(scores.table.column("uid") == np.uint64(uid))
+    return int(rows[0]) if len(rows) else None
+
+
 def find_document(scores: Scores, document: str) -> int:
     """The row of the table that is meant."""
     table = scores.table
     text = document.strip()
-    if len(text) == 16 and all(digit in "0123456789abcdef" for digit in text.lower()):
-        found = np.flatnonzero(table.column("uid") == np.uint64(int(text, 16)))
-        if len(found):
-            return int(found[0])
+    rows = [_first_of(scores, uid) for uid in _uids_meant(text)]
+    rows = [row for row in rows if row is not None]
+    if len(rows) == 2:
+        raise DataworthError(
+            f"{text} is the uid of one document in hexadecimal and of another in decimal digits: "
+            "give the document by FILE:OFFSET"
+        )
+    if rows:
+        return rows[0]
     if "id" in table.names:
         codes, values = table.codes("id")
         if text in values:
@@ -39,9 +58,9 @@ def find_document(scores: Scores, document: str) -> int:
         if len(found):
             return int(found[0])
     with contextlib.suppress(UnicodeEncodeError):  # no text of a document: it is UTF-8
-        found = np.flatnonzero(table.column("uid") == np.uint64(uid_of(document)))
-        if len(found):
-            return int(found[0])
+        row = _first_of(scores, uid_of(document))
+        if row is not None:
+            return row
     raise DataworthError(
         f"there is no document {document[:80]!r} in {scores.folder}: give its uid (16 hexadecimal "
         "digits, as in the table and the report), its id, FILE:OFFSET, or its whole text"

@@ -24,7 +24,7 @@ from dataworth.engine.files import damaged, local_path, read_object, sweep, writ
 from dataworth.engine.folder import WorkFolder, differences, differing
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.errors import ConfigError, InputError, MissingExtra
+from dataworth.errors import ConfigError, InputError, check_extra
 from dataworth.flow.scoring import check_pool, input_record
 from dataworth.mechanism.budget import parse_budget
 from dataworth.version import __version__
@@ -147,6 +147,7 @@ def run_proxies(
     progress: Progress,
 ) -> Proxies:
     """Open the pool, then train; see `dataworth.proxy`. `options`: those of `ProxySettings`."""
+    check_extra("training a model", "lm")
     settings = ProxySettings(**{**options, "tokens": tokens_of(options["tokens"])})
     keep = TemporaryDirectory(prefix="dataworth-") if out is None else None
     folder = Path(keep.name) / "proxies" if keep is not None else local_path(str(out)).absolute()
@@ -187,11 +188,8 @@ def train_proxies(
     keep: TemporaryDirectory[str] | None = None,
 ) -> Proxies:
     """Train the models that are not there yet; see `dataworth.proxy`."""
-    try:
-        from dataworth.lm.proxies import size_of, train_kept
-        from dataworth.lm.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
-    except ImportError as error:
-        raise MissingExtra("training a model", "lm") from error
+    from dataworth.lm.proxies import size_of, train_kept
+    from dataworth.lm.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 
     size_of(settings.size)
     record = {

@@ -178,6 +178,7 @@ class Selection:
             "thresholds": {name: metrics.get(name) for name in names},
             "units": {name: unit_of(self.scores.scored, choice, name) for name in names},
             "noise": f"Gumbel noise, temperature {noisy[0]:g}" if noisy else None,
+            "quiet_rank": _quiet_rank(choice, row, sample) if noisy else None,
         }
 
     def report(self, file: str | Path) -> Path:
@@ -187,6 +188,15 @@ class Selection:
         with writing_to(path), self._reading():
             html = page.render(metrics)
         return frame.write(html, path)
+
+
+def _quiet_rank(choice: Choice, row: int, sample: model.Sample) -> int | None:
+    """Return a document's rank by its utility alone; None for one that is not eligible."""
+    column = sample.get("column")
+    if column is None or not choice.candidates.eligible[row]:
+        return None
+    values = choice.view.column(column)
+    return 1 + int(np.count_nonzero(values[choice.candidates.eligible] > values[row]))
 
 
 def write_selection(

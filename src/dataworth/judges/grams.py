@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,11 +62,33 @@ _FORMAT = _Signs(spaces=False)
 _LONE_ACCENT = re.compile(r"(?:(?<=\s)|^)[\u0300-\u036f]+")
 
 
+_CHUNK = re.compile(r"[^\t-\r\x1c-\x20]+")  # up to white space of ASCII
+_SHORT = 40  # characters of a chunk that is kept, since it may come again
+
+
 def _fold(text: str) -> str:
     """Return a text as it is compared: without format characters, signs as spaces."""
     text = unicodedata.normalize("NFKC", text.translate(_FORMAT))
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", text.casefold()))
     return _LONE_ACCENT.sub("", text.translate(_SIGNS))
+
+
+_fold_known = lru_cache(1 << 16)(_fold)
+
+
+def _fold_chunk(match: re.Match[str]) -> str:
+    text = match[0]
+    if text.isascii():
+        return text
+    return _fold_known(text) if len(text) <= _SHORT else _fold(text)
+
+
+def _fold_words(text: str) -> str:
+    """Return `_fold` of a text by way of its words, of which most come again.
+
+    Folding does not look past white space. Words of ASCII stay: whoever cuts words lowers them.
+    """
+    return _CHUNK.sub(_fold_chunk, text)
 
 
 def _folded(documents: Documents) -> Documents:
@@ -74,7 +97,9 @@ def _folded(documents: Documents) -> Documents:
     parts = []
     for start, end in zip(documents.starts.tolist(), documents.ends.tolist(), strict=True):
         part = raw[start:end]
-        parts.append(part if part.isascii() else _fold(part.decode(errors="replace")).encode())
+        parts.append(
+            part if part.isascii() else _fold_words(part.decode(errors="replace")).encode()
+        )
     ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
     starts = np.concatenate([np.zeros(1, np.int64), ends])[:-1]
     data = np.frombuffer(b"".join(parts), np.uint8)

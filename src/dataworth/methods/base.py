@@ -115,6 +115,15 @@ class Needs(Protocol):
         ...
 
 
+@runtime_checkable
+class Checks(Protocol):
+    """A step that needs more than the core of dataworth: an extra, a model."""
+
+    def check(self) -> None:
+        """Raise a DataworthError if anything is missing; called before anything is read."""
+        ...
+
+
 def check_choice(step: str, option: str, value: str, allowed: Sequence[str]) -> None:
     """Raise ConfigError unless an option is one of a few words."""
     if value not in allowed:

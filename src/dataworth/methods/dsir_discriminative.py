@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.errors import ConfigError, DataworthError, MissingExtra
+from dataworth.errors import ConfigError, DataworthError, check_extra
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.methods.base import Context, Step, Targets
 from dataworth.methods.length import least_length
@@ -66,6 +66,10 @@ class DiscriminativeDSIR:
         """The least length, as a filter with a drop reason of its own."""
         return least_length(self.minimum, self.tokens)
 
+    def check(self) -> None:
+        """Raise MissingExtra without the extra classify."""
+        check_extra(self.name, "classify")
+
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> LinearNgrams:
         """Train one classifier a target; needs the extra `classify`."""
         if not targets.names:
@@ -86,10 +90,9 @@ class DiscriminativeDSIR:
 
     def _shares(self, documents: Documents) -> Any:
         """Each document's share of n-grams in each bucket: sparse [n, buckets]."""
-        try:
-            from scipy.sparse import csr_matrix
-        except ImportError as error:
-            raise MissingExtra("dsir_discriminative", "classify") from error
+        check_extra(self.name, "classify")
+        from scipy.sparse import csr_matrix
+
         spans, ids = self.feature.rows(documents)
         grams = np.diff(spans)
         values = np.repeat(1.0 / np.maximum(grams, 1), grams)
@@ -99,12 +102,10 @@ class DiscriminativeDSIR:
         return matrix
 
     def _train(self, positives: Any, negatives: Any) -> tuple[NDArray[np.float64], float]:
-        try:
-            from scipy.sparse import vstack
-            from sklearn.linear_model import LogisticRegression
-            from threadpoolctl import threadpool_limits
-        except ImportError as error:
-            raise MissingExtra("dsir_discriminative", "classify") from error
+        from scipy.sparse import vstack
+        from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits
+
         scale = np.sqrt(self.buckets)
         model = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000)
         labels = np.repeat([1, 0], [positives.shape[0], negatives.shape[0]])

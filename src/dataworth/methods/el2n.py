@@ -19,6 +19,7 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.methods.base import Context, Targets
 from dataworth.methods.modelled import (
+    AsksModels,
     Model,
     Untargeted,
     as_texts,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EL2N:
+class EL2N(AsksModels):
     """The length of prediction minus truth, the mean over tokens and models; without a target.
 
     `models`: folders, early in training and of several seeds. `prefer`: "high" keeps what is hard,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.engine.files import check_array, read_arrays, read_object
-from dataworth.errors import ConfigError, DataworthError, RunError
+from dataworth.errors import ConfigError, DataworthError, RunError, check_extra
 from dataworth.features.embeddings import (
     NgramProjection,
     SentenceModel,
@@ -72,6 +72,13 @@ class EmbeddingSimilarity:
         if self.embedder == "states":
             return StateAverage(self.model)
         return TokenAverage(self.model) if self.embedder == "tokens" else NgramProjection()
+
+    def check(self) -> None:
+        """Raise MissingExtra for an embedder whose extra is missing, ConfigError for its model."""
+        extra = {"sentence": "embed", "states": "lm", "tokens": "lm"}.get(self.embedder)
+        if extra is not None:
+            check_extra(f"{self.name}(embedder={self.embedder})", extra)
+        fingerprint(self.feature)
 
     def working(self) -> AbstractContextManager[None]:
         """What the embedder needs around its work."""

@@ -18,6 +18,7 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.methods.base import Context, Targets
 from dataworth.methods.modelled import (
+    AsksModels,
     Model,
     Untargeted,
     as_texts,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class GraNd:
+class GraNd(AsksModels):
     """The length of the gradient of a document's mean loss, the mean over models; no target.
 
     `models`: folders, early in training and of several seeds. `prefer`: "high" keeps what is hard,

@@ -24,6 +24,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
 from dataworth.methods.base import Context, Targets, check_choice
 from dataworth.methods.modelled import (
+    AsksModels,
     Model,
     Modelled,
     Values,
@@ -53,7 +54,7 @@ SOLVERS: tuple[str, ...] = get_args(Solver)
 
 
 @dataclass(frozen=True)
-class Influence:
+class Influence(AsksModels):
     """The estimated fall of the target's loss from training on the document.
 
     `model`: the folder of a causal language model, of Hugging Face or of dataworth.lm, trained on

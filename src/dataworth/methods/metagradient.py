@@ -28,6 +28,7 @@ from dataworth.engine.files import check_array
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.methods.base import Context, Targets, check_choice, survivors
 from dataworth.methods.modelled import (
+    AsksModels,
     Model,
     Modelled,
     Values,
@@ -55,7 +56,7 @@ _CHUNK = 4  # windows that run at once: their logits stay in the cache
 
 
 @dataclass(frozen=True)
-class Metagradient:
+class Metagradient(AsksModels):
     """The fall of the target's loss, after training on the pool, by one more copy of the document.
 
     `model`: the folder of a causal language model, of Hugging Face or of dataworth.lm, from which

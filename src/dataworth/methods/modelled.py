@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
 from dataworth.engine.files import check_array, read_arrays, read_object
-from dataworth.errors import ConfigError, DataworthError, RunError
+from dataworth.errors import ConfigError, DataworthError, RunError, check_extra
+from dataworth.features.embeddings.base import model_folder
 from dataworth.methods.base import (
     DROP,
     Context,
@@ -65,6 +66,20 @@ def check_targets(step: str, targets: Targets) -> list[str]:
     if not targets.names:
         raise ConfigError(f"{step} needs a target: give examples of what the model should learn")
     return targets.names
+
+
+class AsksModels:
+    """A step whose `model`, or `models`, are folders of language models."""
+
+    def check(self) -> None:
+        """Raise MissingExtra without the extra lm, ConfigError for what is no whole model."""
+        check_extra(getattr(self, "name", "a method that asks a language model"), "lm")
+        from dataworth.features.gradients.adapters import check_folder
+        from dataworth.lm.tokenizer import load_tokenizer
+
+        for source in getattr(self, "models", ()) or (getattr(self, "model", ""),):
+            check_folder(model_folder(source, "causal model"))
+            load_tokenizer(source)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 from dataworth.config import describe, from_dict
 from dataworth.engine.files import damaged
 from dataworth.errors import ConfigError
-from dataworth.methods.base import Fitted, Needs, Step
+from dataworth.methods.base import Checks, Fitted, Needs, Step
 
 _WHERE = {
     "bm25": ("dataworth.methods.bm25", "BM25"),
@@ -77,6 +77,13 @@ def with_filters(steps: Sequence[Step]) -> list[tuple[Step, bool]]:
             )
         out.append((step, False))
     return out
+
+
+def check_steps(steps: Sequence[Step]) -> None:
+    """Raise a DataworthError unless all that the steps need is there: extras, packages, models."""
+    for step, _ in with_filters(steps):
+        if isinstance(step, Checks):
+            step.check()
 
 
 def load_fitted(step: Step, folder: Path) -> Fitted:

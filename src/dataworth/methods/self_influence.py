@@ -19,6 +19,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
 from dataworth.methods.base import Context, Targets, check_choice
 from dataworth.methods.modelled import (
+    AsksModels,
     Model,
     Untargeted,
     as_texts,
@@ -37,7 +38,7 @@ SOLVERS = ("identity", "diagonal", "kfac", "ekfac")
 
 
 @dataclass(frozen=True)
-class SelfInfluence:
+class SelfInfluence(AsksModels):
     """The fall of a document's own loss, a token, from one more copy of it; without a target.
 
     `model`, `solver`, `layers`, `damping`, `sample`, `trained`, `windows`: as in `influence`.

@@ -20,6 +20,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
 from dataworth.methods.base import Context, Targets, check_choice
 from dataworth.methods.modelled import (
+    AsksModels,
     Model,
     Modelled,
     Values,
@@ -35,7 +36,7 @@ from dataworth.methods.modelled import (
 
 
 @dataclass(frozen=True)
-class TracIn:
+class TracIn(AsksModels):
     """The fall of the target's loss by steps on the document, over several checkpoints.
 
     `models`: folders of the checkpoints, of Hugging Face or of dataworth.lm; models of several

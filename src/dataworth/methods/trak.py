@@ -22,6 +22,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.methods.base import Context, Targets, check_choice
 from dataworth.methods.modelled import (
+    AsksModels,
     Model,
     Modelled,
     Values,
@@ -43,7 +44,7 @@ _MOST, _DOCUMENTS_PER_NUMBER = 512, 4  # where the number of dimensions is left 
 
 
 @dataclass(frozen=True)
-class TRAK:
+class TRAK(AsksModels):
     """The estimated fall of the target's loss, by projected gradients of one or several models.
 
     `models`: folders, of Hugging Face or of dataworth.lm; several, trained on random halves of the

@@ -260,3 +260,4 @@ class Explanation(TypedDict, total=False):
     thresholds: dict[str, float | None]  # utility column → utility at the cut
     units: dict[str, str]  # utility column → unit
     noise: str | None  # when chance had a part: "Gumbel noise, temperature 0.15"
+    quiet_rank: int | None  # the rank by utility alone, where chance had a part

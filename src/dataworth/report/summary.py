@@ -6,9 +6,10 @@ from documents is never trusted with the terminal: control characters are named,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +22,7 @@ from dataworth.report.model import Explanation, Gain, Metrics, Sample
 SHOWN_REASONS = 12
 SHOWN_TARGETS = 12
 SHOWN_DRIVERS = 12
+_NOTE = 20  # columns of the terminal that notes should have
 BAR = 20  # characters of the longest bar
 
 
@@ -160,6 +162,14 @@ def _reasons(explanation: Explanation) -> Iterator[tuple[str, str, str]]:
         chosen = explanation.get("chosen")
         notes += [f"the first {f.count(chosen)} were chosen"] if chosen is not None else []
         yield "rank", f.count(document.get("rank")), ", ".join(notes)
+    quiet, chosen = explanation.get("quiet_rank"), explanation.get("chosen") or 0
+    if quiet is not None:
+        note = ""
+        if explanation["kept"] and quiet > chosen:
+            note = "kept by chance: by utility alone it is not among the chosen"
+        elif not explanation["kept"] and quiet <= chosen:
+            note = "left out by chance: by utility alone it is among the chosen"
+        yield "rank without noise", f.count(quiet), note
     if (document.get("copies") or 1) > 1:
         yield "copies", f.count(document.get("copies")), ""
     if explanation.get("noise"):
@@ -197,12 +207,17 @@ def _drivers(document: Sample, console: Console) -> Table:
 
 def print_rows(
     console: Console,
-    rows: Iterator[tuple[str, str, str]],
+    rows: Iterable[tuple[str, str, str]],
     title: str,
     justify: Literal["left", "right"] = "right",
 ) -> None:
     """A title and rows of label, number and note."""
     table = _table(justify)
+    rows = list(rows)
+    # Names, paths and uids are copied from here: a line longer than the terminal breaks none.
+    widths = [max((cell_len(row[column]) for row in rows), default=0) for column in range(3)]
+    if sum(widths[:2]) + _NOTE > console.width:
+        table.width = sum(widths) + 4
     for label, number, note in rows:
         strong = "bold" if label == "kept" else ""
         table.add_row(
@@ -211,13 +226,13 @@ def print_rows(
             data(console, note, "dim"),
         )
     console.print(data(console, title, "bold"), soft_wrap=True)
-    console.print(table)
+    console.print(table, crop=False)
 
 
 def _table(justify: Literal["left", "right"] = "right") -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold", justify=justify)
+    table.add_column(overflow="fold", no_wrap=True)
+    table.add_column(overflow="fold", no_wrap=True, justify=justify)
     table.add_column(overflow="fold")
     return table
 

@@ -13,7 +13,7 @@ from dataworth.corpus.fields import Fields
 from dataworth.engine.files import local_path
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.errors import ConfigError, MissingExtra
+from dataworth.errors import ConfigError, check_extra
 from dataworth.flow.attributing.asking import read_queries
 from dataworth.flow.proxies import ProxySettings, tokens_of, train_proxies
 
@@ -44,15 +44,14 @@ def run_attribution(
     progress: Progress,
 ) -> Attribution:
     """Open the data, then attribute; see `dataworth.attribute`."""
-    try:
-        from dataworth.features.gradients.adapters import check_folder
-        from dataworth.features.gradients.reading import Reading
-        from dataworth.features.gradients.solving import Curvature
-        from dataworth.flow.attributing.attribution import AttributionSettings, attribute_documents
-        from dataworth.lm.model import SIZES
-        from dataworth.lm.tokenizer import load_tokenizer
-    except ImportError as error:
-        raise MissingExtra("attribution", "lm") from error
+    check_extra("attribution", "lm")
+    from dataworth.features.gradients.adapters import check_folder
+    from dataworth.features.gradients.reading import Reading
+    from dataworth.features.gradients.solving import Curvature
+    from dataworth.flow.attributing.attribution import AttributionSettings, attribute_documents
+    from dataworth.lm.model import SIZES
+    from dataworth.lm.tokenizer import load_tokenizer
+
     sized = _is_size(model, trained, list(SIZES))
     how = Curvature(**curvature)
     # Checked before anything is opened or trained.

@@ -20,13 +20,50 @@ from dataworth.flow.comparing.bank import TextBank, TokenBank
 from dataworth.flow.comparing.choices import load_documents
 from dataworth.flow.comparing.grid import Unit, model_folder, result_file
 from dataworth.flow.comparing.held_out import EvaluationSet, load_sets, read_rows
-from dataworth.flow.comparing.plan import SizePlan
+from dataworth.flow.comparing.plan import ComparePlan, SizePlan
 from dataworth.flow.comparing.reading import read_plan
 from dataworth.judges.choices import measures
 
 _LARGE = 32_000_000  # tokens of a stream from which only what is trained on is put together
 _TIMED_STEPS = 12
 OVERLAP = 0.25  # of the context, as in `losses`, which imports torch
+
+
+def config_of(plan: ComparePlan, size: SizePlan, tokens: int, seed: int) -> Any:
+    """Return how a plan trains a model of a size (`dataworth.lm.training.TrainConfig`)."""
+    from dataworth.lm.training import TrainConfig
+
+    options = {**plan.training, **size.training}
+    options["betas"] = tuple(options["betas"])
+    steps = max(1, tokens // (options["batch_sequences"] * 256))
+    every = max(1, steps // 60)  # about as many points of the curve for any length
+    return TrainConfig(**options, tokens=tokens, seed=seed, log_every=every)
+
+
+def training_rate(plan: ComparePlan, size: SizePlan) -> tuple[float, float]:
+    """Return (seconds a token, seconds of starting) of training a size, timed on random tokens.
+
+    `size` describes its model; what a folder holds is not loaded for this.
+    """
+    from dataworth.lm.model import ModelConfig, build
+    from dataworth.lm.packing import TokenStream
+    from dataworth.lm.steps import threads
+    from dataworth.lm.training import train
+
+    model = build(ModelConfig(**size.options), 0)
+    config = config_of(plan, size, 1, 0)
+    each = config.batch_sequences * (config.length or model.context)
+    total, vocabulary = each * _TIMED_STEPS, int(size.options["vocabulary"])
+    ids = np.random.default_rng(0).integers(1, vocabulary, total).astype(np.uint32)
+    ids[each - 1 :: each] = 0
+    starts = np.arange(0, total + 1, each, dtype=np.int64)
+    stream = TokenStream(ids, starts, np.diff(starts), 0, vocabulary, "random")
+    with threads(1):
+        begin = time.perf_counter()
+        train(model, stream, config_of(plan, size, each * 2, 0))
+        start = time.perf_counter() - begin
+        made = train(model, stream, config_of(plan, size, total, 0))
+    return made.seconds / total, start
 
 
 class Bench:
@@ -166,13 +203,7 @@ class Bench:
 
     def config(self, size: SizePlan, tokens: int, seed: int) -> Any:
         """How a model of a size is trained."""
-        from dataworth.lm.training import TrainConfig
-
-        options = {**self.plan.training, **size.training}
-        options["betas"] = tuple(options["betas"])
-        steps = max(1, tokens // (options["batch_sequences"] * 256))
-        every = max(1, steps // 60)  # about as many points of the curve for any length
-        return TrainConfig(**options, tokens=tokens, seed=seed, log_every=every)
+        return config_of(self.plan, size, tokens, seed)
 
     def measure(self, model: Any, size: SizePlan, item: EvaluationSet) -> dict[str, float]:
         """A model's measures on one set."""

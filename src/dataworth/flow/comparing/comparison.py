@@ -16,9 +16,11 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import DataworthError
 from dataworth.flow.comparing.folder import CompareFolder
+from dataworth.flow.comparing.plan import ComparePlan
 from dataworth.flow.comparing.pool import groups_of
 from dataworth.flow.comparing.reading import read_plan
 from dataworth.flow.comparing.sizes import check_lm, resolve
+from dataworth.methods.registry import check_steps
 from dataworth.report import comparison_model as model
 
 _COLUMNS = (
@@ -123,6 +125,8 @@ def compare_plan(
     start = time.perf_counter()
     asked = read_plan(plan, minutes=minutes)
     check_lm()
+    for candidate in () if so_far else asked.candidates:
+        check_steps(candidate.steps)
     from dataworth.flow.comparing.run import Running, run
 
     if isinstance(engine, Engine):
@@ -140,13 +144,23 @@ def compare_plan(
     return comparison
 
 
-def outline(plan: str | Path | Mapping[str, Any], minutes: float | None = None) -> dict[str, Any]:
+def outline(
+    plan: str | Path | Mapping[str, Any],
+    minutes: float | None = None,
+    *,
+    timed: bool = False,
+    workers: int = 1,
+) -> dict[str, Any]:
     """What a plan comes to, without reading the pool: its values, passes over the pool, trainings.
 
-    `trainings` is the most: equal selections are trained on once.
+    `trainings` is the most: equal selections are trained on once. If `timed`, a few steps of each
+    size tell about the `minutes` of all trainings on so many workers; None where a size is a model
+    in a folder.
     """
     asked = read_plan(plan, minutes=minutes)
     check_lm()
+    for candidate in asked.candidates:
+        check_steps(candidate.steps)
     resolved = resolve(asked)
     selections = 0
     for candidate in resolved.candidates:
@@ -162,4 +176,19 @@ def outline(plan: str | Path | Mapping[str, Any], minutes: float | None = None) 
         "choices": selections * len(resolved.seeds),
         "trainings": trainings,
         "tokens": each,
+        "minutes": _minutes(resolved, trainings, workers) if timed else None,
     }
+
+
+def _minutes(plan: ComparePlan, trainings: int, workers: int) -> float | None:
+    """About the minutes that all trainings of a plan take, timed on random tokens."""
+    if any(size.model is not None for size in plan.sizes):
+        return None
+    from dataworth.flow.comparing.bench import training_rate
+
+    each = trainings / len(plan.sizes) / len(plan.tokens)
+    seconds = 0.0
+    for size in plan.sizes:
+        a_token, start = training_rate(plan, size)
+        seconds += start * workers + each * sum(plan.tokens) * a_token
+    return seconds / workers / 60

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from dataworth.errors import ConfigError, MissingExtra
+from dataworth.errors import ConfigError, check_extra
 from dataworth.flow.comparing.plan import ComparePlan, SizePlan
 
 # Of each training, or of this machine; `compile` is decided for all trainings of a size together.
@@ -19,11 +19,7 @@ BASE = "base"
 
 def check_lm() -> None:
     """Raise MissingExtra unless what trains and judges is installed."""
-    try:
-        import scipy  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("compare", "lm") from error
+    check_extra("compare", "lm")
 
 
 def versions() -> dict[str, str]:
