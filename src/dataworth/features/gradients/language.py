@@ -6,15 +6,16 @@
 
 A document is read as it is trained on: the end token stands before it and after it. One that is
 longer than the model's context is taken in windows that share one token, so that each of its tokens
-is predicted once, and its gradient is the sum over them. In chats, only what the assistant says
-counts. Losses are sums over tokens, in nats.
+is predicted once, and its gradient is the sum over them. A chat is read by the chat template beside
+the model's tokenizer, if there is one; only what the assistant says counts. Losses are sums over
+tokens, in nats.
 """
 
 from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -24,7 +25,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Encoding
 from torch import Tensor, nn
 
 from dataworth.corpus.documents import Documents
@@ -41,8 +41,9 @@ from dataworth.features.gradients.losses import IGNORED
 from dataworth.features.gradients.preconditioners.base import Preconditioner
 from dataworth.features.gradients.preconditioners.simple import Moments
 from dataworth.features.gradients.projection import Projector
-from dataworth.features.gradients.reading import Items, Reading, by_windows, spoken
+from dataworth.features.gradients.reading import Items, Reading, Readings, by_windows
 from dataworth.features.gradients.task import CausalLM
+from dataworth.lm.chats import Read, chat_template
 from dataworth.lm.moments import FILE as MOMENTS
 from dataworth.lm.moments import load_moments
 from dataworth.lm.tokenizer import check_vocabulary, edges, load_tokenizer
@@ -74,7 +75,8 @@ class Reader:
         self.model = _twin(getattr(found, "inner", found))
         thaw(self.model, self.folder)
         self.tokenizer = load_tokenizer(self.folder)
-        self.start, self.end = _edges(self.tokenizer, self.folder)
+        template = chat_template(self.tokenizer, self.folder) if reading.chats == "model" else None
+        self._readings = Readings(self.tokenizer, _edges(self.tokenizer, self.folder), template)
         self.context = reading.context or int(found.context)
         self.engine = Gradients(self.model, CausalLM("sum", "sum", reading.layers or None))
         self.vocabulary = int(found.vocabulary)
@@ -129,19 +131,12 @@ class Reader:
 
     def items(self, documents: Documents) -> Items:
         """The documents' windows."""
-        encoded = self.encode(documents.texts())
-        first = [] if self.start is None else [self.start]
-        last = [] if self.end is None else [self.end]
         items: list[Any] = []
         owner: list[int] = []
         number: list[int] = []
         tokens = np.zeros(len(documents), np.int64)
-        said = spoken(documents, encoded)
-        for row, one in enumerate(encoded):
-            ids = [*first, *one.ids, *last]
-            counts = said.get(row)
-            if counts is not None:
-                counts = [*([False] * len(first)), *counts, *([True] * len(last))]
+        for row, one in enumerate(self.read(documents)):
+            ids, counts = one.ids, one.said
             start = 0
             for place, piece in enumerate(windows(ids, self.context, self.reading.windows)):
                 item: Any = piece
@@ -151,7 +146,7 @@ class Reader:
                     item, predicted = (piece, weighted), int(weighted[1:].sum())
                 start += self.context - 1
                 # Where nothing is said there is nothing to learn, the end token neither.
-                if predicted and any(said.get(row, (True,))):
+                if predicted and not one.silent:
                     items.append(item)
                     owner.append(row)
                     number.append(place)
@@ -160,10 +155,9 @@ class Reader:
         uid = hash_uid(0, documents.uid[rows] + numbers.astype(np.uint64), _PIECE)
         return Items(items, rows, numbers, uid, tokens)
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """The texts' tokens, without special ones."""
-        found: list[Encoding] = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return found
+    def read(self, documents: Documents) -> list[Read]:
+        """The documents as the model reads them."""
+        return self._readings.read(documents)
 
     def examples(self, items: Items) -> Examples:
         """The windows in batches that fit into memory."""
