@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -62,7 +63,8 @@ def _some(factors: Factors, rows: NDArray[np.int64]) -> Factors:
     at = torch.from_numpy(rows).to(factors.losses.device)
 
     def take(call: Call) -> Call:
-        return Call(call.module, call.left[at], None if call.right is None else call.right[at])
+        right = None if call.right is None else call.right[at]
+        return replace(call, left=call.left[at], right=right)
 
     calls = [[take(call) for call in calls] for calls in factors.calls]
     return Factors(factors.blocks, calls, factors.losses[at], factors.dtype)
