@@ -25,6 +25,7 @@ from dataworth.engine.files import atomic_folder, read_json
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.lm.folders import check_model_folder
 from dataworth.lm.llama import CausalLM, LanguageModel, ModelConfig
+from dataworth.lm.memory import check_memory
 from dataworth.lm.tokenizer import END, end_token, save_tokenizer
 
 _WEIGHTS = "model.safetensors"
@@ -58,12 +59,14 @@ def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
     folder = Path(source)
     config = folder / "config.json"
     if config.exists() and _OWN in (facts := read_json(config)):
+        check_memory(folder)
         return _load_own(folder, facts[_OWN]).to(device)
     from dataworth.lm.extra import needs_lm
 
     with needs_lm("a Hugging Face model"):
         from transformers import AutoModelForCausalLM
     check_model_folder(folder)
+    check_memory(folder)
     loader: Any = AutoModelForCausalLM  # its types leave out the loading information
     try:
         inner, info = loader.from_pretrained(

@@ -41,12 +41,13 @@ from dataworth.features.gradients.losses import IGNORED
 from dataworth.features.gradients.preconditioners.base import Preconditioner
 from dataworth.features.gradients.preconditioners.simple import Moments
 from dataworth.features.gradients.projection import Projector
-from dataworth.features.gradients.reading import Items, Reading, Readings, by_windows
+from dataworth.features.gradients.reading import LONGEST, Items, Reading, Readings, by_windows
 from dataworth.features.gradients.task import CausalLM
 from dataworth.lm.chats import Read, chat_template
 from dataworth.lm.moments import FILE as MOMENTS
 from dataworth.lm.moments import load_moments
 from dataworth.lm.tokenizer import check_vocabulary, edges, load_tokenizer
+from dataworth.lm.trainer_state import trainer_state
 
 _WHAT = "gradients"
 _PIECE = 0x70696563  # the stream of `hash_uid` for the windows of a document
@@ -72,17 +73,27 @@ class Reader:
         self.reading = reading = reading or Reading()
         self.folder = model_folder(source, _WHAT)
         found = loaded(self.folder)
-        self.model = _twin(getattr(found, "inner", found))
+        self.model = _placed(_twin(getattr(found, "inner", found)), reading)
         thaw(self.model, self.folder)
+        self._foreign = hasattr(found, "inner")  # of transformers
         self.tokenizer = load_tokenizer(self.folder)
         template = chat_template(self.tokenizer, self.folder) if reading.chats == "model" else None
         self._readings = Readings(self.tokenizer, _edges(self.tokenizer, self.folder), template)
-        self.context = reading.context or int(found.context)
+        self.known_context = int(found.context)
+        self.context = reading.context or min(self.known_context, LONGEST)
         self.engine = Gradients(self.model, CausalLM("sum", "sum", reading.layers or None))
         self.vocabulary = int(found.vocabulary)
         check_vocabulary(self.tokenizer, self.vocabulary, self.folder)
         room = max(self.context, min(_BATCH, _LOGITS // max(self.vocabulary, 1)))
         self.batch_tokens = reading.batch_tokens or room
+
+    @property
+    def window(self) -> str:
+        """In words, how much the model sees at once."""
+        more = self.known_context if self.known_context > self.context else 0
+        return f"windows of {self.context:,} tokens" + (
+            f", though the model was made for {more:,} (context)" if more else ""
+        )
 
     @cached_property
     def identity(self) -> str:
@@ -92,10 +103,13 @@ class Reader:
     def moments(self) -> Moments:
         """Of the optimizer that trained the model. ConfigError if they are not beside it."""
         kept = load_moments(self.folder)
+        if kept is None and self._foreign:
+            kept = trainer_state(self.folder, self.model)
         if kept is None:
             raise ConfigError(
                 f"{self.folder}: no {MOMENTS} beside the model, so what its optimizer did is not "
-                "known; `dataworth proxy` keeps it with the models that it trains"
+                "known; `dataworth proxy` keeps it with the models that it trains, and Trainer of "
+                "transformers in its checkpoints (optimizer.pt)"
             )
         blocks, names = self.engine.blocks, self.engine.parameters()
 
@@ -111,7 +125,8 @@ class Reader:
             rates, decay = flat(kept.rates), flat(kept.decay)
         except (KeyError, RuntimeError) as error:
             raise ConfigError(
-                f"{self.folder / MOMENTS}: of another model than the one that lies there ({error})"
+                f"{self.folder}: {MOMENTS} or optimizer.pt is of another model than the one that "
+                f"lies there ({error})"
             ) from error
         return Moments(first, second, kept.step, kept.betas, kept.epsilon, rates, decay)
 
@@ -244,7 +259,8 @@ class Reader:
             for owner, batch in self._batches(items):
                 factors = self.engine.factors(batch)
                 for start in range(0, q, step):
-                    part = score(factors, vectors[start : start + step]).double().cpu().numpy()
+                    some = vectors[start : start + step].to(self.engine.device)
+                    part = score(factors, some).double().cpu().numpy()
                     np.add.at(out[:, start : start + step], rows[owner], part)
                 del factors  # or the next batch's would be made beside them
         return out, tokens
@@ -273,7 +289,8 @@ class Reader:
                 found = factors.squared_norms().clamp_min(0).sqrt()
                 size[rows[owner]] = found.double().cpu().numpy()
                 for at in range(0, q, step):
-                    part = factors.scores(vectors[at : at + step]).double().cpu().numpy()
+                    some = vectors[at : at + step].to(self.engine.device)
+                    part = factors.scores(some).double().cpu().numpy()
                     out[rows[owner], at : at + step] = part
                 del factors  # or the next batch's would be made beside them
             for owners, total in self._sums(several):
@@ -354,6 +371,20 @@ class Readers:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["source"], state["reading"])  # type: ignore[misc]
+
+
+def _placed(model: nn.Module, reading: Reading) -> nn.Module:
+    """The model on the device and in the numbers asked for. ConfigError for a device not there."""
+    dtype: torch.dtype = getattr(torch, reading.dtype)
+    if reading.device == "cpu" and dtype == torch.float32:
+        return model
+    try:
+        return model.to(device=reading.device, dtype=dtype)
+    except (RuntimeError, AssertionError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"device {reading.device}: torch cannot use it ({reason})") from error
 
 
 def _twin(model: nn.Module) -> nn.Module:

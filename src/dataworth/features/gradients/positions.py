@@ -44,7 +44,7 @@ def by_position(
         for query in np.unique(np.concatenate([wanted[owner] for owner in owners])).tolist():
             some = np.flatnonzero([query in wanted[owner] for owner in owners])
             part = factors if len(some) == len(rows) else _some(factors, some)
-            found = part.scores_by_position(vectors[query : query + 1])
+            found = part.scores_by_position(vectors[query : query + 1].to(reader.engine.device))
             values, rest = found.positions.cpu().numpy()[:, 0], found.rest.cpu().numpy()[:, 0]
             for i, row in enumerate(rows[some]):
                 owner = items.owner[row]
