@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from dataworth.engine.files import atomic_folder, read_json
 from dataworth.errors import ConfigError, DataworthError
-from dataworth.lm.folders import check_model_folder
+from dataworth.lm.folders import check_adapter, check_model_folder, is_adapter
 from dataworth.lm.llama import CausalLM, LanguageModel, ModelConfig
 from dataworth.lm.memory import check_memory
 from dataworth.lm.tokenizer import END, end_token, save_tokenizer
@@ -76,6 +76,8 @@ def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(f"{source}: no causal language model can be loaded ({reason})") from error
     _check_loaded(source, inner, info)
+    if is_adapter(folder):
+        check_adapter(folder, [name for name, _ in inner.named_parameters()])
     return HuggingFaceLM(inner, str(source)).to(device)
 
 

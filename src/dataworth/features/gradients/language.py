@@ -13,7 +13,6 @@ tokens, in nats.
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -34,7 +33,7 @@ from dataworth.features.embeddings.base import model_folder
 from dataworth.features.embeddings.running import one_thread
 from dataworth.features.gradients.adapters import identity_of, loaded, thaw
 from dataworth.features.gradients.batches import Batch, Examples
-from dataworth.features.gradients.documents import windows
+from dataworth.features.gradients.documents import twin, windows
 from dataworth.features.gradients.engine import Gradients, evaluating
 from dataworth.features.gradients.factors import Factors
 from dataworth.features.gradients.losses import IGNORED
@@ -73,7 +72,7 @@ class Reader:
         self.reading = reading = reading or Reading()
         self.folder = model_folder(source, _WHAT)
         found = loaded(self.folder)
-        self.model = _placed(_twin(getattr(found, "inner", found)), reading)
+        self.model = _placed(twin(getattr(found, "inner", found)), reading)
         thaw(self.model, self.folder)
         self._foreign = hasattr(found, "inner")  # of transformers
         self.tokenizer = load_tokenizer(self.folder)
@@ -385,16 +384,6 @@ def _placed(model: nn.Module, reading: Reading) -> nn.Module:
             raise
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"device {reading.device}: torch cannot use it ({reason})") from error
-
-
-def _twin(model: nn.Module) -> nn.Module:
-    """The same model with the same weights in memory: hooks and freezing are its own."""
-    kept: dict[int, Any] = {
-        id(value): nn.Parameter(value.detach(), requires_grad=value.requires_grad)
-        for value in model.parameters()
-    }
-    kept |= {id(value): value for value in model.buffers()}
-    return copy.deepcopy(model, kept)
 
 
 def _edges(tokenizer: Any, folder: Path) -> tuple[int | None, int | None]:
