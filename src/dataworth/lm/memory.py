@@ -100,4 +100,7 @@ def _numbers(path: Path, folder: Path) -> int:
         return path.stat().st_size // _STORED.get(kind, 4)
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return sum(math.prod(one["shape"]) for name, one in header.items() if name != "__metadata__")
+    shapes: list[list[int]] = [
+        one["shape"] for name, one in header.items() if name != "__metadata__"
+    ]
+    return sum(math.prod(shape) for shape in shapes)

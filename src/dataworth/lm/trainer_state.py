@@ -47,7 +47,10 @@ def trainer_state(folder: Path, module: nn.Module) -> OptimizerState | None:
     groups = found["param_groups"]
     names = _names(path, groups, found["state"], named)
     rates = _travelled(folder, groups, found["state"])
-    first, second, travelled, decay = {}, {}, {}, {}
+    first: dict[str, Any] = {}
+    second: dict[str, Any] = {}
+    travelled: dict[str, float] = {}
+    decay: dict[str, float] = {}
     steps = 0
     for group, of, rate in zip(groups, names, rates, strict=True):
         for key, name in of:
