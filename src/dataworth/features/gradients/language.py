@@ -378,7 +378,11 @@ def _placed(model: nn.Module, reading: Reading) -> nn.Module:
     if reading.device == "cpu" and dtype == torch.float32:
         return model
     try:
-        return model.to(device=reading.device, dtype=dtype)
+        model = model.to(device=reading.device)
+        # Buffers stay: what they hold of positions would be too coarse in half precision.
+        for value in model.parameters():
+            value.data = value.data.to(dtype)
+        return model
     except (RuntimeError, AssertionError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
