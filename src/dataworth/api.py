@@ -448,6 +448,13 @@ def attribute(
     damping: float = 0.1,
     sample: int = 256,
     steps: int = 20,
+    factor_width: int = 2048,
+    context: int = 0,
+    windows: int = 0,
+    batch_tokens: int = 0,
+    device: str = "cpu",
+    dtype: str = "float32",
+    chats: str = "model",
     normalise: str = "none",
     top: int = 5,
     trained: str | int | None = None,
@@ -479,6 +486,11 @@ def attribute(
     near the solver comes to the exact answer on a tiny model. `layers`: patterns of the
     modules that count. `damping`: share of each block's mean curvature; `sample`: documents that
     the curvature is fitted on; `steps`: of conjugate gradients; lissa takes ten times as many.
+    `factor_width`: of a layer's side whose factor kfac and ekfac take whole; wider ones go in
+    blocks. `context`: tokens that the model sees at once (0: as many as it was made for, 2,048 at
+    most); `windows`: of that size that count of a document (0: all); `batch_tokens`: positions that
+    run at once (0: as suits the model); `device`, `dtype`: where and in which numbers the model
+    runs. `chats`: "model" reads chats by the model's own chat template, "text" as `template` says.
     `normalise`: rank by the score of the whole document, or ("length") by its share a token.
     `top`: documents at either end. `out`: a folder for all scores, attribution.json and the page;
     the same call on it goes on where it stopped. `dry_run`: tell time and memory, and do nothing.
@@ -496,8 +508,17 @@ def attribute(
             "sample": sample,
             "steps": steps,
             "seed": seed,
+            "factor_width": factor_width,
         },
-        layers=as_tuple(layers),
+        reading={
+            "layers": as_tuple(layers),
+            "context": context,
+            "windows": windows,
+            "batch_tokens": batch_tokens,
+            "chats": chats,
+            "device": device,
+            "dtype": dtype,
+        },
         shown={"normalise": normalise, "top": top, "max_bad": max_bad},
         trained=trained,
         fields=fields_of_both(text_field, query_text_field, field_options, query_template),

@@ -184,3 +184,20 @@ def test_start_token_stands_first_where_the_tokenizer_adds_it(folder: Path) -> N
         facts = {"eos_token": "<|endoftext|>", "bos_token": "<start>", "add_bos_token": adds}
         (folder / "tokenizer_config.json").write_text(json.dumps(facts))
         assert edges(load_tokenizer(folder), folder) == expected
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin", "whole"])
+def test_adapter_without_some_of_its_weights(folder: Path, tmp_path: Path, kind: str) -> None:
+    made = adapter(folder, tmp_path / "adapter")
+    path = made / "adapter_model.safetensors"
+    weights = load_file(path)
+    if kind != "whole":
+        del weights[next(name for name in weights if "lora_B" in name)]
+    save_file(weights, path, metadata={"format": "pt"})
+    if kind == "bin":
+        path.unlink()
+        torch.save(weights, made / "adapter_model.bin")
+    if kind == "whole":
+        assert load_model(made).context == 32
+    else:
+        refused(made, r"lacks 1 of the 2 weights of the adapter .*lora_B.*base_model_name_or_path")

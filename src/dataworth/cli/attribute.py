@@ -15,6 +15,7 @@ from dataworth.cli.declaring import option
 from dataworth.cli.show import console, show_json, show_places
 
 SCORING = "Scores"
+MODEL = "The model"
 
 
 class Solver(StrEnum):
@@ -30,6 +31,22 @@ class Solver(StrEnum):
     adam_cg = "adam_cg"
     lissa = "lissa"
     dense = "dense"
+
+
+class Dtype(StrEnum):
+    """The numbers of a model."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    float64 = "float64"
+
+
+class Chats(StrEnum):
+    """How a model reads chats."""
+
+    model = "model"
+    text = "text"
 
 
 class Normalise(StrEnum):
@@ -122,6 +139,67 @@ Steps = Annotated[
         panel=SCORING,
         default="20",
         help="Of conjugate gradients, for ekfac_cg and adam_cg; lissa takes ten times as many.",
+    ),
+]
+FactorWidth = Annotated[
+    int | None,
+    option(
+        "--factor-width",
+        metavar="N",
+        panel=SCORING,
+        default="2048",
+        help="Of a layer's side whose factor kfac and ekfac take whole; wider ones go in blocks of "
+        "this width at most.",
+    ),
+]
+Context = Annotated[
+    int | None,
+    option(
+        "--context",
+        metavar="TOKENS",
+        panel=MODEL,
+        default="the model's, 2048 at most",
+        help="Tokens that the model sees at once; longer documents go in several windows.",
+    ),
+]
+Windows = Annotated[
+    int | None,
+    option(
+        "--windows",
+        metavar="N",
+        panel=MODEL,
+        default="all",
+        help="Windows that count of a document, from its beginning.",
+    ),
+]
+BatchTokens = Annotated[
+    int | None,
+    option(
+        "--batch-tokens",
+        metavar="N",
+        panel=MODEL,
+        default="as suits the model",
+        help="Positions that run at once: less needs less memory.",
+    ),
+]
+Device = Annotated[
+    str | None,
+    option(
+        "--device", metavar="NAME", panel=MODEL, default="cpu", help="cpu, cuda, cuda:1 or mps."
+    ),
+]
+DtypeOption = Annotated[
+    Dtype | None,
+    option("--dtype", panel=MODEL, default="float32", help="The numbers of the model."),
+]
+ChatsOption = Annotated[
+    Chats | None,
+    option(
+        "--chats",
+        panel=MODEL,
+        default="model",
+        help="Read chats by the chat template beside the model, if there is one (model), or as the "
+        "text that --template makes (text).",
     ),
 ]
 NormaliseOption = Annotated[
@@ -221,6 +299,13 @@ def attribute(
     damping: Damping = None,
     sample: Sample = None,
     steps: Steps = None,
+    factor_width: FactorWidth = None,
+    context: Context = None,
+    windows: Windows = None,
+    batch_tokens: BatchTokens = None,
+    device: Device = None,
+    dtype: DtypeOption = None,
+    chats: ChatsOption = None,
     normalise: NormaliseOption = None,
     top: Top = None,
     trained: Trained = None,
@@ -271,6 +356,13 @@ def attribute(
         "damping": damping,
         "sample": sample,
         "steps": steps,
+        "factor_width": factor_width,
+        "context": context,
+        "windows": windows,
+        "batch_tokens": batch_tokens,
+        "device": device,
+        "dtype": dtype,
+        "chats": chats,
         "normalise": normalise,
         "top": top,
         "trained": trained,

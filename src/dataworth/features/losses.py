@@ -28,7 +28,8 @@ class DocumentLosses:
     `model`: a folder that `dataworth.lm` wrote, any folder of a transformers model, or a name on
     the Hugging Face hub. `window`: the document is cut after so many tokens; 0: all count, and the
     end token after them. `context`: tokens that are seen at once, 0: as many as the model was made
-    for; a longer document is read in windows that overlap by half (`dataworth.lm.evaluation`).
+    for, 2,048 at most; a longer document is read in windows that overlap by half
+    (`dataworth.lm.evaluation`).
     `precision`: "float32" or "bfloat16", which is faster where processors have it, and less exact.
 
     Losses mean something for documents that the model was not trained on.
@@ -69,6 +70,7 @@ class DocumentLosses:
         if not texts:
             return np.empty((0, 3))
         model = load(self._folder)  # says what to install if lm's packages are missing
+        from dataworth.features.gradients.reading import LONGEST
         from dataworth.lm.evaluation import OVERLAP
         from dataworth.lm.predictions import predict
         from dataworth.lm.tokenizer import check_vocabulary, edges, load_tokenizer
@@ -91,7 +93,7 @@ class DocumentLosses:
             model,
             items,
             [1] * len(items),
-            self.context or model.context,
+            self.context or min(model.context, LONGEST),
             OVERLAP,
             self.batch_tokens,
             1,

@@ -7,8 +7,9 @@ therefore looked at first, and refused in one line that says what to mend.
 from __future__ import annotations
 
 import json
+import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ CONFIG, ADAPTER = "config.json", "adapter_config.json"
 _POINTER = b"version https://git-lfs"
 _LARGEST_HEADER = 100_000_000  # bytes, as the safetensors library allows
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_LORA = re.compile(r"\.lora_(?:embedding_)?[AB]\.")
 _ADAPTED = ("adapter_model.safetensors", "adapter_model.bin")
 
 
@@ -59,6 +61,30 @@ def check_model_folder(folder: Path) -> None:
     _check_plain(folder, facts)
     if "dataworth" not in facts:
         _check_weights(folder, _WEIGHTS)
+
+
+def check_adapter(folder: Path, names: Iterable[str]) -> None:
+    """Raise ConfigError for an adapter that lacks weights of the model that it was put on.
+
+    `names`: of the parameters of the whole. Those that are missing would have random numbers.
+    """
+    wanted = {re.sub(r"\.default(?=\.|$)", "", name) for name in names if _LORA.search(name)}
+    path = next(folder / name for name in _ADAPTED if (folder / name).is_file())
+    if path.suffix == ".safetensors":
+        with path.open("rb") as file:
+            held = set(json.loads(file.read(int.from_bytes(file.read(8), "little"))))
+    else:
+        import torch
+
+        held = set(torch.load(path, map_location="cpu", weights_only=True))
+    held = {name.removeprefix("base_model.model.") for name in held}
+    lost = sorted(name for name in wanted if name not in held)
+    if lost:
+        raise ConfigError(
+            f"{path}: lacks {len(lost):,} of the {len(wanted):,} weights of the adapter on "
+            f"{base_name(folder)!r} ({', '.join(lost[:2])}); copy it again, or name the model that "
+            f"it was trained on in {ADAPTER} (base_model_name_or_path)"
+        )
 
 
 def _check_plain(folder: Path, facts: dict[str, Any]) -> None:

@@ -129,7 +129,7 @@ class Norm(nn.Module):
         """[..., width] → the same shape."""
         x = x.float()
         x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.epsilon)
-        return self.weight * x
+        return (self.weight * x).to(self.weight.dtype)
 
 
 class Attention(nn.Module):

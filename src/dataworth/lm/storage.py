@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from dataworth.engine.files import atomic_folder, damaged, read_object
 from dataworth.errors import ConfigError
-from dataworth.lm.folders import check_model_folder
+from dataworth.lm.folders import check_adapter, check_model_folder, is_adapter
 from dataworth.lm.llama import CausalLM, LanguageModel, ModelConfig
+from dataworth.lm.memory import check_memory
 from dataworth.lm.tokenizer import END, end_token, save_tokenizer
 
 _WEIGHTS = "model.safetensors"
@@ -59,12 +60,14 @@ def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
     folder = Path(source)
     config = folder / "config.json"
     if config.exists() and _OWN in (facts := read_object(config, _REMEDY)):
+        check_memory(folder)
         return _load_own(folder, facts[_OWN]).to(device)
     from dataworth.lm.extra import needs_lm
 
     with needs_lm("a Hugging Face model"):
         from transformers import AutoModelForCausalLM
     check_model_folder(folder)
+    check_memory(folder)
     loader: Any = AutoModelForCausalLM  # its types leave out the loading information
     try:
         inner, info = loader.from_pretrained(
@@ -74,6 +77,8 @@ def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(f"{source}: no causal language model can be loaded ({reason})") from error
     _check_loaded(source, inner, info)
+    if is_adapter(folder):
+        check_adapter(folder, [name for name, _ in inner.named_parameters()])
     return HuggingFaceLM(inner, str(source)).to(device)
 
 

@@ -113,10 +113,14 @@ def edges(tokenizer: Tokenizer, source: str | Path) -> tuple[int, int]:
     Before it, the `bos_token` where the tokenizer adds one by itself, else the end token.
     """
     end = end_token(tokenizer, source)
+    start = begin_token(tokenizer, source)
+    return end if start is None else start, end
+
+
+def begin_token(tokenizer: Tokenizer, source: str | Path) -> int | None:
+    """Return the id of the `bos_token` if the tokenizer puts one before a text, else None."""
     start = _special(tokenizer, source, "bos")
-    if start is None or not _adds_start(tokenizer, source, start):
-        return end, end
-    return start, end
+    return start if start is not None and _adds_start(tokenizer, source, start) else None
 
 
 def check_vocabulary(tokenizer: Tokenizer, rows: int, source: str | Path) -> None:
@@ -131,7 +135,7 @@ def check_vocabulary(tokenizer: Tokenizer, rows: int, source: str | Path) -> Non
 
 def _adds_start(tokenizer: Tokenizer, source: str | Path, start: int) -> bool:
     """Tell if the tokenizer puts the start token before a text."""
-    said = _settings(source, "tokenizer_config.json").get("add_bos_token")
+    said = beside(source, "tokenizer_config.json").get("add_bos_token")
     if isinstance(said, bool):
         return said
     ids = tokenizer.encode(_PROBE, add_special_tokens=True).ids
@@ -142,13 +146,13 @@ def _special(tokenizer: Tokenizer, source: str | Path | None, kind: str) -> int 
     """Return the id of the `eos` or `bos` token that a model's folder names, None if none."""
     if source is None:
         return None
-    name = _settings(source, "tokenizer_config.json").get(f"{kind}_token")
+    name = beside(source, "tokenizer_config.json").get(f"{kind}_token")
     name = name.get("content") if isinstance(name, dict) else name
     number = tokenizer.token_to_id(name) if isinstance(name, str) else None
     if number is not None:
         return int(number)
     for file in ("config.json", "generation_config.json"):
-        found = _settings(source, file).get(f"{kind}_token_id")
+        found = beside(source, file).get(f"{kind}_token_id")
         found = found[0] if isinstance(found, list) and found else found
         # Configurations have ids by default: of an ordinary token, it is no end of this tokenizer.
         if isinstance(found, int) and found in tokenizer.get_added_tokens_decoder():
@@ -156,7 +160,7 @@ def _special(tokenizer: Tokenizer, source: str | Path | None, kind: str) -> int 
     return None
 
 
-def _settings(source: str | Path, name: str) -> dict[str, Any]:
+def beside(source: str | Path, name: str) -> dict[str, Any]:
     """Return a JSON file beside a model, or beside the base of an adapter; {} if there is none."""
     folder = Path(source)
     if not (folder / name).is_file() and is_adapter(folder):

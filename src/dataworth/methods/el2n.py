@@ -19,8 +19,8 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.methods.base import Context, Targets
 from dataworth.methods.modelled import (
-    AsksModels,
     Model,
+    Reads,
     Untargeted,
     as_texts,
     check_measure,
@@ -34,35 +34,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EL2N(AsksModels):
+class EL2N(Reads):
     """The length of prediction minus truth, the mean over tokens and models; without a target.
 
     `models`: folders, early in training and of several seeds. `prefer`: "high" keeps what is hard,
     as the paper does; "low" what is easy (the utility is the negative), for noisy pools.
-    `windows`: as in `influence`.
+    `windows`, `context`, `batch_tokens`, `device`, `dtype`, `chats`: as in `influence`.
     """
 
     name: ClassVar[str] = "el2n"
     mechanism: ClassVar[str] = "top_k"
     models: tuple[str, ...] = ()
     prefer: Literal["low", "high"] = "high"
-    windows: int = 0
 
     def __post_init__(self) -> None:
         as_texts(self, "models")
-        check_measure(self.name, self.models, self.prefer, self.windows)
+        check_measure(self.name, self.models, self.prefer, self)
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedEL2N:
         """Nothing is learned; the time is told."""
-        return FittedEL2N(
-            self, ready_models(self.name, self.models, (), self.windows, pool, context)
-        )
+        return FittedEL2N(self, ready_models(self, self.name, self.models, pool, context))
 
     @staticmethod
     def load(step: EL2N, folder: Path) -> FittedEL2N:
         """The fitted step from its folder."""
         facts, _ = load_modelled(folder)
-        return FittedEL2N(step, models_again(facts, step.models, (), step.windows))
+        return FittedEL2N(step, models_again(step, facts, step.models))
 
 
 class FittedEL2N(Untargeted):

@@ -18,8 +18,8 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.methods.base import Context, Targets
 from dataworth.methods.modelled import (
-    AsksModels,
     Model,
+    Reads,
     Untargeted,
     as_texts,
     check_measure,
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class GraNd(AsksModels):
+class GraNd(Reads):
     """The length of the gradient of a document's mean loss, the mean over models; no target.
 
     `models`: folders, early in training and of several seeds. `prefer`: "high" keeps what is hard,
     as the paper does; "low" what is easy (the utility is the negative), for noisy pools.
-    `layers`, `windows`: as in `influence`.
+    `layers`, `windows`, `context`, `batch_tokens`, `device`, `dtype`, `chats`: as in `influence`.
     """
 
     name: ClassVar[str] = "grand"
@@ -46,23 +46,20 @@ class GraNd(AsksModels):
     models: tuple[str, ...] = ()
     prefer: Literal["low", "high"] = "high"
     layers: tuple[str, ...] = ()
-    windows: int = 0
 
     def __post_init__(self) -> None:
         as_texts(self, "models", "layers")
-        check_measure(self.name, self.models, self.prefer, self.windows)
+        check_measure(self.name, self.models, self.prefer, self)
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedGraNd:
         """Nothing is learned; the time is told."""
-        return FittedGraNd(
-            self, ready_models(self.name, self.models, self.layers, self.windows, pool, context)
-        )
+        return FittedGraNd(self, ready_models(self, self.name, self.models, pool, context))
 
     @staticmethod
     def load(step: GraNd, folder: Path) -> FittedGraNd:
         """The fitted step from its folder."""
         facts, _ = load_modelled(folder)
-        return FittedGraNd(step, models_again(facts, step.models, step.layers, step.windows))
+        return FittedGraNd(step, models_again(step, facts, step.models))
 
 
 class FittedGraNd(Untargeted):

@@ -24,9 +24,9 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
 from dataworth.methods.base import Context, Targets, check_choice
 from dataworth.methods.modelled import (
-    AsksModels,
     Model,
     Modelled,
+    Reads,
     Values,
     as_texts,
     check_models,
@@ -54,7 +54,7 @@ SOLVERS: tuple[str, ...] = get_args(Solver)
 
 
 @dataclass(frozen=True)
-class Influence(AsksModels):
+class Influence(Reads):
     """The estimated fall of the target's loss from training on the document.
 
     `model`: the folder of a causal language model, of Hugging Face or of dataworth.lm, trained on
@@ -72,8 +72,13 @@ class Influence(AsksModels):
     `normalise`: "length" gives nats for each token of the document, so that a budget of tokens
     goes where it helps most; "none" for the whole document; "gradient" for each unit of length of
     the document's gradient, which is what a cosine does.
+    `factor_width`: of a layer's side whose factor kfac, ekfac, ekfac_cg and lissa take whole; wider
+    ones go in blocks.
     `windows`: of the model's context that count of a document that is scored, from its beginning;
-    0: all of it.
+    0: all of it. `context`: tokens that the model sees at once; 0: as many as it was made for,
+    2,048 at most. `batch_tokens`: positions that run at once; 0: as suits the model. `device`: cpu,
+    cuda, cuda:1 or mps; `dtype`: the numbers of the model. `chats`: "model" reads chats by the chat
+    template beside the model, if there is one; "text" as the template of the run makes them.
     """
 
     name: ClassVar[str] = "influence"
@@ -86,18 +91,20 @@ class Influence(AsksModels):
     steps: int = 20
     trained: int = 0
     normalise: Literal["length", "none", "gradient"] = "length"
-    windows: int = 0
+    factor_width: int = 2048
 
     def __post_init__(self) -> None:
         as_texts(self, "layers")
         check_models(self.name, [self.model])
         check_choice(self.name, "solver", self.solver, SOLVERS)
         check_choice(self.name, "normalise", self.normalise, ("length", "none", "gradient"))
-        if min(self.damping, self.trained, self.windows) < 0 or min(self.sample, self.steps) < 1:
+        if min(self.damping, self.trained) < 0 or min(self.sample, self.steps) < 1:
             raise ConfigError(
-                f"{self.name}: damping, trained and windows are 0 or more, sample and steps at "
-                "least 1"
+                f"{self.name}: damping and trained are 0 or more, sample and steps at least 1"
             )
+        if self.factor_width < 1:
+            raise ConfigError(f"{self.name}: factor_width is 1 or more, not {self.factor_width}")
+        self.check_reading(self.name)
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedInfluence:
         """Fit the curvature and apply it to each target's gradient.
@@ -109,7 +116,7 @@ class Influence(AsksModels):
         from dataworth.features.gradients.solving import check_solver
 
         names = check_targets(self.name, targets)
-        reader = Model(self.model, self.layers).reader
+        reader = self.of(self.model, cut=False).reader
         with reader.working():
             check_solver(reader, self.solver)
             how = self._curvature(context)
@@ -125,13 +132,15 @@ class Influence(AsksModels):
                 vectors[row] = (preconditioner.apply(vector) * preconditioner.scale)[0].numpy()
             # Only now it is known how far the vectors were solved.
             about = preconditioner.describe()
-        known = Model(self.model, self.layers, self.windows, identity=reader.identity)
+        known = self.of(self.model, identity=reader.identity)
         return FittedInfluence(self, known, names, vectors, {"about": about})
 
     def _curvature(self, context: Context) -> Any:
         from dataworth.features.gradients.solving import Curvature
 
-        return Curvature(self.solver, self.damping, self.sample, self.steps, context.seed)
+        return Curvature(
+            self.solver, self.damping, self.sample, self.steps, context.seed, self.factor_width
+        )
 
     def _solve(self, reader: Any, pool: Corpus, context: Context) -> Any:
         from dataworth.features.gradients.solving import solve
@@ -155,7 +164,7 @@ class Influence(AsksModels):
     def load(step: Influence, folder: Path) -> FittedInfluence:
         """The fitted step from its folder."""
         facts, arrays = load_modelled(folder)
-        (model,) = models_again(facts, [step.model], step.layers, step.windows)
+        (model,) = models_again(step, facts, [step.model])
         about = {"about": facts["about"]}
         return FittedInfluence(step, model, facts["targets"], arrays["vectors"], about)
 

@@ -28,9 +28,9 @@ from dataworth.engine.files import check_array
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.methods.base import Context, Targets, check_choice, survivors
 from dataworth.methods.modelled import (
-    AsksModels,
     Model,
     Modelled,
+    Reads,
     Values,
     check_models,
     check_targets,
@@ -56,7 +56,7 @@ _CHUNK = 4  # windows that run at once: their logits stay in the cache
 
 
 @dataclass(frozen=True)
-class Metagradient(AsksModels):
+class Metagradient(Reads):
     """The fall of the target's loss, after training on the pool, by one more copy of the document.
 
     `model`: the folder of a causal language model, of Hugging Face or of dataworth.lm, from which
@@ -65,6 +65,7 @@ class Metagradient(AsksModels):
     order of the one before, reversed. `windows`: of the model's context that count of
     a document, from its beginning; 0: all of it. `normalise`: "length" gives nats for each token of
     the document; "none" for the whole.
+    `context`, `batch_tokens`, `device`, `dtype`, `chats`: as in `influence`.
     """
 
     name: ClassVar[str] = "metagradient"
@@ -79,11 +80,9 @@ class Metagradient(AsksModels):
     def __post_init__(self) -> None:
         check_models(self.name, [self.model])
         check_choice(self.name, "normalise", self.normalise, ("length", "none"))
-        if self.learning_rate <= 0 or min(self.batch, self.runs) < 1 or self.windows < 0:
-            raise ConfigError(
-                f"{self.name}: learning_rate is above 0, batch and runs at least 1, windows 0 "
-                "(all) or more"
-            )
+        if self.learning_rate <= 0 or min(self.batch, self.runs) < 1:
+            raise ConfigError(f"{self.name}: learning_rate is above 0, batch and runs at least 1")
+        self.check_reading(self.name)
 
     @property
     def unit(self) -> str:
@@ -98,7 +97,7 @@ class Metagradient(AsksModels):
         """
         names = check_targets(self.name, targets)
         documents = self._pool(pool, context)
-        model = Model(self.model, (), self.windows)
+        model = self.of(self.model)
         reader = model.reader
         with reader.working():
             trainings = self.runs * (1 + _TRAININGS * len(names)) + 3  # of smoothness
@@ -112,7 +111,7 @@ class Metagradient(AsksModels):
                 if not number:
                     _tell_smoothness(self.name, run, asked)
                 np.add.at(total, items.owner, _back(run, asked, mix) / self.runs)
-        known = Model(self.model, (), self.windows, identity=reader.identity)
+        known = self.of(self.model, identity=reader.identity)
         # A text that is there several times has the mean of what its copies do.
         uid, place, copies = np.unique(documents.uid, return_inverse=True, return_counts=True)
         values = np.zeros((len(uid), len(names)))
@@ -154,7 +153,7 @@ class Metagradient(AsksModels):
     def load(step: Metagradient, folder: Path) -> FittedMetagradient:
         """The fitted step from its folder."""
         facts, arrays = load_modelled(folder)
-        (model,) = models_again(facts, [step.model], (), step.windows)
+        (model,) = models_again(step, facts, [step.model])
         uid = check_array(arrays["uid"], np.uint64, (None,))
         check_array(arrays["values"], np.float64, (len(uid), len(facts["targets"])))
         check_array(arrays["tokens"], np.int64, (len(uid),))

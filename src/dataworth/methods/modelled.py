@@ -7,13 +7,14 @@ not: it is read again where documents are scored, and must be the same one.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +42,8 @@ log = logging.getLogger("dataworth")
 
 Values = NDArray[np.float64]
 EMPTY = "without a token to predict"
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
+_DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 _TRIED = 8  # documents on which the time is measured
 
 
@@ -68,8 +71,23 @@ def check_targets(step: str, targets: Targets) -> list[str]:
     return targets.names
 
 
-class AsksModels:
-    """A step whose `model`, or `models`, are folders of language models."""
+@dataclass(frozen=True, kw_only=True)
+class Reads:
+    """How a step's models read documents.
+
+    `windows`: of the model's context that count of a document that is scored, from its beginning;
+    0: all of it. `context`: tokens that the model sees at once; 0: as many as it was made for,
+    2,048 at most. `batch_tokens`: positions that run at once; 0: as suits the model. `device`: cpu,
+    cuda, cuda:1 or mps; `dtype`: the numbers of the model. `chats`: "model" reads chats by the chat
+    template beside the model, if there is one; "text" as the template of the run makes them.
+    """
+
+    windows: int = 0
+    context: int = 0
+    batch_tokens: int = 0
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
+    chats: Literal["model", "text"] = "model"
 
     def check(self) -> None:
         """Raise MissingExtra without the extra lm, ConfigError for what is no whole model."""
@@ -81,15 +99,35 @@ class AsksModels:
             check_folder(model_folder(source, "causal model"))
             load_tokenizer(source)
 
+    def check_reading(self, step: str) -> None:
+        """Raise ConfigError for what no model can be told to do."""
+        if min(self.windows, self.context, self.batch_tokens) < 0 or self.context == 1:
+            raise ConfigError(
+                f"{step}: windows, context and batch_tokens are 0 or more, and a context has at "
+                "least 2 tokens"
+            )
+        check_choice(step, "dtype", self.dtype, _DTYPES)
+        check_choice(step, "chats", self.chats, ("model", "text"))
+        if not _DEVICE.fullmatch(self.device):
+            raise ConfigError(f"{step}: device is cpu, cuda, cuda:1 or mps, not {self.device!r}")
+
+    def of(self, source: str, *, cut: bool = True, identity: str = "") -> Model:
+        """Return a model of the step. `cut`: only the windows that count are read."""
+        return Model(
+            source,
+            tuple(getattr(self, "layers", ())),
+            replace(self, windows=self.windows if cut else 0),
+            identity,
+        )
+
 
 @dataclass(frozen=True)
 class Model:
     """A model by its folder, with how it reads. `identity`: of the one that was fitted on."""
 
     source: str
-    layers: tuple[str, ...] = ()
-    windows: int = 0
-    batch_tokens: int = 0
+    layers: tuple[str, ...]
+    reads: Reads
     identity: str = ""
 
     @cached_property
@@ -101,7 +139,16 @@ class Model:
             from dataworth.errors import MissingExtra
 
             raise MissingExtra("a method that asks a language model", "lm") from error
-        reading = Reading(self.layers, 0, self.windows, self.batch_tokens)
+        reads = self.reads
+        reading = Reading(
+            layers=self.layers,
+            context=reads.context,
+            windows=reads.windows,
+            batch_tokens=reads.batch_tokens,
+            chats=reads.chats,
+            device=reads.device,
+            dtype=reads.dtype,
+        )
         return Readers(self.source, reading)
 
     @property
@@ -117,16 +164,12 @@ class Model:
 
 
 def identified(
-    sources: Sequence[str],
-    layers: tuple[str, ...],
-    windows: int = 0,
-    known: Sequence[str] | None = None,
+    step: Reads, sources: Sequence[str], known: Sequence[str] | None = None
 ) -> list[Model]:
     """The models by their folders, with the identities `known` or those of what is there now."""
     if known is None:
-        known = [Model(source, layers).reader.identity for source in sources]
-    pairs = zip(sources, known, strict=True)
-    return [Model(source, layers, windows, identity=identity) for source, identity in pairs]
+        known = [step.of(source).reader.identity for source in sources]
+    return [step.of(source, identity=one) for source, one in zip(sources, known, strict=True)]
 
 
 def target_gradient(step: str, reader: Reader, targets: Targets, name: str) -> NDArray[np.float32]:
@@ -251,28 +294,22 @@ class Preferring(Step, Protocol):
         ...
 
 
-def check_measure(step: str, models: Sequence[str], prefer: str, windows: int) -> None:
+def check_measure(step: str, models: Sequence[str], prefer: str, reads: Reads) -> None:
     """Check the settings that measures of several models share. Raises ConfigError."""
     check_models(step, models, "models=[FOLDER, ...]")
     check_choice(step, "prefer", prefer, ("low", "high"))
-    if windows < 0:
-        raise ConfigError(f"{step}: windows is 0 (all) or more, not {windows}")
+    reads.check_reading(step)
 
 
 def ready_models(
-    step: str,
-    sources: Sequence[str],
-    layers: tuple[str, ...],
-    windows: int,
-    pool: Corpus,
-    context: Context,
+    step: Reads, name: str, sources: Sequence[str], pool: Corpus, context: Context
 ) -> list[Model]:
     """The models of a step that learns nothing, after its cost was told."""
-    reader = Model(sources[0], layers).reader
+    reader = step.of(sources[0], cut=False).reader
     with reader.working():
-        scored = len(sources)
-        tell_cost(step, reader, pool, Targets({}), context, scored=scored, windows=windows)
-    return identified(sources, layers, windows)
+        scored, windows = len(sources), step.windows
+        tell_cost(name, reader, pool, Targets({}), context, scored=scored, windows=windows)
+    return identified(step, sources)
 
 
 def tell_cost(
@@ -308,11 +345,13 @@ def tell_cost(
     most = windows * (reader.context - 1) if windows else int(tokens.max())
     counted = float(np.minimum(tokens, most).sum()) / max(float(tokens.sum()), 1.0)
     log.info(
-        "%s: fitting will take about %s, and then scoring %s documents about %s with one worker",
+        "%s: fitting will take about %s, and then scoring %s documents about %s with one worker, "
+        "in %s",
         step,
         _duration((passes * mean * (counted if cut else 1) + asked * scored) * each),
         f"{total:,.0f}",
         _duration(total * mean * each * scored * counted),
+        reader.window,
     )
 
 
@@ -327,12 +366,10 @@ def load_modelled(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     return read_object(folder / "step.json"), read_arrays(folder / "arrays.npz")
 
 
-def models_again(
-    facts: dict[str, Any], sources: Sequence[str], layers: tuple[str, ...], windows: int
-) -> list[Model]:
+def models_again(step: Reads, facts: dict[str, Any], sources: Sequence[str]) -> list[Model]:
     """The models of a fitted step; each must be the one that it was fitted with."""
     known = [identity for _, identity in facts["models"]]
-    return identified(sources, layers, windows, known)
+    return identified(step, sources, known)
 
 
 def pool_documents(pool: Corpus, context: Context) -> float:

@@ -19,8 +19,8 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
 from dataworth.methods.base import Context, Targets, check_choice
 from dataworth.methods.modelled import (
-    AsksModels,
     Model,
+    Reads,
     Untargeted,
     as_texts,
     check_models,
@@ -38,10 +38,11 @@ SOLVERS = ("identity", "diagonal", "kfac", "ekfac")
 
 
 @dataclass(frozen=True)
-class SelfInfluence(AsksModels):
+class SelfInfluence(Reads):
     """The fall of a document's own loss, a token, from one more copy of it; without a target.
 
-    `model`, `solver`, `layers`, `damping`, `sample`, `trained`, `windows`: as in `influence`.
+    `model`, `solver`, `layers`, `damping`, `sample`, `trained`, `factor_width`, `windows`,
+    `context`, `batch_tokens`, `device`, `dtype`, `chats`: as in `influence`.
     `prefer`: "low" keeps what is like the rest (the utility is the negative), "high" what is not.
     """
 
@@ -54,25 +55,33 @@ class SelfInfluence(AsksModels):
     damping: float = 0.1
     sample: int = 256
     trained: int = 0
-    windows: int = 0
+    factor_width: int = 2048
 
     def __post_init__(self) -> None:
         as_texts(self, "layers")
         check_models(self.name, [self.model])
         check_choice(self.name, "solver", self.solver, SOLVERS)
         check_choice(self.name, "prefer", self.prefer, ("low", "high"))
-        if min(self.damping, self.trained, self.windows) < 0 or self.sample < 1:
+        if min(self.damping, self.trained) < 0 or min(self.sample, self.factor_width) < 1:
             raise ConfigError(
-                f"{self.name}: damping, trained and windows are 0 or more, sample at least 1"
+                f"{self.name}: damping and trained are 0 or more, sample and factor_width at least "
+                "1"
             )
+        self.check_reading(self.name)
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedSelfInfluence:
         """Fit the curvature on the pool's sample."""
         from dataworth.features.gradients.solving import Curvature, pack, solve
 
-        reader = Model(self.model, self.layers).reader
+        reader = self.of(self.model, cut=False).reader
         sample = context.sample()
-        how = Curvature(self.solver, self.damping, self.sample, seed=context.seed)
+        how = Curvature(
+            self.solver,
+            self.damping,
+            self.sample,
+            seed=context.seed,
+            factor_width=self.factor_width,
+        )
         with reader.working():
             passes = how.passes(reader.engine.size) * min(self.sample, len(sample))
             none = Targets({})
@@ -82,14 +91,14 @@ class SelfInfluence(AsksModels):
                 mean = reader.items(how.chosen(sample)).tokens.mean()
                 tokens = float(mean) * pool_documents(pool, context)
             arrays, about = pack(solve(reader, sample, how, tokens))
-        models = identified([self.model], self.layers, self.windows)
+        models = identified(self, [self.model])
         return FittedSelfInfluence(self, models, arrays, {"about": about})
 
     @staticmethod
     def load(step: SelfInfluence, folder: Path) -> FittedSelfInfluence:
         """The fitted step from its folder."""
         facts, arrays = load_modelled(folder)
-        models = models_again(facts, [step.model], step.layers, step.windows)
+        models = models_again(step, facts, [step.model])
         return FittedSelfInfluence(step, models, arrays, {"about": facts["about"]})
 
 

@@ -20,9 +20,9 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
 from dataworth.methods.base import Context, Targets, check_choice
 from dataworth.methods.modelled import (
-    AsksModels,
     Model,
     Modelled,
+    Reads,
     Values,
     as_texts,
     check_models,
@@ -36,12 +36,13 @@ from dataworth.methods.modelled import (
 
 
 @dataclass(frozen=True)
-class TracIn(AsksModels):
+class TracIn(Reads):
     """The fall of the target's loss by steps on the document, over several checkpoints.
 
     `models`: folders of the checkpoints, of Hugging Face or of dataworth.lm; models of several
     seeds do as well. `learning_rates`: at each of them; 1 divided by their number if none are
-    given. `layers`, `normalise`, `windows`: as in `influence`.
+    given. `layers`, `normalise`, `windows`, `context`, `batch_tokens`, `device`, `dtype`,
+    `chats`: as in `influence`.
     """
 
     name: ClassVar[str] = "tracin"
@@ -50,7 +51,6 @@ class TracIn(AsksModels):
     learning_rates: tuple[float, ...] = ()
     layers: tuple[str, ...] = ()
     normalise: Literal["length", "none"] = "length"
-    windows: int = 0
 
     def __post_init__(self) -> None:
         as_texts(self, "models", "layers")
@@ -61,10 +61,9 @@ class TracIn(AsksModels):
                 f"{self.name}: {len(self.models)} models have {len(self.learning_rates)} learning "
                 "rates"
             )
-        if self.windows < 0 or min(self.learning_rates, default=1.0) <= 0:
-            raise ConfigError(
-                f"{self.name}: windows is 0 (all) or more, learning rates are above 0"
-            )
+        if min(self.learning_rates, default=1.0) <= 0:
+            raise ConfigError(f"{self.name}: learning rates are above 0")
+        self.check_reading(self.name)
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -84,21 +83,21 @@ class TracIn(AsksModels):
         names = check_targets(self.name, targets)
         vectors = {}
         for number, (source, rate) in enumerate(zip(self.models, self.rates, strict=True)):
-            reader = Model(source, self.layers).reader
+            reader = self.of(source, cut=False).reader
             with reader.working():
                 if not number:
                     count, few = len(self.models), self.windows
                     tell_cost(self.name, reader, pool, targets, context, scored=count, windows=few)
                 found = [target_gradient(self.name, reader, targets, name) for name in names]
             vectors[f"vectors_{number}"] = rate * np.stack(found)
-        models = identified(self.models, self.layers, self.windows)
+        models = identified(self, self.models)
         return FittedTracIn(self, models, names, vectors)
 
     @staticmethod
     def load(step: TracIn, folder: Path) -> FittedTracIn:
         """The fitted step from its folder."""
         facts, arrays = load_modelled(folder)
-        models = models_again(facts, step.models, step.layers, step.windows)
+        models = models_again(step, facts, step.models)
         return FittedTracIn(step, models, facts["targets"], arrays)
 
 

@@ -22,9 +22,9 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.methods.base import Context, Targets, check_choice
 from dataworth.methods.modelled import (
-    AsksModels,
     Model,
     Modelled,
+    Reads,
     Values,
     as_texts,
     check_models,
@@ -44,7 +44,7 @@ _MOST, _DOCUMENTS_PER_NUMBER = 512, 4  # where the number of dimensions is left 
 
 
 @dataclass(frozen=True)
-class TRAK(AsksModels):
+class TRAK(Reads):
     """The estimated fall of the target's loss, by projected gradients of one or several models.
 
     `models`: folders, of Hugging Face or of dataworth.lm; several, trained on random halves of the
@@ -53,7 +53,8 @@ class TRAK(AsksModels):
     the fastest, or a matrix of "rademacher" signs or "gaussian" numbers. `sample`: documents of the
     pool that the Gram matrix is of. `damping`: share of its mean eigenvalue that is added; a sample
     smaller than `dimension` leaves directions that only the damping weighs, and noise in them.
-    `layers`, `normalise`, `windows`: as in `influence`; the sample's documents are cut as well.
+    `layers`, `normalise`, `windows`, `context`, `batch_tokens`, `device`, `dtype`, `chats`: as in
+    `influence`; the sample's documents are cut as well.
     """
 
     name: ClassVar[str] = "trak"
@@ -65,17 +66,15 @@ class TRAK(AsksModels):
     sample: int = 2048
     layers: tuple[str, ...] = ()
     normalise: Literal["length", "none"] = "length"
-    windows: int = 0
 
     def __post_init__(self) -> None:
         as_texts(self, "models", "layers")
         check_models(self.name, self.models, "models=[FOLDER, ...]")
         check_choice(self.name, "projection", self.projection, PROJECTIONS)
         check_choice(self.name, "normalise", self.normalise, ("length", "none"))
-        if self.sample < 1 or min(self.dimension, self.damping, self.windows) < 0:
-            raise ConfigError(
-                f"{self.name}: sample is at least 1, dimension, damping and windows 0 or more"
-            )
+        if self.sample < 1 or min(self.dimension, self.damping) < 0:
+            raise ConfigError(f"{self.name}: sample is at least 1, dimension and damping 0 or more")
+        self.check_reading(self.name)
 
     @property
     def unit(self) -> str:
@@ -120,7 +119,7 @@ class TRAK(AsksModels):
         count = len(self.models)
         vectors = {}
         for number, source in enumerate(self.models):
-            reader = Model(source, self.layers).reader
+            reader = self.of(source, cut=False).reader
             with reader.working():
                 if not number:
                     tell_cost(
@@ -136,12 +135,12 @@ class TRAK(AsksModels):
                     )
                 found = [target_gradient(self.name, reader, targets, name) for name in names]
                 projector = self.projector(reader, number, context.seed, dimension)
-                inverse = self._inverse(Model(source, self.layers, self.windows), sample, projector)
+                inverse = self._inverse(self.of(source), sample, projector)
                 target = projector.flat(torch.from_numpy(np.stack(found)))
                 scale = 1 / (count * max(1, round(pool_documents(pool, context))))
                 moved = inverse.apply(target) * inverse.scale * scale
             vectors[f"vectors_{number}"] = moved.cpu().numpy().astype(np.float32)
-        models = identified(self.models, self.layers, self.windows)
+        models = identified(self, self.models)
         return FittedTRAK(self, models, names, vectors, context.seed)
 
     def _inverse(self, model: Model, sample: Documents, projector: Any) -> Any:
@@ -160,7 +159,7 @@ class TRAK(AsksModels):
     def load(step: TRAK, folder: Path) -> FittedTRAK:
         """The fitted step from its folder."""
         facts, arrays = load_modelled(folder)
-        models = models_again(facts, step.models, step.layers, step.windows)
+        models = models_again(step, facts, step.models)
         return FittedTRAK(step, models, facts["targets"], arrays, facts["seed"])
 
 

@@ -56,6 +56,7 @@ class Check(TypedDict, total=False):
     spread: float
     architecture: str
     parameters: int
+    context: NotRequired[int]
     examples: int
     queries: int
     why: str
@@ -65,6 +66,7 @@ class Attribution(TypedDict):
     """The whole. `about`: the preconditioner in words. `predicted`, `used`: seconds and bytes.
 
     `residual`: the largest of any query, where a solver goes step by step, relative to the query.
+    `context`: tokens that the model sees at once.
     `check`: where it was asked for.
     """
 
@@ -76,6 +78,7 @@ class Attribution(TypedDict):
     about: str
     unit: str
     parameters: int
+    context: NotRequired[int]
     documents: int
     tokens: int
     bad: int

@@ -94,7 +94,8 @@ def _answers(attribution: Attribution) -> str:
         f"<b>{f.counted(len(attribution['queries']), 'set')}</b> of scores, one for each query"
         if len(attribution["queries"]) > 1
         else "one query",
-        f"model of <b>{f.short(attribution['parameters'])}</b> parameters that count",
+        f"model of <b>{f.short(attribution['parameters'])}</b> parameters that count"
+        + (f", {attribution['context']:,} tokens at once" if "context" in attribution else ""),
         f'<span class="quiet">{word(attribution["about"], 200)}</span>',
     ]
     if "check" in attribution:

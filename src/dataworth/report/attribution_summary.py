@@ -37,6 +37,8 @@ def _rows(attribution: Attribution) -> Iterator[tuple[str, str, str]]:
     yield "scored", f.count(attribution["documents"]), "documents"
     yield "  tokens", f.count(attribution["tokens"]), ""
     yield "parameters", f.count(attribution["parameters"]), "that count"
+    if "context" in attribution:
+        yield "context", f.count(attribution["context"]), "tokens at once"
     yield "solver", visible(attribution["solver"], 40), visible(attribution["about"], 250)
     if "check" in attribution:
         check = attribution["check"]

@@ -37,6 +37,15 @@ class Batch:
     def __len__(self) -> int:
         return len(self.targets)
 
+    @property
+    def tokens(self) -> int | None:
+        """Positions of token ids [n, positions], if the model is called with such."""
+        given = self.inputs.values() if isinstance(self.inputs, Mapping) else self.inputs
+        first = next(iter(given), None)
+        if first is None or first.dim() != 2 or first.is_floating_point():
+            return None
+        return int(first.shape[1])
+
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         inputs = (
             {name: change(value) for name, value in self.inputs.items()}

@@ -4,16 +4,18 @@
     scores = score_rows(Stored(store), Held(queries))
 
 A document longer than the model's context is taken in windows that share one token, so that each of
-its tokens is predicted once; its gradient is the sum over the windows.
+its tokens is predicted once; its gradient is the sum over the windows. Of chats, read as the text
+that their template made, what the assistant says counts.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import threading
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,11 +29,13 @@ from dataworth.features.embeddings.running import one_thread
 from dataworth.features.gradients.engine import Gradients
 from dataworth.features.gradients.preconditioners.base import Preconditioner
 from dataworth.features.gradients.projection import Projection, Sparse
+from dataworth.features.gradients.reading import Readings
 from dataworth.features.gradients.rows import EXTRA, encode
 from dataworth.features.gradients.task import CausalLM, Reduction
+from dataworth.lm.chats import Read
 
-# Hooks sit on the one model that all threads share.
-_ONE = threading.Lock()
+_ONE = threading.Lock()  # for models that cannot be copied
+_HELD = 1 << 24  # numbers that whole gradients may have at a time
 
 
 def windows(ids: list[int], context: int, most: int = 0) -> list[list[int]]:
@@ -61,7 +65,7 @@ class DocumentGradients:
     over the document's tokens. `context`: tokens the model sees at once; `most`: windows of a
     document that count, 0 for all. `step`: whose `train` is applied before projecting (a step of
     the optimizer). `patterns`: of modules, as in `Task.modules`. A document with nothing to predict
-    has a gradient of length 0.
+    has a gradient of length 0. Several threads may ask at once.
     """
 
     name = "gradients"
@@ -91,6 +95,8 @@ class DocumentGradients:
         # Windows are added up; what a mean is divided by is known for the whole document only.
         self.engine = Gradients(model, CausalLM("sum", "sum", patterns))
         self.projector = self.projection.bind(self.engine.blocks, self.engine.device)
+        self._readings = Readings(tokenizer, (first, None))
+        self._local = threading.local()
 
     @property
     def dimension(self) -> int:
@@ -108,6 +114,7 @@ class DocumentGradients:
             "context": self.context,
             "most": self.most,
             "first": self.first,
+            "chats": "assistant",
             "reduction": self.reduction,
             "step": None if self.step is None else self.step.describe(),
             **self.projection.settings,
@@ -118,44 +125,82 @@ class DocumentGradients:
         return one_thread("lm")
 
     def values(self, documents: Documents) -> NDArray[np.float32]:
-        """Stored rows of documents, float32 [n, k + 2]."""
-        return encode(self.gradients(documents.texts()).cpu().numpy())
+        """Stored rows of documents, float32 [n, k + 2]. Of chats the assistant's words count."""
+        return encode(self._gradients(self._readings.read(documents)).cpu().numpy())
 
     def gradients(self, texts: list[str]) -> Tensor:
         """The projected gradients of texts, [n, k]."""
-        start = [] if self.first is None else [self.first]
-        encoded = self.tokenizer.encode_batch(texts, add_special_tokens=False)
-        ids = [start + item.ids for item in encoded]
-        with _ONE:
-            return self._gradients(ids)
+        return self._gradients(self._readings.read(Documents.from_texts(texts)))
 
-    def _gradients(self, ids: list[list[int]]) -> Tensor:
-        engine = self.engine
-        pieces = [
-            (row, piece)
-            for row, document in enumerate(ids)
-            for piece in windows(document, self.context, self.most)
-        ]
-        owner = torch.tensor([row for row, _ in pieces], dtype=torch.int64)
-        predicted = torch.zeros(len(ids), dtype=engine.dtype, device=engine.device)
-        predicted.index_add_(
-            0,
-            owner.to(engine.device),
-            torch.tensor([len(piece) - 1.0 for _, piece in pieces]).to(predicted),
-        )
-        share = torch.ones_like(predicted)
-        if self.reduction == "mean":
-            share = 1 / predicted.clamp_min(1)
-        examples = engine.task.examples([p for _, p in pieces], size=64, tokens=self.tokens)
-        # A step is not linear: it needs the whole gradient of a document at once.
-        width = self.projector.dimension if self.step is None else engine.size
-        out = torch.zeros(len(ids), width, dtype=engine.dtype, device=engine.device)
-        for rows, batch in examples:
+    def _worker(self) -> tuple[Gradients, Any, AbstractContextManager[Any]]:
+        """This thread's engine and projector, and what is held meanwhile.
+
+        The engine has a copy of the model with the same weights in memory; a model that cannot be
+        copied is shared, and one thread at a time runs it.
+        """
+        found: Any = getattr(self._local, "found", None)
+        if found is None:
+            engine, held = self.engine, cast(AbstractContextManager[Any], _ONE)
+            with suppress(RuntimeError, TypeError, AttributeError):
+                engine, held = Gradients(twin(self.engine.model), self.engine.task), nullcontext()
+            projector = self.projection.bind(engine.blocks, engine.device)
+            found = self._local.found = engine, projector, held
+        return cast(tuple[Gradients, Any, AbstractContextManager[Any]], found)
+
+    def _gradients(self, read: Sequence[Read]) -> Tensor:
+        engine, projector, held = self._worker()
+        # A step is not linear: it needs the whole gradient of a document, of so many at once.
+        few = max(1, len(read) if self.step is None else _HELD // engine.size)
+        with held:
+            parts = [
+                self._some(read[start : start + few], engine, projector)
+                for start in range(0, max(len(read), 1), few)
+            ]
+        return torch.cat(parts)
+
+    def _some(self, read: Sequence[Read], engine: Gradients, projector: Any) -> Tensor:
+        items: list[Any] = []
+        owner: list[int] = []
+        counted = torch.zeros(len(read), dtype=engine.dtype)
+        for row, one in enumerate(read):
+            if one.silent:
+                continue
+            for number, piece in enumerate(windows(one.ids, self.context, self.most)):
+                start = number * (self.context - 1)
+                said = None if one.said is None else one.said[start : start + len(piece)]
+                predicted = len(piece) - 1 if said is None else sum(said[1:])
+                if predicted:
+                    items.append(piece if said is None else (piece, np.array(said, np.bool_)))
+                    owner.append(row)
+                    counted[row] += predicted
+        predicted_tokens = counted.to(engine.device)
+        owners = torch.tensor(owner, dtype=torch.int64)
+        width = projector.dimension if self.step is None else engine.size
+        out = torch.zeros(len(read), width, dtype=engine.dtype, device=engine.device)
+        for rows, batch in engine.task.examples(items, size=64, tokens=self.tokens):
             factors = engine.factors(batch)
-            part = self.projector(factors) if self.step is None else factors.gradients()
-            out.index_add_(0, owner[torch.from_numpy(rows)].to(engine.device), part)
+            part = projector(factors) if self.step is None else factors.gradients()
+            out.index_add_(0, owners[torch.from_numpy(rows)].to(engine.device), part)
             del factors  # or the next batch's would be made beside them
-        out *= share[:, None]
+        if self.reduction == "mean":
+            out /= predicted_tokens.clamp_min(1)[:, None]
         if self.step is None:
             return out
-        return self.projector.flat(self.step.train(out) * (predicted > 0)[:, None])
+        return projector.flat(self.step.train(out) * (predicted_tokens > 0)[:, None])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._local = threading.local()
+
+
+def twin(model: nn.Module) -> nn.Module:
+    """Return the same model with the same weights in memory: hooks and freezing are its own."""
+    kept: dict[int, Any] = {
+        id(value): nn.Parameter(value.detach(), requires_grad=value.requires_grad)
+        for value in model.parameters()
+    }
+    kept |= {id(value): value for value in model.buffers()}
+    return copy.deepcopy(model, kept)

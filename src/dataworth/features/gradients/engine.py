@@ -11,20 +11,29 @@ it is not, calls of the functions `linear` and `embedding` are looked at in plac
 read-out that takes the weight of the embedding, an embedding that is scaled). What does not fit
 then (a weight that is used in another way, examples that are mixed, a normalisation of another
 form) is refused by name.
+
+Where a module sees the tokens of a batch in another order or number than the batch has them (the
+experts of a mixture, positions that are shared by all), whose they are is not known: such a model
+is run on each example alone (`apart`), which is right for any and slower.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from dataworth.errors import ConfigError, InputError
+from dataworth.errors import ConfigError, DataworthError, InputError
+from dataworth.features.gradients.apart import merged
 from dataworth.features.gradients.batches import Batch
 from dataworth.features.gradients.blocks import Blocks, told
 from dataworth.features.gradients.factors import Factors
@@ -32,6 +41,7 @@ from dataworth.features.gradients.losses import first_order
 from dataworth.features.gradients.modules import (
     EMBEDDING,
     LINEAR,
+    ApartError,
     Call,
     Use,
     calls_of,
@@ -39,8 +49,11 @@ from dataworth.features.gradients.modules import (
 )
 from dataworth.features.gradients.task import Task
 
+log = logging.getLogger("dataworth")
+
 Of = Literal["loss", "measure", "sampled"]
 
+_LISTED = re.compile(r"(?:^|\.)\d+(?:\.|$)")  # a module in a list, as layers and experts are
 _AGAIN = 4  # batches are checked whose number is a power of it
 
 # Largest difference in a batch that is checked, relative to the largest entry of its block.
@@ -59,6 +72,12 @@ class Gradients:
     def __init__(self, model: nn.Module, task: Task, *, check: bool = True) -> None:
         self.model = model
         self.task = task
+        empty = [name for name, value in model.named_parameters() if value.is_meta]
+        if empty:
+            raise ConfigError(
+                f"the model's {empty[0]} and {len(empty) - 1} more parameters have no values (they "
+                "are on the device meta): load the weights, all of them to one device"
+            )
         self.blocks, self._uses = cover(model, task.modules(model))
         self._modules = dict(model.named_modules())
         covered = set(self.blocks.parameters)
@@ -74,6 +93,7 @@ class Gradients:
         self._batches = 0
         self._next = 1  # the number of the batch that is checked next
         self._functions = False  # whether calls of functions are looked at
+        self._apart = False  # whether each example is run alone
 
     @property
     def size(self) -> int:
@@ -162,12 +182,41 @@ class Gradients:
         return losses.flatten(1).sum(1) if losses.dim() > 1 else losses
 
     def _record(self, batch: Batch, of: Of, seed: int) -> Factors:
+        if len(batch) > 1 and self._apart:
+            return self._each(batch, of, seed)
+        try:
+            return self._together(batch, of, seed)
+        except torch.OutOfMemoryError:
+            raise
+        except (ApartError, RuntimeError) as error:
+            if len(batch) == 1:
+                raise
+            self._apart = True
+            try:
+                found = self._each(batch, of, seed)
+            except (RuntimeError, DataworthError):
+                self._apart = False
+                raise error from None
+            why = str(error).partition("\n")[0]
+            log.warning("gradients are taken of each example alone, which is slower: %s", why)
+            return found
+
+    def _each(self, batch: Batch, of: Of, seed: int) -> Factors:
+        """Of each example alone, put together."""
+        if batch.uid is None:
+            batch = replace(batch, uid=np.arange(len(batch), dtype=np.uint64))
+        found = [
+            self._together(batch.take(slice(row, row + 1)), of, seed) for row in range(len(batch))
+        ]
+        return merged(found, batch.tokens)
+
+    def _together(self, batch: Batch, of: Of, seed: int) -> Factors:
         with (
             evaluating(self.model),
             _frozen(self.model),
             torch.enable_grad(),
             first_order(),
-            _Recorder(self._modules, self._uses, len(batch), self.device) as recorder,
+            _Recorder(self._modules, self._uses, batch, self.device) as recorder,
             recorder.functions(self._functions),
         ):
             losses = self._losses(batch, of, seed)
@@ -209,12 +258,12 @@ class _Recorder:
         self,
         modules: dict[str, nn.Module],
         uses: list[Use],
-        examples: int,
+        batch: Batch,
         device: torch.device,
     ) -> None:
         self.modules = modules
         self.uses = uses
-        self.examples = examples
+        self.examples, self.tokens = len(batch), batch.tokens
         # Joins the graph where nothing before it asks for gradients.
         self.zero = torch.zeros((), device=device, requires_grad=True)
         self._seen: list[tuple[Use, Tensor, int, list[Tensor]]] = []
@@ -261,18 +310,39 @@ class _Recorder:
 
     def saw(self, use: Use, value: Tensor, output: Tensor) -> Tensor:
         """Keep a call's input, and later the gradient in its output; gives the output to use."""
+        trailing = use.trailing(self.modules[use.name])
+        self._check_places(use, value, trailing)
         # A position's embedding is made once for all examples; each has its own gradient.
-        if output.shape[0] == 1 and self.examples > 1:
+        if output.shape[0] == 1 and self.examples > 1 and value.dim() > trailing + 1:
             output = output.expand(self.examples, *output.shape[1:])
             value = value.expand(self.examples, *value.shape[1:])
         # Of parameters none asks for a gradient: hooks of others (enable_input_require_grads) do.
         self._foreign |= output.requires_grad and not self._seen
         if self._foreign or not output.requires_grad:
             output = output + self.zero
+        if not output.requires_grad:
+            raise InputError(
+                f"{told(use.name)} runs without a graph of its gradients: switch off gradient "
+                "checkpointing that is reentrant (use_reentrant=False), or torch.no_grad"
+            )
         kept: list[Tensor] = []
         output.register_hook(kept.append)  # type: ignore[no-untyped-call]
         self._seen.append((use, value.detach(), value._version, kept))
         return output
+
+    def _check_places(self, use: Use, value: Tensor, trailing: int) -> None:
+        """Raise ApartError where it is not known whose the positions are that a module sees."""
+        lead = value.shape[: value.dim() - trailing]
+        if self.examples == 1 or self.tokens is None or len(lead) != 1:
+            return
+        rows = lead[0]
+        if rows != self.examples * self.tokens and (
+            rows != self.examples or _LISTED.search(use.name)
+        ):
+            raise ApartError(
+                f"{told(use.name)} sees {rows:,} positions of {self.examples} examples of "
+                f"{self.tokens:,} tokens, and whose they are is not known"
+            )
 
     def calls(self, blocks: Blocks) -> list[list[Call]]:
         """What was kept, by block."""
@@ -319,7 +389,7 @@ def _widened(call: Call, columns: int) -> Call:
     if call.right is None or call.right.shape[-1] == columns:
         return call
     zeros = call.right.new_zeros(*call.right.shape[:-1], columns - call.right.shape[-1])
-    return Call(call.module, call.left, torch.cat([call.right, zeros], -1))
+    return replace(call, right=torch.cat([call.right, zeros], -1))
 
 
 @contextlib.contextmanager

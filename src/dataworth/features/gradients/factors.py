@@ -8,7 +8,7 @@ block is the sum over pairs of positions of (row sides' product) * (column sides
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -130,30 +130,33 @@ class Factors:
         """Inner products with vectors [q, P], by the position in the sequence they come from.
 
         A call of a module is by position if it has as many as the longest; calls with one position
-        (a classifier's last layer) make up the rest. InputError for anything between.
+        (a classifier's last layer), or with positions of another order, make up the rest.
+        InputError for anything between.
         """
-        length = max((call.positions for calls in self.calls for call in calls), default=1)
+        placed = (call for calls in self.calls for call in calls if call.placed)
+        length = max((call.positions for call in placed), default=1)
         out = self.losses.new_zeros((len(self), len(vectors), length), dtype=self.dtype)
         rest = self.losses.new_zeros((len(self), len(vectors)), dtype=self.dtype)
         for block, calls in zip(self.blocks, self.calls, strict=True):
             matrices = block.matrix(vectors).to(self.dtype)
             for call in calls:
-                if call.positions not in (1, length):
+                if call.placed and call.positions not in (1, length):
                     raise InputError(
                         f"{call.module} has {call.positions} positions where others have {length}: "
                         "scores by position need one sequence; leave the module out"
                     )
                 for query, matrix in enumerate(matrices):
                     part = _position_scores(call, matrix, self.dtype)
-                    if call.positions == length:
+                    if call.placed and call.positions == length:
                         out[:, query] += part
                     else:
-                        rest[:, query] += part[:, 0]
+                        rest[:, query] += part.sum(1)
         return PositionScores(out, rest)
 
 
 def _rows(call: Call, rows: slice) -> Call:
-    return Call(call.module, call.left[rows], None if call.right is None else call.right[rows])
+    right = None if call.right is None else call.right[rows]
+    return replace(call, left=call.left[rows], right=right)
 
 
 def _add_rows(out: Tensor, call: Call, dtype: torch.dtype) -> None:

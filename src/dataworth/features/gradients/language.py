@@ -6,15 +6,15 @@
 
 A document is read as it is trained on: the end token stands before it and after it. One that is
 longer than the model's context is taken in windows that share one token, so that each of its tokens
-is predicted once, and its gradient is the sum over them. In chats, only what the assistant says
-counts. Losses are sums over tokens, in nats.
+is predicted once, and its gradient is the sum over them. A chat is read by the chat template beside
+the model's tokenizer, if there is one; only what the assistant says counts. Losses are sums over
+tokens, in nats.
 """
 
 from __future__ import annotations
 
-import copy
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Encoding
 from torch import Tensor, nn
 
 from dataworth.corpus.documents import Documents
@@ -34,18 +33,20 @@ from dataworth.features.embeddings.base import model_folder
 from dataworth.features.embeddings.running import one_thread
 from dataworth.features.gradients.adapters import identity_of, loaded, thaw
 from dataworth.features.gradients.batches import Batch, Examples
-from dataworth.features.gradients.documents import windows
+from dataworth.features.gradients.documents import twin, windows
 from dataworth.features.gradients.engine import Gradients, evaluating
 from dataworth.features.gradients.factors import Factors
 from dataworth.features.gradients.losses import IGNORED
 from dataworth.features.gradients.preconditioners.base import Preconditioner
 from dataworth.features.gradients.preconditioners.simple import Moments
 from dataworth.features.gradients.projection import Projector
-from dataworth.features.gradients.reading import Items, Reading, by_windows, spoken
+from dataworth.features.gradients.reading import LONGEST, Items, Reading, Readings, by_windows
 from dataworth.features.gradients.task import CausalLM
+from dataworth.lm.chats import Read, chat_template
 from dataworth.lm.moments import FILE as MOMENTS
 from dataworth.lm.moments import load_moments
 from dataworth.lm.tokenizer import check_vocabulary, edges, load_tokenizer
+from dataworth.lm.trainer_state import trainer_state
 
 _WHAT = "gradients"
 _PIECE = 0x70696563  # the stream of `hash_uid` for the windows of a document
@@ -71,16 +72,27 @@ class Reader:
         self.reading = reading = reading or Reading()
         self.folder = model_folder(source, _WHAT)
         found = loaded(self.folder)
-        self.model = _twin(getattr(found, "inner", found))
+        self.model = _placed(twin(getattr(found, "inner", found)), reading)
         thaw(self.model, self.folder)
+        self._foreign = hasattr(found, "inner")  # of transformers
         self.tokenizer = load_tokenizer(self.folder)
-        self.start, self.end = _edges(self.tokenizer, self.folder)
-        self.context = reading.context or int(found.context)
+        template = chat_template(self.tokenizer, self.folder) if reading.chats == "model" else None
+        self._readings = Readings(self.tokenizer, _edges(self.tokenizer, self.folder), template)
+        self.known_context = int(found.context)
+        self.context = reading.context or min(self.known_context, LONGEST)
         self.engine = Gradients(self.model, CausalLM("sum", "sum", reading.layers or None))
         self.vocabulary = int(found.vocabulary)
         check_vocabulary(self.tokenizer, self.vocabulary, self.folder)
         room = max(self.context, min(_BATCH, _LOGITS // max(self.vocabulary, 1)))
         self.batch_tokens = reading.batch_tokens or room
+
+    @property
+    def window(self) -> str:
+        """In words, how much the model sees at once."""
+        more = self.known_context if self.known_context > self.context else 0
+        return f"windows of {self.context:,} tokens" + (
+            f", though the model was made for {more:,} (context)" if more else ""
+        )
 
     @cached_property
     def identity(self) -> str:
@@ -90,10 +102,13 @@ class Reader:
     def moments(self) -> Moments:
         """Of the optimizer that trained the model. ConfigError if they are not beside it."""
         kept = load_moments(self.folder)
+        if kept is None and self._foreign:
+            kept = trainer_state(self.folder, self.model)
         if kept is None:
             raise ConfigError(
                 f"{self.folder}: no {MOMENTS} beside the model, so what its optimizer did is not "
-                "known; `dataworth proxy` keeps it with the models that it trains"
+                "known; `dataworth proxy` keeps it with the models that it trains, and Trainer of "
+                "transformers in its checkpoints (optimizer.pt)"
             )
         blocks, names = self.engine.blocks, self.engine.parameters()
 
@@ -109,7 +124,8 @@ class Reader:
             rates, decay = flat(kept.rates), flat(kept.decay)
         except (KeyError, RuntimeError) as error:
             raise ConfigError(
-                f"{self.folder / MOMENTS}: of another model than the one that lies there ({error})"
+                f"{self.folder}: {MOMENTS} or optimizer.pt is of another model than the one that "
+                f"lies there ({error})"
             ) from error
         return Moments(first, second, kept.step, kept.betas, kept.epsilon, rates, decay)
 
@@ -129,19 +145,12 @@ class Reader:
 
     def items(self, documents: Documents) -> Items:
         """The documents' windows."""
-        encoded = self.encode(documents.texts())
-        first = [] if self.start is None else [self.start]
-        last = [] if self.end is None else [self.end]
         items: list[Any] = []
         owner: list[int] = []
         number: list[int] = []
         tokens = np.zeros(len(documents), np.int64)
-        said = spoken(documents, encoded)
-        for row, one in enumerate(encoded):
-            ids = [*first, *one.ids, *last]
-            counts = said.get(row)
-            if counts is not None:
-                counts = [*([False] * len(first)), *counts, *([True] * len(last))]
+        for row, one in enumerate(self.read(documents)):
+            ids, counts = one.ids, one.said
             start = 0
             for place, piece in enumerate(windows(ids, self.context, self.reading.windows)):
                 item: Any = piece
@@ -151,7 +160,7 @@ class Reader:
                     item, predicted = (piece, weighted), int(weighted[1:].sum())
                 start += self.context - 1
                 # Where nothing is said there is nothing to learn, the end token neither.
-                if predicted and any(said.get(row, (True,))):
+                if predicted and not one.silent:
                     items.append(item)
                     owner.append(row)
                     number.append(place)
@@ -160,10 +169,9 @@ class Reader:
         uid = hash_uid(0, documents.uid[rows] + numbers.astype(np.uint64), _PIECE)
         return Items(items, rows, numbers, uid, tokens)
 
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        """The texts' tokens, without special ones."""
-        found: list[Encoding] = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        return found
+    def read(self, documents: Documents) -> list[Read]:
+        """The documents as the model reads them."""
+        return self._readings.read(documents)
 
     def examples(self, items: Items) -> Examples:
         """The windows in batches that fit into memory."""
@@ -250,7 +258,8 @@ class Reader:
             for owner, batch in self._batches(items):
                 factors = self.engine.factors(batch)
                 for start in range(0, q, step):
-                    part = score(factors, vectors[start : start + step]).double().cpu().numpy()
+                    some = vectors[start : start + step].to(self.engine.device)
+                    part = score(factors, some).double().cpu().numpy()
                     np.add.at(out[:, start : start + step], rows[owner], part)
                 del factors  # or the next batch's would be made beside them
         return out, tokens
@@ -279,7 +288,8 @@ class Reader:
                 found = factors.squared_norms().clamp_min(0).sqrt()
                 size[rows[owner]] = found.double().cpu().numpy()
                 for at in range(0, q, step):
-                    part = factors.scores(vectors[at : at + step]).double().cpu().numpy()
+                    some = vectors[at : at + step].to(self.engine.device)
+                    part = factors.scores(some).double().cpu().numpy()
                     out[rows[owner], at : at + step] = part
                 del factors  # or the next batch's would be made beside them
             for owners, total in self._sums(several):
@@ -362,14 +372,22 @@ class Readers:
         self.__init__(state["source"], state["reading"])  # type: ignore[misc]
 
 
-def _twin(model: nn.Module) -> nn.Module:
-    """The same model with the same weights in memory: hooks and freezing are its own."""
-    kept: dict[int, Any] = {
-        id(value): nn.Parameter(value.detach(), requires_grad=value.requires_grad)
-        for value in model.parameters()
-    }
-    kept |= {id(value): value for value in model.buffers()}
-    return copy.deepcopy(model, kept)
+def _placed(model: nn.Module, reading: Reading) -> nn.Module:
+    """The model on the device and in the numbers asked for. ConfigError for a device not there."""
+    dtype: torch.dtype = getattr(torch, reading.dtype)
+    if reading.device == "cpu" and dtype == torch.float32:
+        return model
+    try:
+        model = model.to(device=reading.device)
+        # Buffers stay: what they hold of positions would be too coarse in half precision.
+        for value in model.parameters():
+            value.data = value.data.to(dtype)
+        return model
+    except (RuntimeError, AssertionError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"device {reading.device}: torch cannot use it ({reason})") from error
 
 
 def _edges(tokenizer: Any, folder: Path) -> tuple[int | None, int | None]:

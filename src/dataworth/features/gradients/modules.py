@@ -29,6 +29,10 @@ from dataworth.features.gradients.blocks import Block, Blocks, Piece, columns_of
 LINEAR, TRANSPOSED, CONVOLUTION, EMBEDDING, NORM = "linear", "transposed", "conv", "table", "norm"
 
 
+class ApartError(InputError):
+    """A module of which it is not known whose positions it sees: examples are to be run alone."""
+
+
 @dataclass(frozen=True)
 class Use:
     """A module that uses blocks: the one of its weight and, if it is not there too, its bias'."""
@@ -43,18 +47,28 @@ class Use:
         """Whether the bias is the last column of the weight's block."""
         return self.weight is not None and self.weight == self.bias
 
+    def trailing(self, module: nn.Module) -> int:
+        """Dimensions of the module's input that are no positions."""
+        if self.kind == NORM:
+            return int(module.weight.dim())  # type: ignore[operator]
+        if self.kind == CONVOLUTION:
+            return 3 if isinstance(module, nn.Conv2d) else 2
+        return 0 if self.kind == EMBEDDING else 1
+
 
 @dataclass(frozen=True, eq=False)
 class Call:
     """What one call of a module adds to one block, as outer products.
 
     `left`: the row side [n, positions, rows], or int64 [n, positions]: the row of a one. `right`:
-    the column side [n, positions, columns]; None for one column of ones.
+    the column side [n, positions, columns]; None for one column of ones. `placed`: whether they are
+    the positions of the sequence.
     """
 
     module: str
     left: Tensor
     right: Tensor | None
+    placed: bool = True
 
     @property
     def positions(self) -> int:
@@ -205,7 +219,7 @@ def _by_example(name: str, value: Tensor, examples: int, trailing: int) -> Tenso
     tail = value.shape[value.dim() - trailing :]
     lead = value.shape[: value.dim() - trailing]
     if not lead or lead[0] % examples:
-        raise InputError(
+        raise ApartError(
             f"{name} works on {tuple(value.shape)}: its first dimension does not hold the batch's "
             f"{examples} examples, so its gradient cannot be told apart by example"
         )
@@ -274,7 +288,7 @@ def _convolution(
     """
     assert isinstance(module, nn.Conv1d | nn.Conv2d)
     if grad.shape[0] != examples:
-        raise InputError(
+        raise ApartError(
             f"{name} works on {grad.shape[0]} images for a batch of {examples} examples, so its "
             "gradient cannot be told apart by example"
         )

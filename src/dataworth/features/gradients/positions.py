@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -24,18 +25,18 @@ def by_position(
     """The parts of the inner products of documents' gradients with vectors [q, P], by token.
 
     `of`: for each document, the rows of the vectors that count for it; all if it is not given.
-    For each document [its vectors, 1 + tokens of its text]: first the part of the end token that
-    stands before the text (0 if the tokenizer has none), then those of the text's tokens. They sum
-    to the whole. Each document is read once, in batches with others, whatever they are asked for.
+    For each document [its vectors, 1 + tokens of the text that is read]: first the part of the
+    token that stands before the text (0 if there is none), then those of the text's tokens. They
+    sum to the whole. Each document is read once, in batches with others, whatever they are asked
+    for.
     """
     items = reader.items(documents)
-    encoded = reader.encode(documents.texts())
-    edge = 0 if reader.end is None else 1
+    read = reader.read(documents)
     every = np.arange(len(vectors))
     wanted = [every] * len(documents) if of is None else list(of)
     out = [
-        np.zeros((len(asked), 1 + len(one.ids)), np.float32)
-        for asked, one in zip(wanted, encoded, strict=True)
+        np.zeros((len(asked), 1 + len(one.places)), np.float32)
+        for asked, one in zip(wanted, read, strict=True)
     ]
     for rows, batch in reader.examples(items):
         factors = reader.engine.factors(batch)
@@ -43,13 +44,13 @@ def by_position(
         for query in np.unique(np.concatenate([wanted[owner] for owner in owners])).tolist():
             some = np.flatnonzero([query in wanted[owner] for owner in owners])
             part = factors if len(some) == len(rows) else _some(factors, some)
-            found = part.scores_by_position(vectors[query : query + 1])
+            found = part.scores_by_position(vectors[query : query + 1].to(reader.engine.device))
             values, rest = found.positions.cpu().numpy()[:, 0], found.rest.cpu().numpy()[:, 0]
             for i, row in enumerate(rows[some]):
                 owner = items.owner[row]
                 into = out[owner][int(np.flatnonzero(wanted[owner] == query)[0])]
-                # Place 0 is the end token before the text; the one after it predicts nothing.
-                first = int(items.number[row]) * (reader.context - 1) + 1 - edge
+                # Place 0 is the token before the text; the one after it predicts nothing.
+                first = int(items.number[row]) * (reader.context - 1) + 1 - read[owner].before
                 places = np.clip(first + np.arange(values.shape[1]), 0, len(into) - 1)
                 np.add.at(into, places, values[i])
                 into += rest[i] / len(into)
@@ -62,7 +63,8 @@ def _some(factors: Factors, rows: NDArray[np.int64]) -> Factors:
     at = torch.from_numpy(rows).to(factors.losses.device)
 
     def take(call: Call) -> Call:
-        return Call(call.module, call.left[at], None if call.right is None else call.right[at])
+        right = None if call.right is None else call.right[at]
+        return replace(call, left=call.left[at], right=right)
 
     calls = [[take(call) for call in calls] for calls in factors.calls]
     return Factors(factors.blocks, calls, factors.losses[at], factors.dtype)

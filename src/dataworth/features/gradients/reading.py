@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding
+from tokenizers import Encoding, Tokenizer
 
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
+from dataworth.lm.chats import ChatTemplate, Read
+
+log = logging.getLogger("dataworth")
+
+CHATS = ("model", "text")
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
+LONGEST = 2048
+"""Tokens that a model sees at once, unless it is said how many: contexts of long ones need memory
+for all pairs of positions, and for the logits of all."""
 
 
 @dataclass(frozen=True)
 class Reading:
     """How documents are read. `layers`: patterns of the modules that count (`*.mlp.*`); none: all
     with trained parameters. `context`: tokens that the model sees at once, 0: as many as it was
-    made for. `windows`: of a document that count, from its beginning; 0: all. `batch_tokens`:
-    positions that run at once, 0: as suits the model; it changes results by rounding alone.
+    made for, 2,048 at most. `windows`: of a document that count, from its beginning; 0: all.
+    `batch_tokens`: positions that run at once, 0: as suits the model; it changes results by
+    rounding alone.
+    `chats`: "model": chats are read by the chat template beside the model's tokenizer, if there is
+    one; "text": as the text that the documents' own template made of them. `device`: of torch, on
+    which the model runs; `dtype`: of its parameters. Sums are float32, or float64 where it is.
     """
 
     layers: tuple[str, ...] = ()
     context: int = 0
     windows: int = 0
     batch_tokens: int = 0
+    chats: str = "model"
+    device: str = "cpu"
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        if self.chats not in CHATS:
+            raise ConfigError(f"chats is {' or '.join(CHATS)}, not {self.chats!r}")
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype is one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        if not DEVICE.fullmatch(self.device):
+            raise ConfigError(f"device is cpu, cuda, cuda:1 or mps, not {self.device!r}")
         if self.context < 0 or self.context == 1 or self.windows < 0 or self.batch_tokens < 0:
             raise ConfigError(
                 "context is 0 (the model's own) or at least 2 tokens, windows and batch_tokens are "
@@ -64,13 +89,73 @@ def by_windows(items: Items, documents: int) -> tuple[Items, Items]:
     return items.take(np.flatnonzero(alone)), items.take(np.flatnonzero(~alone))
 
 
-def spoken(documents: Documents, encoded: Sequence[Encoding]) -> dict[int, list[bool]]:
+class Readings:
+    """Documents as tokens, by a tokenizer: chats by the model's template, if one is given.
+
+    `edges`: the ids before and after a document; None: none.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        edges: tuple[int | None, int | None],
+        template: ChatTemplate | None = None,
+    ) -> None:
+        self.tokenizer, self.template = tokenizer, template
+        self.first, self.last = ([] if edge is None else [edge] for edge in edges)
+        self._told = False
+
+    def read(self, documents: Documents) -> list[Read]:
+        """Return each document as tokens."""
+        out: list[Read | None] = [None] * len(documents)
+        turns = turns_of(documents) if self.template is not None else {}
+        if self.template is not None and turns:
+            for row, found in zip(turns, self.template.read(list(turns.values())), strict=True):
+                if isinstance(found, Read):
+                    out[row] = found
+                else:
+                    self._tell(found)
+        rows = [row for row, found in enumerate(out) if found is None]
+        encoded = self.tokenizer.encode_batch(
+            [documents.text(row) for row in rows], add_special_tokens=False
+        )
+        said = spoken(documents, dict(zip(rows, encoded, strict=True)))
+        for row, one in zip(rows, encoded, strict=True):
+            counts = said.get(row)
+            if counts is not None:
+                counts = [*(False for _ in self.first), *counts, *(True for _ in self.last)]
+            ids = [*self.first, *one.ids, *self.last]
+            out[row] = Read(documents.text(row), ids, one.offsets, len(self.first), counts)
+        return [one for one in out if one is not None]
+
+    def _tell(self, why: str) -> None:
+        if not self._told:
+            log.warning("the model's chat template refuses chats, which are read as text: %s", why)
+        self._told = True
+
+
+def turns_of(documents: Documents) -> dict[int, list[tuple[str, str]]]:
+    """Return the turns of chats (role, content), by row."""
+    spans = documents.spans
+    out: dict[int, list[tuple[str, str]]] = {}
+    if spans is None:
+        return out
+    data, starts = documents.data, documents.starts
+    for place in np.argsort(spans.document, kind="stable").tolist():
+        row = int(spans.document[place])
+        first, last = int(spans.start[place]), int(spans.end[place])
+        content = data[starts[row] + first : starts[row] + last].tobytes().decode()
+        out.setdefault(row, []).append((spans.role[place], content))
+    return out
+
+
+def spoken(documents: Documents, encoded: Mapping[int, Encoding]) -> dict[int, list[bool]]:
     """For chats: which tokens the assistant says, by row. Others are not in it."""
     spans = documents.spans
     if spans is None:
         return {}
     out: dict[int, list[bool]] = {}
-    for row in np.unique(spans.document).tolist():
+    for row in np.intersect1d(spans.document, np.array(list(encoded), np.int64)).tolist():
         data = documents.text(row).encode()
         said = np.zeros(len(data.decode()), np.bool_)
         for place in np.flatnonzero(spans.document == row).tolist():

@@ -188,8 +188,10 @@ class CausalLM(Task):
         try:
             # Hugging Face models would fill a cache of keys that nobody reads.
             if hasattr(getattr(model, "config", None), "use_cache"):
-                return _tensor(model(input_ids=ids, use_cache=False))
-            return _tensor(model(ids))
+                found = _tensor(model(input_ids=ids, use_cache=False))
+            else:
+                found = _tensor(model(ids))
+            return found[:, -ids.shape[1] :]  # a trained prompt stands before the ids
         except IndexError as error:
             raise InputError(
                 f"the model cannot be called with ids up to {int(ids.max()):,} and up to "

@@ -50,6 +50,7 @@ log = logging.getLogger("dataworth")
 
 SETTINGS, FACTS, REPORT = "settings.json", "attribution.json", "report.html"
 _VECTORS = Path("fitted") / "vectors.npy"
+_FREE = ("device", "batch_tokens")  # of reading: they change scores by rounding alone
 _SAMPLE_BYTES = 4 * 2**20
 
 
@@ -79,8 +80,9 @@ class AttributionSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON; `model` apart, since a folder may be moved."""
+        reading = {k: v for k, v in asdict(self.reading).items() if k not in _FREE}
         return {
-            "reading": asdict(self.reading) | {"layers": list(self.reading.layers)},
+            "reading": reading | {"layers": list(self.reading.layers)},
             "curvature": asdict(self.curvature),
             "normalise": self.normalise,
             "top": self.top,
@@ -186,6 +188,8 @@ def attribute_documents(
             by_token=settings.normalise == "length",
             cosine=settings.cosine,
         )
+        if reader.known_context > reader.context:
+            facts["notes"].append(f"Documents are read in {reader.window}.")
         facts["bad"] = survey.bad.total() if survey.whole else 0
         facts["used"] = {
             "seconds": round(time.perf_counter() - start, 1),
@@ -364,6 +368,7 @@ def _facts(reader: Reader, train: Corpus, settings: AttributionSettings, told: F
         "about": "",
         "unit": "",
         "parameters": reader.engine.size,
+        "context": reader.context,
         "documents": round(told.documents),
         "tokens": round(told.tokens),
         "bad": 0,

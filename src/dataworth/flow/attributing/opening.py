@@ -31,7 +31,7 @@ def run_attribution(
     queries: Any,
     *,
     curvature: Mapping[str, Any],
-    layers: tuple[str, ...],
+    reading: Mapping[str, Any],
     shown: Mapping[str, Any],
     trained: str | int | None,
     fields: tuple[Fields, Fields],
@@ -55,7 +55,7 @@ def run_attribution(
     sized = _is_size(model, trained, list(SIZES))
     how = Curvature(**curvature)
     # Checked before anything is opened or trained.
-    settings = AttributionSettings(str(model), Reading(layers=layers), how, **shown)
+    settings = AttributionSettings(str(model), Reading(**reading), how, **shown)
     if not sized and Path(model).is_dir():
         check_folder(Path(model))
         load_tokenizer(model)  # one that is missing is told before any text is read

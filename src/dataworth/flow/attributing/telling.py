@@ -88,11 +88,11 @@ def _documents(
         parts = by_position(reader, documents, vectors, of)
         lengths = reader.lengths(documents)[0] if cosine else np.ones(len(some))
         stored = store.rows(some)
-        encoded = reader.encode(documents.texts())
+        read = reader.read(documents)
         for place, row in enumerate(some.tolist()):
             count = int(stored[place, -1])
             share = 1 / max(count, 1) if by_token else 1.0
-            text, uid = documents.text(place), int(documents.uid[place])
+            text, uid = read[place].text, int(documents.uid[place])
             for number, values in zip(asked[row], parts[place], strict=True):
                 values = values * share / max(float(lengths[place]), 1e-30)
                 document: Document = {
@@ -103,9 +103,9 @@ def _documents(
                     "file": train.files[int(documents.file[place])].path,
                     "offset": int(documents.offset[place]),
                     "copies": found.copies[uid],
-                    "pieces": _pieces(text, encoded[place].offsets, values[1:]),
+                    "pieces": _pieces(text, read[place].places, values[1:]),
                 }
-                if reader.end is not None:
+                if read[place].before:
                     document["start"] = _short(float(values[0]))
                 if len(text) > _SHOWN:
                     document["cut"] = True

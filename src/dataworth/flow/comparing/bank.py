@@ -127,12 +127,18 @@ class TextBank:
         )
 
 
-def build_tokens(folder: Path, texts: TextBank, tokenizer: Any, end: int) -> None:
-    """Write the tokens of all texts by a `tokenizers.Tokenizer`, each text's last one `end`."""
+def build_tokens(
+    folder: Path, texts: TextBank, tokenizer: Any, end: int, start: int | None = None
+) -> None:
+    """Write the tokens of all texts by a `tokenizers.Tokenizer`, each text's last one `end`.
+
+    `start`: the id that stands before each text, if the model was trained so.
+    """
     if (folder / "index.npz").is_file():
         return
     kind = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
-    start = np.zeros(len(texts.uid), np.int64)
+    first = [] if start is None else [start]
+    begins = np.zeros(len(texts.uid), np.int64)
     size = np.zeros(len(texts.uid), np.int64)
     order = np.argsort(texts.start, kind="stable")
     at = 0
@@ -147,11 +153,11 @@ def build_tokens(folder: Path, texts: TextBank, tokenizer: Any, end: int) -> Non
                 ]
                 encoded = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
                 for row, item in zip(rows, encoded, strict=True):
-                    ids = np.array([*item.ids, end], kind)
+                    ids = np.array([*first, *item.ids, end], kind)
                     file.write(ids.tobytes())
-                    start[row], size[row] = at, len(ids)
+                    begins[row], size[row] = at, len(ids)
                     at += len(ids)
-        np.savez(place / "index.npz", start=start, size=size)
+        np.savez(place / "index.npz", start=begins, size=size)
         write_json(place / "tokens.json", {"dtype": np.dtype(kind).name, "tokens": at})
 
 

@@ -159,7 +159,13 @@ def prepare(plan: ComparePlan, place: Path, how: Running) -> Prepared:
 
 def _tokens(plan: ComparePlan, table: Table, place: Path) -> dict[str, str]:
     """The tokenizers, and each one's tokens of the bank; the fingerprint of each size's one."""
-    from dataworth.lm.tokenizer import end_token, load_tokenizer, save_tokenizer, train_tokenizer
+    from dataworth.lm.tokenizer import (
+        begin_token,
+        end_token,
+        load_tokenizer,
+        save_tokenizer,
+        train_tokenizer,
+    )
 
     file = place / "tokenizer.json"
     if not file.is_file():
@@ -175,10 +181,13 @@ def _tokens(plan: ComparePlan, table: Table, place: Path) -> dict[str, str]:
     marks = {}
     for size in plan.sizes:
         tokenizer = load_tokenizer(file if size.model is None else size.model)
-        digest = hashlib.blake2b(tokenizer.to_str().encode(), digest_size=6).hexdigest()
+        end = end_token(tokenizer, size.model)
+        start = None if size.model is None else begin_token(tokenizer, size.model)
+        known = f"{tokenizer.to_str()} {start} {end}"
+        digest = hashlib.blake2b(known.encode(), digest_size=6).hexdigest()
         marks[size.name] = digest
         bank = place / "bank" / f"tokens-{digest}"
-        build_tokens(bank, texts, tokenizer, end_token(tokenizer, size.model))
+        build_tokens(bank, texts, tokenizer, end, start)
     write_json(place / "bank" / "marks.json", marks)
     return marks
 

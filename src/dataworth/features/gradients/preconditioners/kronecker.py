@@ -250,7 +250,9 @@ def _add_sides(sums: list[_Sums], factors: Factors, mask: Tensor | None) -> None
             total.add(call, mask, factors.dtype)
 
 
-def _simplified(blocks: Blocks, rows: list[Tensor | None], columns: list[Tensor | None]) -> str:
+def _simplified(
+    blocks: Blocks, rows: list[Tensor | None], columns: list[Tensor | None], longest: int
+) -> str:
     """Return a line on what is less than whole factors, module by module, for `describe`."""
     cut: dict[int, list[str]] = {}
     own: list[str] = []
@@ -261,6 +263,8 @@ def _simplified(blocks: Blocks, rows: list[Tensor | None], columns: list[Tensor 
         if any(side is None for side in sides):
             own.append(told(block.name))
     parts = [f"factors in blocks of {width:,} for {_few(names)}" for width, names in cut.items()]
+    if cut:
+        parts[-1] += f" (factor_width {longest:,})"
     if own:
         parts.append(f"a diagonal factor for {_few(own)}")
     return "".join(f"; {part}" for part in parts)
@@ -320,7 +324,7 @@ def kronecker(
     values = [(v + d).to(engine.dtype) for v, d in zip(values, damp, strict=True)]
     about = (
         f"{'K-FAC' if kind == 'kfac' else 'EK-FAC'} of {len(examples):,} examples, "
-        f"{labels} labels, {damping.describe()}{_simplified(engine.blocks, rows, columns)}"
+        f"{labels} labels, {damping.describe()}{_simplified(engine.blocks, rows, columns, longest)}"
     )
     scale = 1 / (count or len(examples))
     return Eigen(kind, engine.blocks, rows, columns, values, damp, scale, about, means)
