@@ -51,7 +51,7 @@ def edited(
         return " ".join(copy).upper() + " !"
     count = max(1, round(rate * len(copy)))
     for place in draw.choice(len(copy), count, replace=False):
-        copy[place] = others[draw.integers(len(others))]
+        copy[place] = others[int(draw.integers(len(others)))]
     return " ".join(copy)
 
 

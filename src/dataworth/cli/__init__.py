@@ -31,7 +31,7 @@ def main() -> None:
     from dataworth.cli.app import app
     from dataworth.cli.errors import guard
 
-    Console.on_broken_pipe = unread  # type: ignore[method-assign]
+    Console.on_broken_pipe = unread  # type: ignore[method-assign,assignment]
     code: object = 0
     try:
         with guard():  # for what is raised outside of a command

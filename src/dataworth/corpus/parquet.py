@@ -135,8 +135,9 @@ def _decoded(unit: Unit, options: Mapping[str, Any] | None, group: int, held: li
             batch = next(file.iter_batches(1, row_groups=[group], columns=paths), None)
         except (pa.ArrowException, OSError):  # of a type without dictionaries, or damaged
             return _DECODED_BYTES // _DELTA_ROWS
-        longest = 0 if batch is None else sum(map(_longest, batch.columns))
-        return longest * max(-(-column.num_values // rows) for column in held)
+        longest: int = 0 if batch is None else sum(map(_longest, batch.columns))
+        repeats: int = max(-(-column.num_values // rows) for column in held)
+        return longest * repeats
 
 
 def read_parquet(

@@ -32,15 +32,15 @@ def find_document(scores: Scores, document: str) -> int:
     """The row of the table that is meant."""
     table = scores.table
     text = document.strip()
-    rows = [_first_of(scores, uid) for uid in _uids_meant(text)]
-    rows = [row for row in rows if row is not None]
-    if len(rows) == 2:
+    looked_up = [_first_of(scores, uid) for uid in _uids_meant(text)]
+    meant = [row for row in looked_up if row is not None]
+    if len(meant) == 2:
         raise DataworthError(
             f"{text} is the uid of one document in hexadecimal and of another in decimal digits: "
             "give the document by FILE:OFFSET"
         )
-    if rows:
-        return rows[0]
+    if meant:
+        return meant[0]
     if "id" in table.names:
         codes, values = table.codes("id")
         if text in values:

@@ -302,7 +302,7 @@ def _note_fitting(run: RunFolder, label: str, seconds: float) -> None:
 
 def _costs(run: RunFolder) -> dict[str, dict[str, float]]:
     """Return what is noted so far; nothing where the record holds something else."""
-    known = run.record.get("costs")
+    known: Any = run.record.get("costs")
     try:
         return {
             str(label): {

@@ -65,7 +65,9 @@ class ChatTemplate:
         names = sorted(self._ids, key=len, reverse=True)
         self._names = re.compile("|".join(map(re.escape, names)) or r"(?!)")
         ends = {f"{kind}_token": known[number].content for kind, number in self._edges(known)}
-        self._renderer = PreTrainedTokenizerFast(tokenizer_object=self._special, **ends)
+        self._renderer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+            tokenizer_object=self._special, **ends
+        )
 
     def _edges(self, known: dict[int, Any]) -> list[tuple[str, int]]:
         found = (("bos", self.begin), ("eos", self.end))

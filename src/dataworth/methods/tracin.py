@@ -122,8 +122,8 @@ class FittedTracIn(Modelled):
         total = np.zeros((len(documents), len(self.targets)))
         tokens = np.zeros(len(documents), np.int64)
         for number, model in enumerate(self.models):
-            found = self.vectors(f"vectors_{number}", model.reader.engine.size)
-            vectors = torch.from_numpy(found)
+            fitted = self.vectors(f"vectors_{number}", model.reader.engine.size)
+            vectors = torch.from_numpy(fitted)
             found, tokens = model.reader.scores(documents, vectors)
             if self.step.normalise == "length":  # models may have tokenizers of their own
                 found = found / np.maximum(tokens, 1)[:, None]

@@ -186,7 +186,9 @@ class DocumentGradients:
             out /= predicted_tokens.clamp_min(1)[:, None]
         if self.step is None:
             return out
-        return projector.flat(self.step.train(out) * (predicted_tokens > 0)[:, None])
+        trained: Tensor = self.step.train(out) * (predicted_tokens > 0)[:, None]
+        flat: Tensor = projector.flat(trained)
+        return flat
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_local"}

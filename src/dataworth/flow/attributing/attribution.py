@@ -334,10 +334,10 @@ def _fit(
         release()
     known = read_object(place)
     with damaged(place):
-        found: dict[str, Any] = {"about": str(known["about"]), "unit": str(known["unit"])}
+        facts: dict[str, Any] = {"about": str(known["about"]), "unit": str(known["unit"])}
         if "residual" in known:
-            found["residual"] = float(known["residual"])
-        return found
+            facts["residual"] = float(known["residual"])
+        return facts
 
 
 def _checked(
