@@ -114,7 +114,9 @@ def test_saved_loaded_and_sent_to_another_process(tmp_path: Path) -> None:
 
 
 def test_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for options in ({"learning_rate": 0}, {"batch": 0}, {"runs": 0}, {"windows": -1}):
+    with pytest.raises(ConfigError, match="metagradient: windows, context and batch_tokens are 0"):
+        step(windows=-1)
+    for options in ({"learning_rate": 0}, {"batch": 0}, {"runs": 0}):
         with pytest.raises(ConfigError, match="metagradient: learning_rate is above 0"):
             step(**options)
     with pytest.raises(ConfigError, match="needs a target"):

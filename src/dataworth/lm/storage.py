@@ -76,9 +76,9 @@ def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
     except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(f"{source}: no causal language model can be loaded ({reason})") from error
-    _check_loaded(source, inner, info)
     if is_adapter(folder):
         check_adapter(folder, [name for name, _ in inner.named_parameters()])
+    _check_loaded(source, inner, info)
     return HuggingFaceLM(inner, str(source)).to(device)
 
 

@@ -47,7 +47,7 @@ from dataworth.features.gradients.preconditioners import (
     scaling_of,
 )
 from dataworth.features.gradients.preconditioners.exact import LARGEST
-from dataworth.features.gradients.preconditioners.kronecker import LONGEST
+from dataworth.features.gradients.preconditioners.kronecker import LONGEST, parts_of
 from dataworth.features.gradients.preconditioners.solvers import SCALING
 from dataworth.features.gradients.reading import Items
 
@@ -307,7 +307,11 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]], blocks: Blocks) -> None:
         wanted[f"values_{index}"] = (block.rows, block.columns)
         wanted[f"rows_{index}"] = (block.rows, block.rows)
         wanted[f"columns_{index}"] = (block.columns, block.columns)
-    wrong = [name for name, array in arrays.items() if array.shape != wanted.get(name)]
+    wrong = [
+        name
+        for name, array in arrays.items()
+        if array.shape != wanted.get(name) and not _in_parts(array.shape, wanted.get(name, ()))
+    ]
     values = [name for name in arrays if name.startswith("values_")]
     if "scale" not in arrays or (values and len(values) != len(blocks)):
         wrong.append("curvature")
@@ -316,6 +320,11 @@ def _check_arrays(arrays: Mapping[str, NDArray[Any]], blocks: Blocks) -> None:
             f"the saved curvature does not fit the model ({wrong[0]}): delete the step's folder in "
             "fitted/ and run the same command again"
         )
+
+
+def _in_parts(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Tell if these are bases of the parts of a side, [parts, width, width]."""
+    return len(shape) == 3 and len(whole) == 2 and shape == parts_of(whole[0], shape[-1])
 
 
 def unpack(arrays: Mapping[str, NDArray[Any]], blocks: Blocks, about: str) -> Preconditioner:
