@@ -436,7 +436,8 @@ def temperature_table(names: Sequence[str]) -> str:
         means = {key: float(np.mean(values)) for key, values in excess.items()}
         fixed = min((key for key in means if key != "found"), key=lambda key: means[key])
         rows.append([name, *told, f"{means['found']:.3f}", f"{means[fixed]:.3f} ({fixed})"])
-    return table(["budget", *RIGHT, "mean", "best for all targets"], rows)
+    order = (*CHOSEN_ON, *JUDGED_ON)
+    return table(["budget", *order, "mean", "best for all targets"], rows)
 
 
 def default_table() -> str:

@@ -186,7 +186,7 @@ def test_start_token_stands_first_where_the_tokenizer_adds_it(folder: Path) -> N
         assert edges(load_tokenizer(folder), folder) == expected
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "bin", "whole"])
+@pytest.mark.parametrize("kind", ["safetensors", "whole"])
 def test_adapter_without_some_of_its_weights(folder: Path, tmp_path: Path, kind: str) -> None:
     made = adapter(folder, tmp_path / "adapter")
     path = made / "adapter_model.safetensors"

@@ -127,7 +127,9 @@ def _random(ruler: Ruler, pool: Documents, size: int, seed: int) -> list[float]:
 
     Where the pool has fewer bytes, of all of it.
     """
-    order = _beginning(pool, DRAWS * size, seed)
+    # A draw ends with the document that reaches its size.
+    beyond = int(np.quantile(pool.text_bytes, 0.99)) if len(pool) else 0
+    order = _beginning(pool, DRAWS * (size + beyond), seed)
     seen, ends = ruler.look(pool.take(order)), np.cumsum(pool.text_bytes[order])
     found: list[float] = []
     start = 0
