@@ -1,4 +1,4 @@
-"""How well `judge` finds near duplicates, by length of text and share of words that differ.
+"""Measure how well `judge` finds near duplicates, by length of text and share of words that differ.
 
     python benchmarks/near_duplicates.py
 

@@ -43,7 +43,7 @@ class Dtype(StrEnum):
 
 
 class Chats(StrEnum):
-    """How a model reads chats."""
+    """A model's way of reading chats."""
 
     model = "model"
     text = "text"

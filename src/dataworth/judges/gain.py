@@ -52,7 +52,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class Sightings:
-    """Where the target's words stand in documents, to count any part of these fast.
+    """Places of the target's words in documents, to count any part of these fast.
 
     `places`: of each word, its number in the vocabulary of `size` words, or -1; `spans` int64
     [n + 1]: where each document's words begin.

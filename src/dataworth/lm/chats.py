@@ -43,7 +43,7 @@ class Read:
 
     @property
     def silent(self) -> bool:
-        """Whether it is a chat in whose text the assistant says nothing: nothing to learn from."""
+        """Tell if it is a chat in whose text the assistant says nothing: nothing to learn from."""
         return self.said is not None and not any(self.said[self.before :][: len(self.places)])
 
 

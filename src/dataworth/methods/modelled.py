@@ -73,7 +73,7 @@ def check_targets(step: str, targets: Targets) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Reads:
-    """How a step's models read documents.
+    """Ways in which a step's models read documents.
 
     `windows`: of the model's context that count of a document that is scored, from its beginning;
     0: all of it. `context`: tokens that the model sees at once; 0: as many as it was made for,

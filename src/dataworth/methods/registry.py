@@ -87,7 +87,7 @@ def check_steps(steps: Sequence[Step]) -> None:
 
 
 def load_fitted(step: Step, folder: Path) -> Fitted:
-    """What a step learned, from its folder. RunError names the folder if it is damaged."""
+    """Return what a step learned, from its folder. RunError names the folder if it is damaged."""
     with damaged(folder):
         fitted: Fitted = type(step).load(step, folder)  # type: ignore[attr-defined]
         return fitted

@@ -130,7 +130,7 @@ class Utility(TypedDict, total=False):
 
 
 class Gain(TypedDict, total=False):
-    """How much better a selection's words predict the target than random ones', nats per word."""
+    """Gain of a selection's words over random ones' on the target, in nats per word."""
 
     value: Required[float | None]
     bound: float | None  # of a selection with counts just like the target's

@@ -71,7 +71,7 @@ class Centring:
 
     @staticmethod
     def load(folder: Path) -> Centring:
-        """What `save` wrote. RunError if there is none, or a damaged one."""
+        """Return what `save` wrote. RunError if there is none, or a damaged one."""
         path, remedy = folder / "centring.npz", "fit the centring again"
         facts = read_object(folder / "centring.json", remedy)
         arrays = read_arrays(path, remedy)

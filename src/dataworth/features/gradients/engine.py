@@ -202,7 +202,7 @@ class Gradients:
             return found
 
     def _each(self, batch: Batch, of: Of, seed: int) -> Factors:
-        """Of each example alone, put together."""
+        """Return those of each example alone, put together."""
         if batch.uid is None:
             batch = replace(batch, uid=np.arange(len(batch), dtype=np.uint64))
         found = [
