@@ -328,7 +328,7 @@ def _pool() -> tuple[Documents, Rows, Documents]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of a ruler with the loss within targets: r with its interval, ranks, pairs, regret."""
+    """Agreement of a ruler with the loss within targets: r, its interval, ranks, pairs, regret."""
 
     r: float
     low: float

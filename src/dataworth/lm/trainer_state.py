@@ -1,4 +1,4 @@
-"""Read what Adam remembers in a checkpoint of transformers' Trainer: `optimizer.pt`, `optimizer.bin`.
+"""Read Adam's memory in a checkpoint of transformers' Trainer: `optimizer.pt`, `optimizer.bin`.
 
 The file numbers parameters in the order of its groups and names none of them (older versions of
 torch): Trainer puts those that decay into the first group and norms and biases into the second,
