@@ -93,7 +93,7 @@ class Gradients:
         self._batches = 0
         self._next = 1  # the number of the batch that is checked next
         self._functions = False  # whether calls of functions are looked at
-        self._apart = False  # whether each example is run alone
+        self.apart = False  # whether each example is run alone
 
     @property
     def size(self) -> int:
@@ -182,7 +182,7 @@ class Gradients:
         return losses.flatten(1).sum(1) if losses.dim() > 1 else losses
 
     def _record(self, batch: Batch, of: Of, seed: int) -> Factors:
-        if len(batch) > 1 and self._apart:
+        if len(batch) > 1 and self.apart:
             return self._each(batch, of, seed)
         try:
             return self._together(batch, of, seed)
@@ -191,11 +191,11 @@ class Gradients:
         except (ApartError, RuntimeError) as error:
             if len(batch) == 1:
                 raise
-            self._apart = True
+            self.apart = True
             try:
                 found = self._each(batch, of, seed)
             except (RuntimeError, DataworthError):
-                self._apart = False
+                self.apart = False
                 raise error from None
             why = str(error).partition("\n")[0]
             log.warning("gradients are taken of each example alone, which is slower: %s", why)

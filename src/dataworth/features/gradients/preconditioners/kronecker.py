@@ -232,6 +232,12 @@ def _sides(passes: _Passes, longest: int) -> list[_Sums]:
     engine = passes.engine
     sums: list[_Sums] = []
     for batch, factors in passes:
+        if engine.apart:
+            raise ConfigError(
+                "the factors of K-FAC and EK-FAC are of modules that see every position, and some "
+                "of this model's see a part of them, as experts do: take another solver "
+                "(identity, cosine, diagonal), or batches of one example"
+            )
         if not sums:
             ids = [any(c.left.dtype == torch.int64 for c in calls) for calls in factors.calls]
             sums = [
