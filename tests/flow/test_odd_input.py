@@ -29,7 +29,7 @@ def test_a_target_of_one_document(tmp_path: Path) -> None:
     target = write(tmp_path / "one.jsonl", [document("a single example")])
     made = dataworth.select(pool, target, "10-docs", out=tmp_path / "out", engine=1)
     (facts,) = made.metrics["targets"]
-    assert (facts["documents"], facts["kl_reduction"]["held_out"]) == (1, False)
+    assert (facts["documents"], facts["gain"]["held_out"]) == (1, False)
     assert len(made) == 10
 
 

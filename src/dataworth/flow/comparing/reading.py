@@ -356,6 +356,8 @@ def _paths(value: Any, folder: Path) -> tuple[str, ...]:
     """
     found = []
     for item in value if isinstance(value, list | tuple) else [value]:
+        if not isinstance(item, str | os.PathLike):
+            raise ConfigError(f"{item!r} is no path: write it as text")
         text = os.path.expandvars(str(item))
         if unknown := _VARIABLE.search(text):
             raise ConfigError(f"{item}: the environment has no {unknown[0]}: set it")
