@@ -221,13 +221,13 @@ text = st.text(st.characters(exclude_categories=["Cs"]))
 @given(
     st.builds(
         Box,
-        count=st.integers(),
+        count=st.integers(-(2**62), 2**62),
         share=st.floats(allow_nan=False),
         label=text,
         on=st.booleans(),
-        limit=st.none() | st.integers(),
+        limit=st.none() | st.integers(-(2**62), 2**62),
         mode=st.sampled_from(["slow", "fast"]),
-        sizes=st.lists(st.integers()).map(tuple),
+        sizes=st.lists(st.integers(-(2**62), 2**62)).map(tuple),
         names=st.lists(text).map(tuple),
         rates=st.none() | st.dictionaries(text, st.floats(allow_nan=False)),
         tool=st.builds(Hammer, st.floats(allow_nan=False)),

@@ -137,7 +137,7 @@ class Gain(TypedDict, total=False):
     random: float | None  # mean over random selections of equal size
     random_spread: float | None  # their standard deviation
     random_draws: int | None
-    kl_reduction: float | None  # KL(target ‖ random) - KL(target ‖ selection), nats (DSIR)
+    kl_reduction: float | None  # KL(target ‖ random) - KL(target ‖ selection), nats
     held_out: bool  # measured on a half of the target that chose nothing
     documents: int | None  # target documents it was measured on
     measured: str  # how: features, smoothing
