@@ -236,7 +236,7 @@ def gain_on(
         "kl_reduction": kl_reduction(target, pool, text.documents, seed=seed).value,
         "held_out": held_out,
         "documents": len(target),
-        "measured": f"{MEASURED}; on {text.how}",
+        "measured": f"{MEASURED}; on up to 4 MB of {text.how}",
     }
 
 

@@ -10,8 +10,8 @@ and Lafferty, "A Study of Smoothing Methods for Language Models", 2004), asked f
 
 A word that a selection lacks costs at most log 10 more than the pool's own, so a small selection is
 not rewarded for covering rare words, as it is by a small floor. One weight of the pool serves all
-budgets: it was chosen among others, and among n-gram models with other priors, by how the gain goes
-with the loss of models trained on selections (benchmarks/results/ruler.md).
+budgets: it was chosen among others by how the gain goes with the loss of models trained on
+selections (benchmarks/results/ruler.md).
 """
 
 from __future__ import annotations
