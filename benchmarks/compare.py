@@ -38,9 +38,9 @@ import dataworth
 import pools
 from common import cores, scratch, table, write_results
 from dataworth import Comparison, Engine, Progress
+from dataworth.comparing.comparison import load_comparison
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
-from dataworth.flow.comparing.comparison import load_comparison
 from judging import RIGHT
 
 PLAN = Path(__file__).parent / "plans" / "compare.yaml"

@@ -32,7 +32,7 @@ from dataworth.flow.choosing import sample_rows
 from dataworth.flow.scores import Scores
 from dataworth.flow.selection import Selection
 from dataworth.flow.targets import halves
-from dataworth.judges.temperature import GRID, Found, find_temperature
+from dataworth.measures.temperature import GRID, Found, find_temperature
 from judging import RIGHT, Distance, Yardstick, read, target_file, target_files
 
 AUTO = "gumbel_top_k(temperature=auto)"

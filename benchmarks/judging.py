@@ -5,7 +5,7 @@ tokens, or half of what the right domains hold if that is less), and a validatio
 was fitted or tuned on. A choice is judged by
 
 - KL reduction: KL(validation ‖ random) - KL(validation ‖ selection) in nats over hashed 1- and
-  2-grams, as the report of a run has it (`dataworth.judges.kl`), but on the whole selection, and
+  2-grams, as the report of a run has it (`dataworth.measures.kl`), but on the whole selection, and
   against the mean of many random selections of equal size from the whole pool;
 - share and recall of the right domains, by tokens;
 - effective sample size of the weights over the documents chosen: far below 1, the noise does not
@@ -31,8 +31,8 @@ from dataworth.features.ngrams import HashedNgrams
 from dataworth.flow.metrics import temperature_of
 from dataworth.flow.scores import Scores
 from dataworth.flow.selection import Selection
-from dataworth.judges.kl import FEATURE, divergence, smoothed
-from dataworth.judges.weights import effective_sample_size, length_correlation
+from dataworth.measures.kl import FEATURE, divergence, smoothed
+from dataworth.measures.weights import effective_sample_size, length_correlation
 
 RIGHT = {
     "wiki_books": ("wikipedia", "books"),

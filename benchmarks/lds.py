@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from common import scratch, table, write_results
 from dataworth.features.gradients.metagradient import Run, smoothness
-from dataworth.judges.lds import Estimate, difference, lds, noise_ceiling, pooled, subsets
+from dataworth.measures.lds import Estimate, difference, lds, noise_ceiling, pooled, subsets
 from lds_methods import (
     EXACT,
     MODELS,

@@ -44,7 +44,7 @@ from dataworth.features.gradients.preconditioners import (
 )
 from dataworth.features.gradients.projection import Sparse
 from dataworth.features.gradients.scoring import gradient_lengths, scores, self_scores
-from dataworth.judges.statistics import paired
+from dataworth.measures.statistics import paired
 
 Floats = NDArray[np.float64]
 SETS = {"AG News": ("ag_news", "test"), "SST-2": ("sst2", "dev")}

@@ -43,7 +43,7 @@ from dataworth.features.gradients.preconditioners import (
 )
 from dataworth.features.gradients.projection import Sparse
 from dataworth.features.gradients.scoring import gradient_lengths, scores
-from dataworth.judges.statistics import paired
+from dataworth.measures.statistics import paired
 
 Floats = NDArray[np.float64]
 SIZES = (8, 128, 128, 128, 1)

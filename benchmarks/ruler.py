@@ -40,15 +40,15 @@ import pools
 from common import cores, scratch, table, write_results
 from compare import amount
 from dataworth import Comparison, Engine, Progress
+from dataworth.comparing.choices import load_documents
+from dataworth.comparing.comparison import load_comparison
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.flow.choosing import eligibility, sample_rows
-from dataworth.flow.comparing.choices import load_documents
-from dataworth.flow.comparing.comparison import load_comparison
 from dataworth.flow.targets import halves
-from dataworth.judges.gain import Ruler
-from dataworth.judges.kl import FEATURE, divergence, smoothed
-from dataworth.judges.temperature import find_temperature
+from dataworth.measures.gain import Ruler
+from dataworth.measures.kl import FEATURE, divergence, smoothed
+from dataworth.measures.temperature import find_temperature
 from judging import RIGHT, Rows, read, target_file
 
 CHOSEN_ON = ("wiki_books", "math", "dialogue")
@@ -500,7 +500,7 @@ Losses are in nats per token on the target's validation text, of models of 252,1
 trained once over what was selected. Rulers: `KL, floor 1e-8` is the paper's (DSIR, section 5) on
 hashed 1- and 2-grams; `mixed` and `prior` are cross-entropies of the target's hashed n-grams under
 the selection's, mixed with the pool's or with a prior of the pool's; `words` are the same of whole
-words, and 0.1 of the pool is `dataworth.judges.gain`. Each cell: r within targets over selections
+words, and 0.1 of the pool is `dataworth.measures.gain`. Each cell: r within targets over selections
 and targets, both sides centred on their target, with its 95 % interval from resampled selections,
 and the least r of a target; the mean Spearman correlation; the share of pairs in the right order;
 and the regret, the loss of the selection that the ruler likes best less the lowest loss, in nats.

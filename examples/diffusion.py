@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from dataworth.features.gradients import Batch, Examples, Gradients, Task
 from dataworth.features.gradients.scoring import gradient_lengths, scores_over_draws
-from dataworth.judges.statistics import spearman
+from dataworth.measures.statistics import spearman
 
 Floats = NDArray[np.float32]
 TIMESTEPS = 100

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from dataworth.corpus.blocks import LineBlock
 from dataworth.corpus.fields import Fields
-from dataworth.corpus.formats import SourceFile, format_of
-from dataworth.corpus.jsonl import Scanner, read_jsonl
-from dataworth.corpus.lines import read_lines
-from dataworth.corpus.reader import Block, read
-from dataworth.corpus.rows import Rows
+from dataworth.corpus.kernels.utf8 import PADDING
+from dataworth.corpus.read.blocks import LineBlock
+from dataworth.corpus.read.formats import SourceFile, format_of
+from dataworth.corpus.read.jsonl import Scanner, read_jsonl
+from dataworth.corpus.read.lines import read_lines
+from dataworth.corpus.read.reader import Block, read
+from dataworth.corpus.read.rows import Rows
 from dataworth.corpus.units import Unit
-from dataworth.corpus.utf8 import PADDING
 
 FILE = "/pool/a.jsonl"
 

@@ -22,26 +22,26 @@ if TYPE_CHECKING:
         score,
         select,
     )
+    from dataworth.attributing.attribution import Attribution
+    from dataworth.comparing.comparison import Comparison
     from dataworth.engine.local import Engine
     from dataworth.engine.progress import Progress
     from dataworth.errors import DataworthError
-    from dataworth.flow.attributing.attribution import Attribution
-    from dataworth.flow.comparing.comparison import Comparison
     from dataworth.flow.inspect import Inspection
-    from dataworth.flow.judging.judgement import Judgement
     from dataworth.flow.plan import Plan
     from dataworth.flow.proxies import Proxies
     from dataworth.flow.recipe import Recipe
     from dataworth.flow.scores import Scores
     from dataworth.flow.selection import Selection
+    from dataworth.judging.judgement import Judgement
 
 _WHERE = {
-    "Attribution": "dataworth.flow.attributing.attribution",
-    "Comparison": "dataworth.flow.comparing.comparison",
+    "Attribution": "dataworth.attributing.attribution",
+    "Comparison": "dataworth.comparing.comparison",
     "DataworthError": "dataworth.errors",
     "Engine": "dataworth.engine.local",
     "Inspection": "dataworth.flow.inspect",
-    "Judgement": "dataworth.flow.judging.judgement",
+    "Judgement": "dataworth.judging.judgement",
     "Plan": "dataworth.flow.plan",
     "Progress": "dataworth.engine.progress",
     "Proxies": "dataworth.flow.proxies",

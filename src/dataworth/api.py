@@ -12,14 +12,14 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from dataworth.attributing.opening import run_attribution
+from dataworth.comparing.comparison import Comparison, compare_plan
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
 from dataworth.engine.files import local_path
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.engine.run import RunFolder
 from dataworth.errors import RunError
-from dataworth.flow.attributing.opening import run_attribution
 from dataworth.flow.calls import (
     READING_OPTIONS,
     check_reading,
@@ -31,10 +31,7 @@ from dataworth.flow.calls import (
     open_run,
     prepare,
 )
-from dataworth.flow.comparing.comparison import Comparison, compare_plan
 from dataworth.flow.inspect import Inspection, inspect_corpus
-from dataworth.flow.judging.judgement import Judgement, check_folder, judge_selection
-from dataworth.flow.judging.opening import JudgeSettings
 from dataworth.flow.plan import Plan, make_plan
 from dataworth.flow.proxies import Proxies, run_proxies
 from dataworth.flow.recipe import Recipe, recorded_choice
@@ -48,11 +45,14 @@ from dataworth.flow.scoring import run_scoring
 from dataworth.flow.selection import Selection, write_selection
 from dataworth.flow.settings import WriteSettings
 from dataworth.flow.targets import called, named, open_targets
+from dataworth.judging.judgement import Judgement, check_folder, judge_selection
+from dataworth.judging.opening import JudgeSettings
 from dataworth.methods.registry import DEFAULT
 from dataworth.report.model import Explanation
+from dataworth.table.run import RunFolder
 
 if TYPE_CHECKING:
-    from dataworth.flow.attributing.attribution import Attribution
+    from dataworth.attributing.attribution import Attribution
 
 
 def score(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from dataworth.flow.attributing import attribution
+from dataworth.attributing import attribution
 from methods.modelled import POOL, TARGET, model_folder
 
 Invoke = Callable[..., Result]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataworth.corpus.sources import SourceFile, resolve
+from dataworth.corpus.read.sources import SourceFile, resolve
 from dataworth.corpus.units import TARGET_BYTES, Unit, split
 from dataworth.errors import InputError
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dataworth.corpus.formats import SourceFile
+from dataworth.corpus.read.formats import SourceFile
 from dataworth.corpus.units import Unit
 from dataworth.engine.local import Engine, StoppedError, Tick, cores, unit_sizes
 from dataworth.engine.progress import Progress

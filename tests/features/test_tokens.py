@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataworth.corpus.documents import Documents
-from dataworth.corpus.simd import COMPRESSES
+from dataworth.corpus.kernels.simd import COMPRESSES
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.features.ngrams.tokens import places_at_once, places_in_steps
 from features.twins import comparable, fast_buckets, tokens_of

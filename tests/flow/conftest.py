@@ -57,4 +57,4 @@ def swift(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attributions that leave memory as it is: a look at all objects takes longer than the rest."""
     pytest.importorskip("torch")
     for module in ("forecast", "attribution"):
-        monkeypatch.setattr(f"dataworth.flow.attributing.{module}.release", lambda: None)
+        monkeypatch.setattr(f"dataworth.attributing.{module}.release", lambda: None)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import dataworth
+from dataworth.attributing import attribution as flow
+from dataworth.attributing import slices, telling
 from dataworth.errors import ConfigError, InputError, RunError
 from dataworth.features.gradients.language import Reader
-from dataworth.flow.attributing import attribution as flow
-from dataworth.flow.attributing import slices, telling
 from methods.modelled import POOL, gradient, model_folder, opened, texts, tokens
 
 pytestmark = pytest.mark.usefixtures("swift")

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import dataworth
+from dataworth.attributing import attribution as flow
+from dataworth.attributing import opening
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError, DataworthError, InputError
-from dataworth.flow.attributing import attribution as flow
-from dataworth.flow.attributing import opening
 from methods.modelled import POOL, TARGET, model_folder
 
 pytestmark = pytest.mark.usefixtures("swift")

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import dataworth
+from dataworth.attributing import checking
 from dataworth.errors import ConfigError
 from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.solving import Curvature
-from dataworth.flow.attributing import checking
 from dataworth.report.attribution_page import doubts
 from methods.modelled import POOL, TARGET, gradient, model_folder, opened, texts
 

@@ -17,8 +17,8 @@ import pytest
 import zstandard
 
 import dataworth
-from dataworth.corpus import find as find_module
-from dataworth.corpus import shards as shards_module
+from dataworth.corpus.read import find as find_module
+from dataworth.corpus.write import shards as shards_module
 from dataworth.engine import files as files_module
 from dataworth.errors import DataworthError, InputError
 from dataworth.flow import annotating

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import dataworth
-from dataworth.engine import survey as surveys
 from dataworth.engine.files import read_json
 from dataworth.errors import ConfigError
 from dataworth.flow import targets as target_files
+from dataworth.table import survey as surveys
 from methods.modelled import POOL, TARGET, model_folder
 
 OPTIONS: dict[str, Any] = {"steps": "dsir", "budget": "3-docs", "engine": 1}
@@ -72,7 +72,8 @@ def test_chats_that_differ_are_no_copies(tmp_path: Path, row: Any, kind: str) ->
 
 def test_texts_of_one_uid_are_no_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "dataworth.corpus.reader.uids", lambda data, starts, ends: np.ones(len(starts), np.uint64)
+        "dataworth.corpus.read.reader.uids",
+        lambda data, starts, ends: np.ones(len(starts), np.uint64),
     )
     words = ["one", "two", "three", "two", "one", "four"]
     pool = written(tmp_path / "pool.jsonl", [{"text": word} for word in words])

@@ -14,14 +14,14 @@ import yaml
 
 import dataworth
 from dataworth import Comparison, Engine
+from dataworth.comparing import bench
+from dataworth.comparing.bank import TextBank
+from dataworth.comparing.choices import load_documents
+from dataworth.comparing.comparison import load_comparison
+from dataworth.comparing.held_out import load_excluded
 from dataworth.corpus.uid import uid_of
 from dataworth.errors import ConfigError, DataworthError, InputError, RunError
 from dataworth.flow import annotating
-from dataworth.flow.comparing import bench
-from dataworth.flow.comparing.bank import TextBank
-from dataworth.flow.comparing.choices import load_documents
-from dataworth.flow.comparing.comparison import load_comparison
-from dataworth.flow.comparing.held_out import load_excluded
 from dataworth.methods.bm25 import FittedBM25
 from flow.comparing import NAMES, lines_of, plan_of, world
 from flow.pools import write

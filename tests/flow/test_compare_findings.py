@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dataworth.flow.comparing.findings import between, findings
-from dataworth.flow.comparing.reading import read_plan
-from dataworth.flow.comparing.results import Values, leaderboards, scaling
-from dataworth.judges.statistics import paired
+from dataworth.comparing.findings import between, findings
+from dataworth.comparing.reading import read_plan
+from dataworth.comparing.results import Values, leaderboards, scaling
+from dataworth.measures.statistics import paired
 from dataworth.report.comparison_model import Comparison
 from dataworth.report.comparison_reading import read
 

@@ -20,20 +20,20 @@ from hypothesis import strategies as st
 
 import dataworth
 from dataworth import Engine
+from dataworth.comparing import bank as banks
+from dataworth.comparing import losses
+from dataworth.comparing.choices import Chosen, load_documents, rows_of, save_documents
+from dataworth.comparing.grid import covers, units_of
+from dataworth.comparing.questions import as_question
+from dataworth.comparing.reading import read_plan
+from dataworth.comparing.results import leaderboards, predictions, scaling
+from dataworth.comparing.sizes import resolve
+from dataworth.comparing.workers import Workers
 from dataworth.errors import DataworthError, RunError
-from dataworth.flow.comparing import bank as banks
-from dataworth.flow.comparing import losses
-from dataworth.flow.comparing.choices import Chosen, load_documents, rows_of, save_documents
-from dataworth.flow.comparing.grid import covers, units_of
-from dataworth.flow.comparing.questions import as_question
-from dataworth.flow.comparing.reading import read_plan
-from dataworth.flow.comparing.results import leaderboards, predictions, scaling
-from dataworth.flow.comparing.sizes import resolve
-from dataworth.flow.comparing.workers import Workers
-from dataworth.judges.statistics import paired
 from dataworth.lm.evaluation import document_losses
 from dataworth.lm.model import ModelConfig, build
 from dataworth.lm.tokenizer import train_tokenizer
+from dataworth.measures.statistics import paired
 from flow.comparing import lines_of, plan_of, sentence, world
 
 CONFIG = ModelConfig(16, 1, 1, 16, vocabulary=300, context=32)

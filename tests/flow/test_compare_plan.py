@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
+from dataworth.comparing.choices import Chosen
+from dataworth.comparing.comparison import outline
+from dataworth.comparing.minutes import Cost, fit, seconds_for
+from dataworth.comparing.plan import CandidatePlan, SizePlan, unlabelled
+from dataworth.comparing.pool import groups_of
+from dataworth.comparing.reading import read_plan
+from dataworth.comparing.sizes import resolve
 from dataworth.errors import ConfigError
-from dataworth.flow.comparing.choices import Chosen
-from dataworth.flow.comparing.comparison import outline
-from dataworth.flow.comparing.minutes import Cost, fit, seconds_for
-from dataworth.flow.comparing.plan import CandidatePlan, SizePlan, unlabelled
-from dataworth.flow.comparing.pool import groups_of
-from dataworth.flow.comparing.reading import read_plan
-from dataworth.flow.comparing.sizes import resolve
 from dataworth.methods.registry import parse_step
 from flow.comparing import plan_of
 

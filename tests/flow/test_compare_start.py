@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import dataworth
-from dataworth.flow.comparing import bench
+from dataworth.comparing import bench
 from flow.comparing import lines_of, plan_of, world
 
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dataworth.comparing.bank import TextBank
+from dataworth.comparing.choices import load_documents, save_documents
+from dataworth.comparing.comparison import load_comparison
+from dataworth.comparing.grid import read_result
+from dataworth.comparing.held_out import load_excluded, load_sets
 from dataworth.engine.files import read_array, read_arrays
 from dataworth.errors import DataworthError
-from dataworth.flow.comparing.bank import TextBank
-from dataworth.flow.comparing.choices import load_documents, save_documents
-from dataworth.flow.comparing.comparison import load_comparison
-from dataworth.flow.comparing.grid import read_result
-from dataworth.flow.comparing.held_out import load_excluded, load_sets
 
 UID = np.arange(5, dtype=np.uint64)
 RESULT: dict[str, Any] = {

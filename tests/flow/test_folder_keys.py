@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 import dataworth
-from dataworth.corpus.folders import folder_keys
+from dataworth.corpus.read.folders import folder_keys
 from dataworth.errors import ConfigError
 
 LANGUAGES = ("en", "fr")

@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("torch")
 
+from dataworth.attributing import forecast as told
+from dataworth.attributing.forecast import Watch, peak, release, resident
 from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.reading import Reading
 from dataworth.features.gradients.solving import Curvature
-from dataworth.flow.attributing import forecast as told
-from dataworth.flow.attributing.forecast import Watch, peak, release, resident
 from dataworth.lm.model import ModelConfig, build, save_model
 from dataworth.lm.tokenizer import train_tokenizer
 from methods.modelled import POOL, docs
@@ -57,7 +57,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.reading import Reading
 from dataworth.features.gradients.solving import Curvature, solve
-from dataworth.flow.attributing.forecast import forecast, peak, release
+from dataworth.attributing.forecast import forecast, peak, release
 torch.set_num_threads(1)
 reader = Reader(sys.argv[1], Reading(layers=("*attention_norm*",)))
 sample, how = Documents.from_texts(sys.argv[2:]), Curvature("dense", sample=40)

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from dataworth.api import select
 from dataworth.cli.app import app
+from dataworth.comparing.reading import read_plan
 from dataworth.errors import ConfigError
-from dataworth.flow.comparing.reading import read_plan
 from dataworth.flow.recipe import read_recipe
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(

@@ -18,11 +18,11 @@ import dataworth
 from dataworth.corpus import corpus as corpus_module
 from dataworth.corpus.uid import uid_of
 from dataworth.corpus.units import split
-from dataworth.flow.judging import look as look_module
-from dataworth.flow.judging.judgement import judge_selection
-from dataworth.judges.diversity import distinct
-from dataworth.judges.gain import gain
-from dataworth.judges.overlap import expected_jaccard
+from dataworth.judging import look as look_module
+from dataworth.judging.judgement import judge_selection
+from dataworth.measures.diversity import distinct
+from dataworth.measures.gain import gain
+from dataworth.measures.overlap import expected_jaccard
 from flow.pools import chosen, document, leftovers, texts, write, written
 from methods.fitting import docs
 from testdata import read_rows
@@ -460,7 +460,7 @@ class TestFiles:
     def test_the_name_is_the_function_whatever_was_imported(self, run: dataworth.Selection) -> None:
         import inspect as looks
 
-        import dataworth.judges.kl as kl
+        import dataworth.measures.kl as kl
 
         assert kl.DRAWS == 5
         assert dataworth.judge(run).metrics["selection"]["documents"] == 100

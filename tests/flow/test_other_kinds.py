@@ -19,7 +19,7 @@ import pytest
 import zstandard
 
 import dataworth
-from dataworth.corpus.sources import resolve
+from dataworth.corpus.read.sources import resolve
 from dataworth.errors import InputError
 
 ROWS = [{"text": f"document {i} of the pool, about cats"} for i in range(400)]
@@ -136,7 +136,7 @@ def test_a_head_of_much_content_takes_little_memory(tmp_path: Path) -> None:
         for _ in range(2000):
             writer.write(bytes([32]) * 2**20)
     code = (
-        "import resource, sys; from dataworth.corpus.sources import resolve;"
+        "import resource, sys; from dataworth.corpus.read.sources import resolve;"
         "m = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; before = m();"
         "resolve(sys.argv[1], spool=None); print((m() - before) // 1024)"
     )

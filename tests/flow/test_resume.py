@@ -399,7 +399,7 @@ class TestRefuse:
 
         rmtree = shutil.rmtree
         with monkeypatch.context() as patch, pytest.raises(KilledError):
-            patch.setattr("dataworth.engine.run.shutil.rmtree", stop)
+            patch.setattr("dataworth.table.run.shutil.rmtree", stop)
             select(fresh, seed=3, overwrite=True)
         select(fresh, seed=3, overwrite=True)
         select(tmp_path / "other", seed=3)
@@ -407,7 +407,7 @@ class TestRefuse:
 
     def test_two_at_once(self, select: Any, fresh: Path):
         program = (
-            "import sys\nfrom pathlib import Path\nfrom dataworth.engine.run import RunFolder\n"
+            "import sys\nfrom pathlib import Path\nfrom dataworth.table.run import RunFolder\n"
             "import json\nfolder = Path(sys.argv[1])\n"
             "held = RunFolder.open(folder, json.loads((folder / 'run.json').read_text())"
             "['configuration'], overwrite=False)\nprint('held', flush=True)\nsys.stdin.read()\n"

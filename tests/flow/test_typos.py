@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import dataworth
+from dataworth.comparing import pool as sharing
 from dataworth.engine.files import local_path
 from dataworth.errors import ConfigError
-from dataworth.flow.comparing import pool as sharing
 from dataworth.methods.registry import STEPS
 
 

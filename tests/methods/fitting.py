@@ -9,8 +9,8 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
 from dataworth.engine.local import Engine
-from dataworth.engine.survey import Survey
 from dataworth.methods.base import Context, Targets
+from dataworth.table.survey import Survey
 
 NO_FILES = Corpus((), Fields(), ())
 

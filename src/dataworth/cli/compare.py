@@ -132,7 +132,7 @@ def compare(
 
 
 def _show_outline(plan: Path, minutes: float | None, workers: int, *, json: bool) -> None:
-    from dataworth.flow.comparing.comparison import outline
+    from dataworth.comparing.comparison import outline
 
     facts = outline(plan, minutes, timed=True, workers=workers)
     if json:

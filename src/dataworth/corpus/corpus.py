@@ -10,9 +10,9 @@ from typing import Any
 
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
-from dataworth.corpus.find import reading_from, say_once
-from dataworth.corpus.reader import Block, read
-from dataworth.corpus.sources import SourceFile, fingerprint, resolve
+from dataworth.corpus.read.find import reading_from, say_once
+from dataworth.corpus.read.reader import Block, read
+from dataworth.corpus.read.sources import SourceFile, fingerprint, resolve
 from dataworth.corpus.units import Unit, split
 from dataworth.errors import RunError
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataworth.corpus.simd import BYTES, INTS, eager
+from dataworth.corpus.kernels.simd import BYTES, INTS, eager
 from dataworth.corpus.uid import uids
 
 

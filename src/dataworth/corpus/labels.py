@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dataworth.corpus.fields import label_of
-from dataworth.corpus.simd import BYTES, INTS, eager, kernel
+from dataworth.corpus.kernels.simd import BYTES, INTS, eager, kernel
 
 _NONE, _OTHER = np.int64(-1), np.int64(-2)
 """There is no value, or null; a value that has to be decoded."""

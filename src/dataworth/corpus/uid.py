@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.simd import BYTES, INTS, eager, kernel, load_u64
+from dataworth.corpus.kernels.simd import BYTES, INTS, eager, kernel, load_u64
 
 _P1 = np.uint64(0x9E3779B185EBCA87)
 _P2 = np.uint64(0xC2B2AE3D27D4EB4F)

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dataworth.corpus.find import open_bytes, reading_from
-from dataworth.corpus.formats import SourceFile
+from dataworth.corpus.read.find import open_bytes, reading_from
+from dataworth.corpus.read.formats import SourceFile
 from dataworth.errors import InputError
 
 TARGET_BYTES: Final = 16 * 2**20

@@ -1,1 +1,1 @@
-"""Where units run, and what a run leaves on disk."""
+"""Where units run, and files written whole or not at all."""

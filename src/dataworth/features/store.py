@@ -32,15 +32,15 @@ from numpy.typing import NDArray
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.files import write_error
-from dataworth.corpus.sources import fingerprint as file_fingerprint
+from dataworth.corpus.read.sources import fingerprint as file_fingerprint
 from dataworth.corpus.units import Unit
 from dataworth.engine.files import atomic, damaged, read_array, read_object, sweep, write_json
-from dataworth.engine.folder import differences, differing, lock_folder
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, DataworthError, RunError
 from dataworth.features.bfloat16 import from_disk, in_memory, on_disk, to_disk
 from dataworth.features.feature import DTYPES, Feature, fingerprint, working
+from dataworth.table.folder import differences, differing, lock_folder
 
 __all__ = ["Feature", "Store", "build", "fingerprint", "open_store"]
 

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
-from dataworth.corpus.reader import BadLine
+from dataworth.corpus.read.reader import BadLine
 from dataworth.corpus.units import Unit
 from dataworth.engine.files import atomic, damaged
 from dataworth.engine.local import Tick
-from dataworth.engine.table import Tally, rows_of, unit_file
 from dataworth.errors import InputError
 from dataworth.methods.base import DROP, Explains, Fitted, Step, apply_steps
+from dataworth.table.table import Tally, rows_of, unit_file
 
 _ROW_GROUP = 1 << 16
 _RIGHT_KIND = ("empty_text", "null_text", "line_too_long")

@@ -9,16 +9,16 @@ from typing import Any
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
-from dataworth.corpus.sources import resolve
+from dataworth.corpus.read.sources import resolve
 from dataworth.engine.files import local_path
 from dataworth.engine.local import Engine
-from dataworth.engine.run import RunFolder
 from dataworth.errors import ConfigError
 from dataworth.flow.scores import as_tuple, excluded_paths, mechanism_text
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings, WriteSettings
 from dataworth.flow.targets import called, named, open_targets
 from dataworth.mechanism.budget import parse_budget, parse_quotas
 from dataworth.methods.registry import check_steps, parse_step
+from dataworth.table.run import RunFolder
 
 READING_OPTIONS = ("join", "template", "split_words", "txt", "max_line_bytes")
 """Options of reading that are handed on to `Fields` as they are."""

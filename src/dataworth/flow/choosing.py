@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from dataworth.config import describe
 from dataworth.corpus.documents import Documents
-from dataworth.engine.table import Table
 from dataworth.errors import ConfigError
 from dataworth.flow.settings import ChoiceSettings
-from dataworth.judges.temperature import Found, find_temperature
+from dataworth.measures.temperature import Found, find_temperature
 from dataworth.mechanism.base import Mechanism, split_name
 from dataworth.mechanism.budget import Budget, parse_budget, parse_quotas
 from dataworth.mechanism.cut import Cut, Group, cut
@@ -27,6 +26,7 @@ from dataworth.mechanism.random import Random
 from dataworth.mechanism.registry import MECHANISMS
 from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.base import JOINT, Targets
+from dataworth.table.table import Table
 
 EXCLUDED = "excluded: trained on before"
 CHECK = "check"

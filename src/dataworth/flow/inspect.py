@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dataworth.corpus.blocks import LineBlock, line_blocks
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import CHATS, PAIRS, RowError
-from dataworth.corpus.folders import folder_keys
-from dataworth.corpus.lines import decode, is_blank
-from dataworth.corpus.reader import BLOCK_BYTES, BadLine, read
-from dataworth.corpus.streams import open_raw, open_stream
+from dataworth.corpus.read.blocks import LineBlock, line_blocks
+from dataworth.corpus.read.folders import folder_keys
+from dataworth.corpus.read.lines import decode, is_blank
+from dataworth.corpus.read.reader import BLOCK_BYTES, BadLine, read
+from dataworth.corpus.read.streams import open_raw, open_stream
 from dataworth.corpus.units import Unit
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress

@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
-from dataworth.engine.table import Table
 from dataworth.flow import distrust
 from dataworth.flow.choosing import Choice
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.samples import samples
 from dataworth.flow.scoring import Scored
-from dataworth.judges.gain import MEASURED, gain
-from dataworth.judges.kl import kl_reduction
-from dataworth.judges.shifts import Shift, ngram_shifts
-from dataworth.judges.weights import effective_sample_size, length_correlation
+from dataworth.measures.gain import MEASURED, gain
+from dataworth.measures.kl import kl_reduction
+from dataworth.measures.shifts import Shift, ngram_shifts
+from dataworth.measures.weights import effective_sample_size, length_correlation
 from dataworth.mechanism.base import split_name
 from dataworth.mechanism.budget import parse_budget
 from dataworth.mechanism.gumbel_top_k import GumbelTopK
 from dataworth.mechanism.per_target import PerTarget
 from dataworth.report import model
 from dataworth.report.histogram import histogram
+from dataworth.table.table import Table
 
 T = TypeVar("T")
 

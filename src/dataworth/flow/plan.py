@@ -22,21 +22,21 @@ import zstandard
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.corpus.reader import Block
-from dataworth.corpus.sources import SourceFile
-from dataworth.corpus.streams import open_raw
+from dataworth.corpus.read.reader import Block
+from dataworth.corpus.read.sources import SourceFile
+from dataworth.corpus.read.streams import open_raw
 from dataworth.corpus.units import Unit
 from dataworth.engine.files import read_object
-from dataworth.engine.folder import differences
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.engine.run import FILE
-from dataworth.engine.survey import Survey, share_read
 from dataworth.flow.scoring import count_tokens, fit_steps, tokens_per_byte
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings
 from dataworth.flow.targets import read_targets
 from dataworth.mechanism.budget import parse_budget
 from dataworth.methods.base import Targets, apply_steps
+from dataworth.table.folder import differences
+from dataworth.table.run import FILE
+from dataworth.table.survey import Survey, share_read
 
 BASE_BYTES = 300e6  # of a process with its libraries
 WORKER_BYTES = 60e6  # of blocks under way, a worker

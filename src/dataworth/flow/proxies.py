@@ -19,14 +19,14 @@ import numpy as np
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
-from dataworth.engine import survey as surveys
 from dataworth.engine.files import damaged, local_path, read_object, sweep, write_json
-from dataworth.engine.folder import WorkFolder, differences, differing
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, InputError, check_extra
 from dataworth.flow.scoring import check_pool, input_record
 from dataworth.mechanism.budget import parse_budget
+from dataworth.table import survey as surveys
+from dataworth.table.folder import WorkFolder, differences, differing
 from dataworth.version import __version__
 
 log = logging.getLogger("dataworth")

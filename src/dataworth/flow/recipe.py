@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataworth.corpus.find import URL
+from dataworth.corpus.read.find import URL
 from dataworth.engine.files import damaged, read_object
 from dataworth.engine.local import Engine
-from dataworth.engine.run import FILE
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.flow.amounts import parse_share, parse_size
 from dataworth.flow.loading import load_file
 from dataworth.flow.settings import ChoiceSettings
+from dataworth.table.run import FILE
 
 _PATHS = ("pool", "target", "exclude", "tokenizer", "out")
 _SIZES = ("shard_bytes", "sample_bytes", "max_line_bytes")

@@ -15,16 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
-from dataworth.corpus.find import URL
-from dataworth.corpus.formats import COMPRESSIONS, FORMATS
-from dataworth.corpus.sources import SourceFile
+from dataworth.corpus.read.find import URL
+from dataworth.corpus.read.formats import COMPRESSIONS, FORMATS
+from dataworth.corpus.read.sources import SourceFile
 from dataworth.corpus.units import split
-from dataworth.engine import survey as surveys
 from dataworth.engine.files import damaged
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.engine.run import machine
-from dataworth.engine.table import Table
 from dataworth.errors import DataworthError
 from dataworth.flow import targets as target_files
 from dataworth.flow.annotating import Named
@@ -42,6 +39,9 @@ from dataworth.mechanism.expression import parse_expression
 from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.registry import parse_step
 from dataworth.report import model
+from dataworth.table import survey as surveys
+from dataworth.table.run import machine
+from dataworth.table.table import Table
 from dataworth.version import __version__
 
 

@@ -17,14 +17,10 @@ from typing import Any
 import numpy as np
 
 from dataworth.corpus.corpus import Corpus
-from dataworth.corpus.sources import fingerprint
-from dataworth.engine import survey as surveys
+from dataworth.corpus.read.sources import fingerprint
 from dataworth.engine.files import atomic_folder, read_object
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.engine.run import RunFolder
-from dataworth.engine.survey import Survey
-from dataworth.engine.table import Table, unit_file
 from dataworth.errors import ConfigError, DataworthError, InputError, RunError
 from dataworth.flow import targets as target_files
 from dataworth.flow.annotating import Annotate, Named, Spent, join_quarantine
@@ -34,6 +30,10 @@ from dataworth.flow.settings import ScoreSettings
 from dataworth.mechanism.budget import parse_quotas
 from dataworth.methods.base import Context, Targets
 from dataworth.methods.registry import load_fitted, with_filters
+from dataworth.table import survey as surveys
+from dataworth.table.run import RunFolder
+from dataworth.table.survey import Survey
+from dataworth.table.table import Table, unit_file
 
 BYTES_PER_TOKEN = 4
 _ENOUGH = 1_000  # documents of the sample, to tell that none has a field

@@ -13,14 +13,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataworth.corpus.card import write_card
-from dataworth.corpus.convert import parquet_schema
 from dataworth.corpus.documents import Documents
-from dataworth.corpus.extract import extract
 from dataworth.corpus.files import writing_to
 from dataworth.corpus.uid import hash_uid
 from dataworth.corpus.units import Unit
-from dataworth.corpus.writing import (
+from dataworth.corpus.write.card import write_card
+from dataworth.corpus.write.convert import parquet_schema
+from dataworth.corpus.write.extract import extract
+from dataworth.corpus.write.writing import (
     Limits,
     ShardInfo,
     ShardWriter,

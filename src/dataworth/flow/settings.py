@@ -12,13 +12,13 @@ from typing import Any
 
 from dataworth.config import to_dict
 from dataworth.corpus.fields import Fields
-from dataworth.corpus.shards import check_format
-from dataworth.engine.survey import SAMPLE_BYTES
+from dataworth.corpus.write.shards import check_format
 from dataworth.errors import ConfigError
 from dataworth.mechanism.cut import MOST_REPEATS
 from dataworth.mechanism.expression import parse_expression
 from dataworth.methods.base import Step
 from dataworth.methods.registry import STEPS
+from dataworth.table.survey import SAMPLE_BYTES
 
 
 def check_numbers(settings: Any, whole: Sequence[str], broken: Sequence[str] = ()) -> None:

@@ -14,7 +14,7 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.kept import identity_columns, with_identity
-from dataworth.corpus.reader import read
+from dataworth.corpus.read.reader import read
 from dataworth.corpus.uid import hash_uid
 from dataworth.engine.files import damaged, read_parquet, write_parquet
 from dataworth.errors import ConfigError, InputError

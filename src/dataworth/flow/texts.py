@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.corpus.fetch import fetch_texts
 from dataworth.corpus.fields import Fields
+from dataworth.corpus.read.fetch import fetch_texts
 from dataworth.errors import RunError
 from dataworth.flow.scoring import Scored
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.simd import kernel
+from dataworth.corpus.kernels.simd import kernel
 from dataworth.errors import ConfigError
 from dataworth.mechanism.base import Rows
 from dataworth.mechanism.budget import Budget, Quota, parse_budget, parse_quotas

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.simd import kernel
+from dataworth.corpus.kernels.simd import kernel
 from dataworth.errors import ConfigError
 from dataworth.mechanism.base import BLOCK, Mechanism, Order, Rows, Table, View, split_name
 from dataworth.mechanism.gumbel_top_k import GumbelTopK

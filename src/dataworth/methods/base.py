@@ -19,8 +19,8 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.engine.survey import Survey
 from dataworth.errors import ConfigError
+from dataworth.table.survey import Survey
 
 DROP = "drop"
 JOINT = "joint"

@@ -17,8 +17,8 @@ from dataworth.features.gradients.preconditioners import kronecker
 from dataworth.features.gradients.probe import self_check, small_copy
 from dataworth.features.gradients.projection import Sparse
 from dataworth.features.gradients.scoring import scores
-from dataworth.judges.lds import lds, subsets
 from dataworth.lm.tokenizer import train_tokenizer
+from dataworth.measures.lds import lds, subsets
 from features.gradients.models import TinyLM, documents, rng, seeded
 
 TASK = Supervised()

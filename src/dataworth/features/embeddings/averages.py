@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.simd import eager
+from dataworth.corpus.kernels.simd import eager
 
 _FLOATS = "Array(float32, {}, 'C', readonly=True)"
 

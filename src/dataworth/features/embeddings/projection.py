@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.simd import eager, kernel
+from dataworth.corpus.kernels.simd import eager, kernel
 from dataworth.errors import ConfigError
 from dataworth.features.embeddings.base import (
     Texts,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dataworth.corpus.simd import (
+from dataworth.corpus.kernels.simd import (
     BYTES,
     INTS,
     eager,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dataworth.corpus.simd import kernel
+from dataworth.corpus.kernels.simd import kernel
 
 
 def _primes(number: int) -> list[int]:

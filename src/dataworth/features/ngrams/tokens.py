@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dataworth.corpus.simd import (
+from dataworth.corpus.kernels.simd import (
     COMPRESSES,
     high64,
     kernel,

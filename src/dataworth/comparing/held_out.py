@@ -1,0 +1,250 @@
+"""What models are measured on: documents that no selection of the comparison holds.
+
+For each target its validation files, or the half of its examples that nothing was learned from;
+and a random sample of the pool. Sets are cut to a number of bytes: documents by the seeded hash of
+uid, of each at most its beginning. All of them, and exact copies, are kept out of every selection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from dataworth.comparing.plan import ComparePlan
+from dataworth.comparing.pool import Table, sources, target_fields
+from dataworth.comparing.questions import answered, as_read, read_questions
+from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Documents
+from dataworth.corpus.uid import hash_uid
+from dataworth.corpus.units import Unit
+from dataworth.engine.files import (
+    atomic_folder,
+    check_array,
+    damaged,
+    read_array,
+    read_object,
+    write_json,
+)
+from dataworth.engine.local import Engine, Tick
+from dataworth.engine.progress import Progress
+from dataworth.errors import InputError
+from dataworth.flow.scoring import input_record
+from dataworth.flow.settings import fingerprint
+from dataworth.flow.targets import open_targets, read_targets
+from dataworth.measures.contamination import Index, index
+from dataworth.measures.grams import words_of
+
+# The most that is read of one document: a long one shows little more than its beginning does.
+DOCUMENT_BYTES = 2 * 1024
+_STREAM = 0x68656C64  # of `hash_uid`
+_REMEDY = "delete the folder and run the same command again"
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Documents or questions that trained models are measured on.
+
+    `kind`: "text" (losses), "choice" (questions with options) or "cloze" (prompt and response).
+    `target` None: the sample of the pool. `mark`: what it holds, as a fingerprint.
+    """
+
+    kind: str
+    target: str | None
+    file: str
+    mark: str
+    rows: int
+    bytes: int
+
+    @property
+    def key(self) -> str:
+        """Its name among the results of a training."""
+        return f"{self.kind}:{self.target or ''}:{self.mark}"
+
+
+def build(
+    plan: ComparePlan, table: Table, folder: Path, engine: Engine, progress: Progress
+) -> None:
+    """Write the sets, `excluded.npy` and `sets.json`, unless they are there."""
+    if (folder / "sets.json").is_file():
+        return
+    excluded: list[NDArray[np.uint64]] = []
+    with atomic_folder(folder) as place:
+        found, measured = [], []
+        fields = replace(target_fields(plan), template=plan.fields.template)
+        for name in plan.targets:
+            documents = validation_of(plan, table, name)
+            excluded.append(documents.uid)
+            measured.append(documents)
+            kept = some(documents, plan.validation_bytes, plan.score_seed)
+            found.append(_write(place, "text", name, _texts(kept)))
+            questions = read_questions(plan.targets[name].choices, plan.choices, plan.score_seed)
+            for kind, rows in questions.items():
+                if rows:
+                    made = [as_read(row, fields) for row in rows]
+                    found.append(_write(place, kind, name, made))
+                    measured.append(answered(rows, fields))
+                    excluded.append(measured[-1].uid)
+        sample = table.scored.survey.sample
+        kept = some(sample, plan.pool_bytes, plan.score_seed)
+        excluded.append(kept.uid)
+        found.append(_write(place, "text", None, _texts(kept)))
+        alike = np.empty(0, np.uint64)
+        if plan.decontaminate:
+            alike = sharing(table, measured, engine, progress)
+            excluded.append(alike)
+        np.save(place / "excluded.npy", np.unique(np.concatenate(excluded)))
+        facts = {"sets": [vars(item) for item in found], "decontaminated": len(alike)}
+        write_json(place / "sets.json", facts)
+
+
+def load_sets(folder: Path) -> list[EvaluationSet]:
+    """The sets that `build` wrote."""
+    path = folder / "sets.json"
+    with damaged(path, _REMEDY):
+        sets = [EvaluationSet(**item) for item in read_object(path, _REMEDY)["sets"]]
+        if any(Path(item.file).name != item.file for item in sets):
+            raise ValueError("a set is no file beside it")
+        return sets
+
+
+def load_decontaminated(folder: Path) -> int:
+    """How many documents of the pool were kept out for what they share with validation sets."""
+    path = folder / "sets.json"
+    with damaged(path, _REMEDY):
+        return int(read_object(path, _REMEDY).get("decontaminated", 0))
+
+
+@dataclass(frozen=True)
+class _Sharing:
+    """The uids of a unit's documents that hold an n-gram of one of the indices."""
+
+    corpus: Corpus
+    indices: tuple[Index, ...]
+
+    def __call__(self, unit: Unit, tick: Tick) -> NDArray[np.uint64]:
+        found = [np.empty(0, np.uint64)]
+        for block in self.corpus.blocks(unit):
+            words = words_of(block.documents, punctuation=False)
+            holds = np.zeros(len(block.documents), np.bool_)
+            for looked in self.indices:
+                holds |= looked.holders_words(words)
+            found.append(block.documents.uid[holds])
+            tick(len(block.documents), block.raw_bytes)
+        return np.concatenate(found)
+
+
+def sharing(
+    table: Table, validation: Iterable[Documents], engine: Engine, progress: Progress
+) -> NDArray[np.uint64]:
+    """uids of the pool's documents that share a long run of words with a validation set.
+
+    The rule is that of `judge.contamination`: 13 words in a row, common ones left out.
+    """
+    indices = []
+    for documents in validation:
+        made = index(documents)
+        made.leave_out_common(table.scored.survey.sample)
+        indices.append(made)
+    corpus = table.scored.corpus
+    work = _Sharing(corpus, tuple(indices))
+    found = list(engine.map(work, corpus.units, progress=progress, name="decontaminate"))
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *found]))
+
+
+def load_excluded(folder: Path) -> NDArray[np.uint64]:
+    """uids of all documents that no selection may hold, sorted."""
+    path = folder / "excluded.npy"
+    with damaged(path, _REMEDY):
+        return check_array(read_array(path, _REMEDY), np.uint64, (None,))
+
+
+def read_rows(folder: Path, item: EvaluationSet) -> Rows:
+    """The rows of a set: {"text"}, or a question's fields."""
+    path = folder / item.file
+    with damaged(path, _REMEDY):
+        lines = path.read_bytes().split(b"\n")
+        rows = [orjson.loads(line) for line in lines if line]
+        if fingerprint([line.decode() for line in lines if line]) != item.mark:
+            raise ValueError("it holds other rows than sets.json says")
+    return rows
+
+
+def validation_of(plan: ComparePlan, table: Table, name: str) -> Documents:
+    """All documents that validate a target. Raises InputError if there are none."""
+    if not plan.targets[name].validation:
+        held = table.scored.targets.held_out.get(name)
+        if held is None:
+            raise InputError(
+                f"target {name!r} has too few examples to hold some out: give it 'validation'"
+            )
+        return held
+    corpora = _open({name: plan.targets[name].validation}, plan)
+    return read_targets(corpora, holdout=0.0, max_bad=plan.max_bad, seed=plan.score_seed).fit[name]
+
+
+def inputs_of(plan: ComparePlan) -> dict[str, Any]:
+    """Fingerprints of the files that are read here: role → path → facts."""
+    files = {name: item.validation for name, item in plan.targets.items() if item.validation}
+    found: dict[str, Any] = {}
+    for name, corpus in _open(files, plan).items():
+        found[f"validation {name}"] = by_path(corpus)
+    for name, item in plan.targets.items():
+        for path in item.choices:
+            stat = Path(path).stat() if Path(path).is_file() else None
+            if stat is None:
+                raise InputError(f"{path}: there is no such file (choices of {name})")
+            found[f"choices {name}"] = {path: {"size": stat.st_size, "modified": stat.st_mtime}}
+    return found
+
+
+def by_path(corpus: Corpus) -> dict[str, Any]:
+    """Each file's fingerprint."""
+    return {item.pop("path"): item for item in input_record(corpus)}
+
+
+def _open(files: Mapping[str, Sequence[str]], plan: ComparePlan) -> dict[str, Corpus]:
+    paths = {name: sources(item) for name, item in files.items()}
+    return open_targets(paths, target_fields(plan), None, None)
+
+
+def some(documents: Documents, limit: int, seed: int) -> Documents:
+    """Random documents, each once, of which the beginnings hold about `limit` bytes."""
+    first = np.unique(documents.uid, return_index=True)[1]
+    order = first[np.argsort(hash_uid(seed, documents.uid[first], _STREAM))]
+    ends = np.cumsum(np.minimum(documents.text_bytes[order], DOCUMENT_BYTES))
+    count = int(np.searchsorted(ends, limit)) + 1
+    return documents.take(order[:count])
+
+
+def _texts(documents: Documents) -> Rows:
+    return [{"text": beginning(text)} for text in documents.texts()]
+
+
+def beginning(text: str, limit: int = DOCUMENT_BYTES) -> str:
+    """The first whole characters of a text within `limit` bytes."""
+    data = text.encode("utf-8")
+    return text if len(data) <= limit else data[:limit].decode("utf-8", "ignore")
+
+
+def _write(folder: Path, kind: str, target: str | None, rows: Rows) -> EvaluationSet:
+    lines = [orjson.dumps(row) for row in rows]
+    file = f"{kind}-{fingerprint([kind, target])}.jsonl"
+    (folder / file).write_bytes(b"".join(line + b"\n" for line in lines))
+    mark = fingerprint([line.decode() for line in lines])
+    size = sum(len(text.encode()) for row in rows for text in _strings(row))
+    return EvaluationSet(kind, target, file, mark, len(rows), size)
+
+
+def _strings(row: Mapping[str, Any]) -> Iterator[str]:
+    for value in row.values():
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            yield from value

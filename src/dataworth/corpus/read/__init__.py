@@ -1,0 +1,1 @@
+"""Documents in: files, formats, streams and the rows read out of them."""

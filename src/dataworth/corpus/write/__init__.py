@@ -1,0 +1,1 @@
+"""Documents out: the chosen rows as shards, with a dataset card."""
