@@ -184,8 +184,8 @@ def finish(run: RunFolder, selection: Selection, settings: WriteSettings) -> Non
         return
     if written is not None:
         raise RunError(
-            f"{run.folder}: what is to be excluded changed since this run chose; choose another "
-            "folder, or start afresh with --overwrite (overwrite=True)"
+            f"{run.folder}: the tokenizer, or what is to be excluded, changed since this run "
+            "chose; choose another folder, or start afresh with --overwrite (overwrite=True)"
         )
     write_selection(selection, run.folder, settings, overwrite=True)
     selection.save_metrics()
@@ -556,8 +556,9 @@ def explain(
 
     `choice`: the name of a folder in `selections`, to explain another choice than the run's own.
     """
-    scores = load(folder, storage_options=storage_options)
-    return scores.choose_settings(recorded_choice(Path(folder), choice)).explain(document)
+    chosen = recorded_choice(Path(folder), choice)
+    scores = load_scores(Path(folder), storage_options=storage_options, steps=chosen.steps)
+    return scores.choose_settings(chosen.settings).explain(document)
 
 
 def _command() -> str:

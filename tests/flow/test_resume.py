@@ -103,12 +103,15 @@ class TestResume:
     @pytest.mark.parametrize(
         "gone",
         [
-            ["table/00000.parquet"],
-            ["table/00001.parquet", "table/00004.parquet", "data", "run.json:selection"],
+            ["table/documents-*/00000.parquet"],
+            ["table/*/00001.parquet", "table/*/00004.parquet", "data", "run.json:selection"],
+            ["table/dsir-*/00002.parquet", "data", "run.json:selection"],
+            ["table/dsir-*"],
             ["table"],
             ["fitted"],
-            ["fitted/sample.json", "table/00003.parquet"],
-            ["fitted/targets"],
+            ["fitted/sample-*/sample.json", "table/documents-*/00003.parquet"],
+            ["fitted/targets-*"],
+            ["lists", "fitted/dsir-*"],
             ["selections", "data", "report.html", "README.md", "run.json:selection"],
         ],
         ids=lambda gone: gone[0],
@@ -119,15 +122,15 @@ class TestResume:
         out = tmp_path / "out"
         select(out, engine=3)
         for name in gone:
-            path = out / name
             if name == "run.json:selection":
                 record = json.loads((out / "run.json").read_text())
                 del record["selection"]
                 (out / "run.json").write_text(json.dumps(record))
-            elif path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+                continue
+            paths = list(out.glob(name))
+            assert paths
+            for path in paths:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         select(out, engine=2)
         same(out, fresh)
 
@@ -347,7 +350,7 @@ class TestRefuse:
         select(tmp_path / "out", tokenizer=mine)
         select(tmp_path / "out", tokenizer=mine)
         mine.write_text(mine.read_text() + " ")
-        with pytest.raises(RunError, match=r"tokenizer\.json: the tokenizer changed"):
+        with pytest.raises(RunError, match="the tokenizer, or what is to be excluded, changed"):
             select(tmp_path / "out", tokenizer=mine)
 
     def test_changed_exclusion(self, select: Any, lines: list[bytes], tmp_path: Path):
@@ -356,7 +359,7 @@ class TestRefuse:
         select(tmp_path / "out", exclude=seen)
         before = shards(tmp_path / "out")
         write(seen, lines[:200])
-        with pytest.raises(RunError, match="excluded changed"):
+        with pytest.raises(RunError, match="what is to be excluded, changed"):
             select(tmp_path / "out", exclude=seen)
         assert shards(tmp_path / "out") == before
 
@@ -429,7 +432,7 @@ class TestRefuse:
     def test_load_what_is_no_run(self, select: Any, tmp_path: Path, fresh: Path):
         with pytest.raises(DataworthError, match=r"holds no run of dataworth"):
             dataworth.load(tmp_path / "nowhere")
-        (fresh / "table" / "00002.parquet").unlink()
+        next(fresh.glob("table/dsir-*/00002.parquet")).unlink()
         with pytest.raises(DataworthError, match=r"00002\.parquet.*run the same command again"):
             dataworth.load(fresh)
 

@@ -414,7 +414,7 @@ def _cost(table: Table, candidate: CandidatePlan) -> float | None:
     For all targets together.
     """
     record = read_record(table.scored.table.folder.parent)
-    costs = costs_of(record, table.scored.table.tally.documents)
+    costs = costs_of(record, table.scored.fitted, table.scored.table.tally.documents)
     labels = set(labels_in(candidate, table))
     if not labels <= set(costs):  # scored by an earlier version
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -36,6 +37,43 @@ class Unit:
     file_index: int
     start: int
     end: int
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """The unit itself, as a part of one."""
+        return (self,)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One unit, or several that are whole small files: what has one file in each column's folder.
+
+    `index`: its place among the pool's parts. `units`: consecutive ones.
+    """
+
+    index: int
+    units: tuple[Unit, ...]
+
+
+def parts_of(units: Sequence[Unit], target_bytes: int = TARGET_BYTES) -> list[Part]:
+    """Return the parts of a corpus, in the order of its units.
+
+    Small files lie together until they reach `target_bytes` as stored, so that a pool of very many
+    small files does not become as many files of each step.
+    """
+    whole = Counter(unit.file_index for unit in units)
+    groups: list[list[Unit]] = []
+    held = target_bytes  # by the last group; full at first
+    for unit in units:
+        small = whole[unit.file_index] == 1 and unit.file.size < target_bytes
+        size = unit.file.size if small else target_bytes
+        if held + size <= target_bytes:
+            groups[-1].append(unit)
+            held += size
+        else:
+            groups.append([unit])
+            held = size
+    return [Part(index, tuple(group)) for index, group in enumerate(groups)]
 
 
 def split(

@@ -25,7 +25,7 @@ from concurrent.futures import (
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from dataworth.corpus.units import Unit
+from dataworth.corpus.units import Part, Unit
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, DataworthError
 
@@ -45,10 +45,13 @@ def cores() -> int:
 
 @dataclass
 class Tick:
-    """Tells the progress of one unit and, in a thread, stops it when the run stops."""
+    """Tells the progress of one item and, in a thread, stops it when the run stops.
 
-    unit: Unit
+    `size`: the item's bytes on disk. `plain`: they are the bytes of its lines as they are read.
+    """
+
     size: int
+    plain: bool = True
     progress: Progress | None = None
     stop: threading.Event | None = None
     _told: int = 0
@@ -58,8 +61,7 @@ class Tick:
         if self.stop is not None and self.stop.is_set():
             raise StoppedError
         if self.progress is not None:
-            plain = self.unit.file.compression is None and self.unit.file.format != "parquet"
-            on_disk = min(raw_bytes, self.size - self._told) if plain else 0
+            on_disk = min(raw_bytes, self.size - self._told) if self.plain else 0
             self._told += on_disk
             self.progress.tick(documents, raw_bytes / 1e6, on_disk)
 
@@ -69,7 +71,8 @@ class Tick:
             self.progress.tick(0, 0.0, self.size - self._told)
 
 
-Work = Callable[[Unit, Tick], T]
+Item = TypeVar("Item", bound=Unit | Part)
+Work = Callable[[Item, Tick], T]
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,8 @@ class Engine:
 
     def map(
         self,
-        work: Work[T],
-        units: Sequence[Unit],
+        work: Work[Item, T],
+        units: Sequence[Item],
         *,
         progress: Progress | None = None,
         name: str = "work",
@@ -125,9 +128,9 @@ class Engine:
 
     def fold(
         self,
-        work: Work[T],
+        work: Work[Item, T],
         combine: Callable[[T, T], T],
-        units: Sequence[Unit],
+        units: Sequence[Item],
         *,
         progress: Progress | None = None,
         name: str = "fold",
@@ -160,8 +163,8 @@ class Engine:
     def _ordered(
         self,
         executor: Executor,
-        work: Work[T],
-        units: Sequence[Unit],
+        work: Work[Item, T],
+        units: Sequence[Item],
         progress: Progress,
         stop: threading.Event,
     ) -> Iterator[T]:
@@ -175,7 +178,9 @@ class Engine:
         for wanted in range(len(units)):
             while submitted < len(units) and submitted < wanted + ahead:
                 unit, size = units[submitted], sizes[submitted]
-                tick = Tick(unit, size, progress, stop) if threads else Tick(unit, size)
+                tick = Tick(size, _is_plain(unit))
+                if threads:
+                    tick.progress, tick.stop = progress, stop
                 ticks[submitted] = tick
                 waiting[submitted] = executor.submit(work, unit, tick)
                 submitted += 1
@@ -195,12 +200,19 @@ class Engine:
             yield result
 
 
-def unit_sizes(units: Sequence[Unit]) -> list[int]:
-    """Bytes on disk of each unit; the units of a Parquet file, which are rows, share its bytes."""
-    shares = Counter(unit.file_index for unit in units)
+def _is_plain(item: Unit | Part) -> bool:
+    return all(u.file.compression is None and u.file.format != "parquet" for u in item.units)
+
+
+def unit_sizes(items: Sequence[Unit | Part]) -> list[int]:
+    """Bytes on disk of each unit or part; units of a Parquet file, which are rows, share its."""
+    shares = Counter(unit.file_index for item in items for unit in item.units)
     return [
-        unit.file.size // shares[unit.file_index]
-        if unit.file.format == "parquet"
-        else unit.end - unit.start
-        for unit in units
+        sum(
+            unit.file.size // shares[unit.file_index]
+            if unit.file.format == "parquet"
+            else unit.end - unit.start
+            for unit in item.units
+        )
+        for item in items
     ]

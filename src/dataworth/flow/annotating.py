@@ -1,39 +1,51 @@
-"""The pass over the pool that writes the table: each unit's documents through all steps."""
+"""The pass over the pool that adds columns: each part's documents through the steps of lists."""
 
 from __future__ import annotations
 
 import json
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
 from dataworth.corpus.read.reader import BadLine
-from dataworth.corpus.units import Unit
+from dataworth.corpus.units import Part, Unit
 from dataworth.engine.files import atomic, damaged
 from dataworth.engine.local import Tick
-from dataworth.errors import InputError
-from dataworth.methods.base import DROP, Explains, Fitted, Step, apply_steps
-from dataworth.table.table import Tally, rows_of, unit_file
+from dataworth.errors import InputError, RunError
+from dataworth.methods.base import DROP, Explains, Fitted, Step
+from dataworth.table.columns import ROW, ColumnFolder, Covered, PartWriter
+from dataworth.table.keys import uids_digest
+from dataworth.table.table import IDENTITY, PIECE, Tally, rows_of
 
-_ROW_GROUP = 1 << 16
 _RIGHT_KIND = ("empty_text", "null_text", "line_too_long")
 
 
 class Named:
-    """A fitted step whose columns are called by a label: two steps of one name stay apart."""
+    """A fitted step whose columns are called by a label: two steps of one name stay apart.
 
-    def __init__(self, fitted: Fitted, label: str) -> None:
+    `folder`: the name of its columns' folder; `fitted_folder`: of what it learned; `state`: the
+    digest of that.
+    """
+
+    def __init__(
+        self, fitted: Fitted, label: str, folder: str, fitted_folder: str = "", state: str = ""
+    ) -> None:
         self.inner = fitted
         self.label = label
+        self.folder = folder
+        self.fitted_folder = fitted_folder
+        self.state = state
         old = f"utility:{fitted.step.name}:"
         self._names = {
             column.name: column.name.replace(old, f"utility:{label}:", 1)
@@ -48,6 +60,11 @@ class Named:
     def step(self) -> Step:
         """The settings."""
         return self.inner.step
+
+    @property
+    def drops(self) -> bool:
+        """Whether it may drop documents."""
+        return any(column.name == DROP for column in self.columns)
 
     def annotate(self, documents: Documents) -> pa.RecordBatch:
         """The inner step's columns under their labels."""
@@ -78,112 +95,303 @@ class Named:
 
 
 @dataclass
-class Timed:
-    """A step with the seconds of this thread's processor time that it took."""
-
-    inner: Named
-    seconds: float = 0.0
-
-    @property
-    def step(self) -> Step:
-        """The settings."""
-        return self.inner.step
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """Those of the step."""
-        return self.inner.columns
-
-    def annotate(self, documents: Documents) -> pa.RecordBatch:
-        """The step's columns."""
-        start = time.thread_time()
-        found = self.inner.annotate(documents)
-        self.seconds += time.thread_time() - start
-        return found
-
-    def save(self, folder: Path) -> None:
-        """Save the step."""
-        self.inner.save(folder)
-
-
-@dataclass(frozen=True)
 class Spent:
-    """Documents of a unit, and the seconds of a core that each step took on them, by label."""
+    """The documents of a part, and the seconds of a core that each step took on them, by folder."""
 
-    documents: int
-    seconds: dict[str, float]
+    documents: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Annotate:
-    """The work on one unit: read, annotate, write; bad lines into the quarantine."""
+    """The work on one part: read what is missing of it, annotate, write; bad lines apart.
+
+    `table`: the folder of all columns; `documents`, `labels`: of where the documents lie and what
+    they are called, in it. `lists`: steps, each list seeing its own survivors; what two lists have
+    in common is computed once.
+    """
 
     corpus: Corpus
-    fitted: tuple[Named, ...]
+    lists: tuple[tuple[Named, ...], ...]
     table: Path
+    documents: str
+    labels: str | None
     quarantine: Path
-    tokens_per_byte: float
     max_bad: float = 1.0
 
-    def __call__(self, unit: Unit, tick: Tick) -> Spent:
-        """Write the unit's part of the table; its file is there if and only if it is done."""
-        steps = [Timed(named) for named in self.fitted]
-        path = unit_file(self.table, unit.index)
-        quarantine = _Quarantine(unit_quarantine(self.quarantine, unit.index))
-        tally = Tally(lines=[0])
-        self.corpus.check_unchanged([unit.file_index])
-        with quarantine, atomic(path) as temporary:
-            writer = _Writer(temporary)
-            try:
-                for block in self.corpus.blocks(unit):
-                    documents = block.documents
-                    columns = rows_of(documents, self.tokens_per_byte)
-                    columns |= apply_steps(steps, documents)
-                    writer.add(columns)
-                    quarantine.add(block.bad)
-                    tally.bad.update(line.reason for line in block.bad)
-                    drop = columns[DROP]
-                    if drop.null_count < len(drop):
-                        tally.dropped.update(drop.drop_null().to_pylist())
-                    tally.documents += len(documents)
-                    tally.text_bytes += int(documents.text_bytes.sum())
-                    tally.raw_bytes += block.raw_bytes
-                    tally.blank += block.blank
-                    tally.lines[0] += block.lines
-                    tick(len(documents), block.raw_bytes)
-                self.corpus.check_unchanged([unit.file_index])
-                if unit.start == 0 and not tally.documents and unit.file.format != "txt":
-                    self._check_some(tally, quarantine.odd)
-            finally:
-                writer.close(self._empty, tally)
-            # Before the table's file takes its name: that file says that the unit is done.
-            quarantine.finish()
-        return Spent(tally.documents, {timed.inner.label: timed.seconds for timed in steps})
+    def __call__(self, part: Part, tick: Tick) -> Spent:
+        """Write the files of a part that are missing; a file that is there is done."""
+        work = _PartWork(self, part)
+        work.run(tick)
+        return work.spent
+
+    def is_done(self, part: Part) -> bool:
+        """Tell if no file of a part is missing."""
+        return _PartWork(self, part).is_done()
+
+
+@dataclass(frozen=True)
+class CheckPart:
+    """The work of reading a part again: RunError if its documents are not those of the table."""
+
+    corpus: Corpus
+    documents: ColumnFolder
+
+    def __call__(self, part: Part, tick: Tick) -> None:
+        """Compare the part's documents with its file."""
+        uids = [np.empty(0, np.uint64)]
+        for unit in part.units:
+            for block in self.corpus.blocks(unit):
+                uids.append(block.documents.uid)
+                tick(len(block.documents), block.raw_bytes)
+        facts = self.documents.facts(self.documents.files(part.index)[0])
+        if uids_digest(np.concatenate(uids)) != facts["uids"]:
+            raise _changed(part)
+
+
+def _changed(part: Part) -> RunError:
+    names = ", ".join(dict.fromkeys(unit.file.path for unit in part.units[:3]))
+    return RunError(
+        f"{names}: changed since this run began, though as long as it was; choose another folder, "
+        "or start afresh with --overwrite (overwrite=True)"
+    )
+
+
+class _PartWork:
+    """One part under way: what is there of it, what was computed, and the files being written."""
+
+    def __init__(self, plan: Annotate, part: Part) -> None:
+        self.plan = plan
+        self.part = part
+        self.spent = Spent()
+        key = plan.documents.rpartition("-")[2]
+        self.documents = ColumnFolder(plan.table / plan.documents, None)
+        self.labels = ColumnFolder(plan.table / plan.labels, key) if plan.labels else None
+        self.steps = {step.folder: step for steps in plan.lists for step in steps}
+        self.folders = {name: ColumnFolder(plan.table / name, key) for name in self.steps}
+        self.key = key
+        self.uids: list[NDArray[np.uint64]] = []
+        self.rows: int | None = None  # of the part, where its documents are there
+        self.there: dict[str, Covered] = {}
+        self.writers: dict[str, PartWriter] = {}
+        self.reasons: dict[str, Counter[str]] = {name: Counter() for name in self.steps}
+        self.open = ExitStack()
+        self._look()
+
+    def _look(self) -> None:
+        """Look at the files that are there. RunError for those of other documents."""
+        index = self.part.index
+        if not self.documents.has(index):
+            for folder in self.folders.values():
+                folder.forget(index)
+            return
+        facts = self.documents.facts(self.documents.files(index)[0])
+        self.rows = int(facts["rows"])
+        self.digest = str(facts["uids"])
+        for name, folder in self.folders.items():
+            if folder.has(index):
+                folder.check(index, self.rows, self.digest)
+                self.there[name] = folder.covered(index, self.rows)
+
+    def is_done(self) -> bool:
+        """Tell if nothing is missing, as far as the files say without a look at the text."""
+        if self.rows is None or (self.labels and not self.labels.has(self.part.index)):
+            return False
+        for steps in self.plan.lists:
+            alive = np.ones(self.rows, np.bool_)
+            for step in steps:
+                there = self.there.get(step.folder)
+                if there is None or (there.rows is not None and (alive & ~there.rows).any()):
+                    return False
+                if there.dropped is not None:
+                    alive &= ~there.dropped
+        return True
+
+    def run(self, tick: Tick) -> None:
+        """Read the part and write what is missing."""
+        plan, tally = self.plan, Tally()
+        with self.open:
+            if self.rows is None:
+                self._begin(self.documents)
+            if self.labels is not None and not self.labels.has(self.part.index):
+                self._begin(self.labels)
+            first = 0
+            for unit in self.part.units:
+                plan.corpus.check_unchanged([unit.file_index])
+                with _Quarantine(unit_quarantine(plan.quarantine, unit.index)) as quarantine:
+                    first = self._read(unit, tick, tally, quarantine, first)
+                    if self.rows is None:
+                        quarantine.finish()
+                plan.corpus.check_unchanged([unit.file_index])
+            self._commit(tally, first)
+        self.spent.documents = first
+
+    def _begin(self, folder: ColumnFolder) -> PartWriter:
+        """Open the next file of the part in a folder of columns."""
+        writer = self.open.enter_context(PartWriter(folder.next_file(self.part.index)))
+        self.writers[folder.folder.name] = writer
+        return writer
+
+    def _read(
+        self, unit: Unit, tick: Tick, tally: Tally, quarantine: _Quarantine, start: int
+    ) -> int:
+        """Read one unit, whose first document is the row `start`; return the row after its last."""
+        first, lines = start, 0
+        for block in self.plan.corpus.blocks(unit):
+            documents = block.documents
+            self._add(documents, first)
+            first += len(documents)
+            if self.rows is None:
+                quarantine.add(block.bad)
+            tally.bad.update(line.reason for line in block.bad)
+            tally.text_bytes += int(documents.text_bytes.sum())
+            tally.raw_bytes += block.raw_bytes
+            tally.blank += block.blank
+            lines += block.lines
+            tick(len(documents), block.raw_bytes)
+        tally.documents += first - start
+        tally.lines.append(lines)
+        tally.rows.append(first - start)
+        if unit.start == 0 and first == start and unit.file.format != "txt":
+            self._check_some(tally, quarantine.odd)
+        return first
 
     def _check_some(self, tally: Tally, odd: BadLine | None) -> None:
         """Raise InputError for a file that begins without any document: its kind is another.
 
         A broken file of few lines would be lost under a share of bad lines.
         """
-        if odd is not None and self.max_bad < 1:
+        if odd is not None and self.plan.max_bad < 1:
             raise InputError(
                 f"{odd.file}: gives no document, {tally.bad.total():,} bad lines were read; line "
                 f"{odd.line}: {odd.reason} ({odd.detail}). Mend the file or leave it out, or "
                 f"take whatever can be read (--max-bad 1)"
             )
 
-    def _empty(self) -> pa.Schema:
-        """The schema of a unit without documents."""
-        nothing = Documents.from_texts([])
-        names = [*self.corpus.fields.groups]
-        if self.corpus.fields.id is not None:
-            names.insert(0, "id")
-        columns = {name: pa.array([], pa.string()) for name in names}
-        if self.corpus.fields.split_words is not None:
-            columns["piece"] = pa.array([], pa.int32())
-        everything = rows_of(nothing, self.tokens_per_byte) | columns
-        everything |= apply_steps(self.fitted, nothing)
-        return pa.table(everything).schema
+    def _add(self, documents: Documents, first: int) -> None:
+        """Add the columns of a block of documents, the rows from `first` on of the part."""
+        plan = self.plan
+        self.uids.append(documents.uid)
+        if plan.documents in self.writers:
+            columns = rows_of(documents)
+            if PIECE.name in documents.columns:
+                columns[PIECE.name] = documents.columns[PIECE.name]
+            self.writers[plan.documents].add(columns)
+        if plan.labels in self.writers:
+            self.writers[plan.labels].add(
+                {name: documents.columns[name] for name in label_names(plan.corpus)}
+            )
+        block = _Block(self, documents, first)
+        for steps in plan.lists:
+            alive = np.ones(len(documents), np.bool_)
+            for step in steps:
+                alive &= ~block.dropped(step, alive)
+        block.write()
+
+    def add(self, folder: str, columns: dict[str, pa.Array]) -> None:
+        """Add rows of a step's columns."""
+        writer = self.writers.get(folder) or self._begin(self.folders[folder])
+        writer.add(columns)
+
+    def _commit(self, tally: Tally, rows: int) -> None:
+        """Give the files their names, first that of the documents: it says that they are there."""
+        digest = uids_digest(np.concatenate([np.empty(0, np.uint64), *self.uids]))
+        if self.rows is not None and (rows, digest) != (self.rows, self.digest):
+            raise _changed(self.part)
+        plan = self.plan
+        facts = {"documents": self.key, "rows": rows, "uids": digest}
+        whole = {"covered": rows, "dropped": {}}
+        if plan.documents in self.writers:
+            own = {**facts, **whole, "documents": None, "tally": tally.as_dict()}
+            schema = _schema(document_columns(plan.corpus))
+            self.writers[plan.documents].commit(own, schema)
+        if plan.labels in self.writers:
+            schema = _schema(label_columns(plan.corpus))
+            self.writers[plan.labels].commit({**facts, **whole}, schema)
+        for name, step in self.steps.items():
+            if name not in self.writers:
+                if self.folders[name].has(self.part.index):
+                    continue
+                self._begin(self.folders[name])
+            writer = self.writers[name]
+            own = {**facts, "covered": writer.rows, "dropped": dict(self.reasons[name])}
+            writer.commit(own, _schema([_ROW, *step.inner.columns]))
+
+
+class _Block:
+    """A block of a part's documents on its way through the lists of steps."""
+
+    def __init__(self, work: _PartWork, documents: Documents, first: int) -> None:
+        self._work = work
+        self._documents = documents
+        self._first = first
+        self._done: dict[str, NDArray[np.bool_]] = {}
+        self._dropped: dict[str, NDArray[np.bool_]] = {}
+        self._new: dict[str, list[pa.Table]] = {}
+
+    def dropped(self, step: Named, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which of the documents `alive` a step drops, bool [n]; it is asked if need be."""
+        name, n = step.folder, len(self._documents)
+        if name not in self._done:
+            self._done[name], self._dropped[name] = self._known(name, n)
+        wanted = alive & ~self._done[name]
+        if wanted.any():
+            start = time.thread_time()
+            whole = bool(wanted.all())
+            batch = step.inner.annotate(self._documents if whole else self._documents.take(wanted))
+            seconds = self._work.spent.seconds
+            seconds[name] = seconds.get(name, 0.0) + time.thread_time() - start
+            rows = np.flatnonzero(wanted)
+            self._done[name] |= wanted
+            numbers = pa.array((rows + self._first).astype(np.int32))
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            self._new.setdefault(name, []).append(pa.table({ROW: numbers, **columns}))
+            reasons = columns.get(DROP)
+            if reasons is not None and reasons.null_count < len(reasons):
+                self._dropped[name][rows[np.asarray(reasons.is_valid())]] = True
+                self._work.reasons[name].update(reasons.drop_null().to_pylist())
+        return self._dropped[name]
+
+    def _known(self, name: str, n: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which of the documents have been seen by a step before, and which of these it dropped."""
+        there = self._work.there.get(name)
+        rows = slice(self._first, self._first + n)
+        if there is None:
+            return np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+        done = np.ones(n, np.bool_) if there.rows is None else there.rows[rows].copy()
+        dropped = np.zeros(n, np.bool_) if there.dropped is None else there.dropped[rows].copy()
+        return done, dropped
+
+    def write(self) -> None:
+        """Hand the new rows on, in their order."""
+        for name, tables in self._new.items():
+            table = tables[0]
+            if len(tables) > 1:
+                table = pa.concat_tables(tables).sort_by(ROW)
+            self._work.add(name, {c: table[c] for c in table.column_names})
+
+
+def label_names(corpus: Corpus) -> list[str]:
+    """The columns of ids and groups."""
+    own = [] if corpus.fields.id is None else ["id"]
+    return [*own, *corpus.fields.groups]
+
+
+def label_columns(corpus: Corpus) -> list[Column]:
+    """The columns of ids and groups, as they are declared."""
+    return [Column(name, pa.string(), "label", "corpus") for name in label_names(corpus)]
+
+
+def document_columns(corpus: Corpus) -> list[Column]:
+    """The columns that say where documents lie, as they are declared."""
+    return [*IDENTITY, *([PIECE] if corpus.fields.split_words is not None else [])]
+
+
+_ROW = Column(ROW, pa.int32(), "row of the part", "table")
+
+
+def _schema(columns: Sequence[Column]) -> pa.Schema:
+    return pa.schema([(column.name, column.type) for column in columns])
 
 
 class _Quarantine:
@@ -225,56 +433,6 @@ class _Quarantine:
     def finish(self) -> None:
         """Close the file, which takes its name."""
         self._open.close()
-
-
-class _Writer:
-    """A Parquet file written in row groups, so that a large unit needs no more memory."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: pa.NativeFile | None = None
-        self._writer: pq.ParquetWriter | None = None
-        self._waiting: list[pa.Table] = []
-        self._rows = 0
-
-    def add(self, columns: dict[str, pa.Array]) -> None:
-        table = pa.table(columns)
-        self._waiting.append(table)
-        self._rows += len(table)
-        if self._rows >= _ROW_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        table = pa.concat_tables(self._waiting)
-        self._waiting, self._rows = [], 0
-        self._open(table.schema).write_table(table, row_group_size=_ROW_GROUP * 2)
-
-    def _open(self, schema: pa.Schema) -> pq.ParquetWriter:
-        if self._writer is None:
-            strings = [field.name for field in schema if pa.types.is_string(field.type)]
-            # Opened here, since a writer that failed does not close its file, which takes room.
-            self._file = pa.OSFile(str(self._path), "wb")
-            self._writer = pq.ParquetWriter(
-                self._file,
-                schema,
-                compression="lz4",
-                use_dictionary=strings,
-                write_statistics=False,
-            )
-        return self._writer
-
-    def close(self, empty: Callable[[], pa.Schema], tally: Tally) -> None:
-        """Write what waits and the tally; `empty` gives the schema of a file without rows."""
-        try:
-            self._flush()
-            writer = self._writer or self._open(empty())
-            writer.add_key_value_metadata(tally.as_metadata())
-            writer.close()
-        finally:
-            if self._file is not None:
-                self._file.close()
 
 
 def unit_quarantine(folder: Path, unit: int) -> Path:

@@ -58,8 +58,16 @@ def read_recipe(file: str | Path, known: Collection[str]) -> Recipe:
     return Recipe(_options(content, path, known))
 
 
-def recorded_choice(folder: Path, name: str | None = None) -> ChoiceSettings:
-    """The settings of a choice that a run's folder holds: its own one, or the one that is named.
+@dataclass(frozen=True)
+class Recorded:
+    """A choice that was made before: its settings, and the list of steps that it is from."""
+
+    settings: ChoiceSettings
+    steps: str | None
+
+
+def recorded_choice(folder: Path, name: str | None = None) -> Recorded:
+    """A choice that a run's folder holds: its own one, or the one that is named.
 
     A name is that of a folder in `selections`, or the beginning of one. A run that was scored only
     has no own choice: then it is the last one that was made.
@@ -68,10 +76,13 @@ def recorded_choice(folder: Path, name: str | None = None) -> ChoiceSettings:
         (file.parent for file in (folder / "selections").glob("*/choice.json")),
         key=lambda place: place.stat().st_mtime,
     )
-    with damaged(folder / FILE):
-        own = read_object(folder / FILE).get("configuration", {}).get("choose")
-        if name is None and own is not None:
-            return _choice(own)
+    if name is None:
+        with damaged(folder / FILE):
+            record = read_object(folder / FILE)
+            own = record["configuration"].get("choose")
+            name = record.get("selection")
+            if name is None and own is not None:
+                return Recorded(_choice(own), None)
     found = [place for place in made if place.name.startswith(name or "")]
     if not found:
         said = f"no choice {name!r}" if name else "chosen nothing yet"
@@ -79,11 +90,12 @@ def recorded_choice(folder: Path, name: str | None = None) -> ChoiceSettings:
             f"{folder}: has {said}; choose first: dataworth choose {folder} --budget 10%"
         )
     with damaged(found[-1] / "choice.json"):
-        return _choice(read_object(found[-1] / "choice.json"))
+        values = read_object(found[-1] / "choice.json")
+        return Recorded(_choice(values), str(values["list"]))
 
 
 def _choice(values: Mapping[str, Any]) -> ChoiceSettings:
-    values = {name: value for name, value in values.items() if name != "resolved"}
+    values = {name: value for name, value in values.items() if name not in ("resolved", "list")}
     lists = {name: tuple(values[name]) for name in ("quotas", "exclude")}
     return ChoiceSettings(**{**values, **lists})
 

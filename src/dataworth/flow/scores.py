@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,13 @@ from dataworth.flow.annotating import Named
 from dataworth.flow.choosing import choose_rows
 from dataworth.flow.exclusion import excluded_uids
 from dataworth.flow.inspect import fields_there
-from dataworth.flow.scoring import Scored, count_tokens, load_steps, read_record
+from dataworth.flow.scoring import (
+    Scored,
+    count_tokens,
+    load_list,
+    load_steps,
+    read_record,
+)
 from dataworth.flow.selection import Selection
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings, fields_from, fingerprint
 from dataworth.flow.targets import check_name
@@ -40,9 +47,11 @@ from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.registry import parse_step
 from dataworth.report import model
 from dataworth.table import survey as surveys
-from dataworth.table.run import machine
+from dataworth.table.run import check_layout, machine
 from dataworth.table.table import Table
 from dataworth.version import __version__
+
+_OVERWRITE = "run the run's command again with --overwrite"
 
 
 class Scores:
@@ -147,7 +156,7 @@ class Scores:
             exact_tokens=self._exact_tokens if self.settings.tokenizer else None,
             fields_there=partial(fields_there, self.scored.corpus),
         )
-        name = settings.fingerprint
+        name = fingerprint([settings.fingerprint, self.scored.list])
         if len(excluded):  # which is not in the settings, only where it comes from
             name = fingerprint([name, hashlib.blake2b(excluded.tobytes()).hexdigest()])
         selection = Selection(self, choice, self.folder / "selections" / name)
@@ -249,7 +258,7 @@ def mechanism_text(mechanism: Any) -> str:
 
 def settings_from(record: Mapping[str, Any]) -> ScoreSettings:
     """The settings of a run, from its record. Raises anything for a record that is none."""
-    score = record["configuration"]["score"]
+    score = record["settings"]
     return ScoreSettings(
         steps=tuple(parse_step(step) for step in score["steps"]),
         fields=fields_from(score["fields"]),
@@ -291,28 +300,40 @@ def load_scores(
     engine: Engine | None = None,
     progress: Progress | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    steps: str | None = None,
 ) -> Scores:
-    """A finished run from its folder. Raises DataworthError if it is none, or not finished."""
-    if not (folder / "run.json").is_file():
+    """A finished run from its folder. Raises DataworthError if it is none, or not finished.
+
+    `steps`: the name of a list of steps in `lists`; None for the one that was scored last.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
         raise DataworthError(f"{folder}: holds no run of dataworth (there is no run.json)")
+    check_layout(folder)
     record = read_record(folder)
-    with damaged(folder / "run.json", "run the run's command again with --overwrite"):
-        settings = settings_from(record)
+    with damaged(path, _OVERWRITE):
+        name = str(record["list"] if steps is None else steps)
+        if not re.fullmatch("[0-9a-f]{16}", name):
+            raise ValueError(f"{name!r} is no name of a list of steps")
+    listed = load_list(folder, name)
+    with damaged(folder / "lists" / f"{name}.json", _OVERWRITE):
+        settings = settings_from(listed.record)
+        names = [check_name(name) for name in listed.record["names"]]
+    with damaged(path, _OVERWRITE):
         corpus = corpus_from(record, settings, dict(storage_options) if storage_options else None)
-        names = [check_name(name) for name in record["targets"]]
-        ratio = float(record["tokens_per_byte"])
-    found = surveys.load(folder / "fitted")
+    found = surveys.load(folder / "fitted" / listed.sample)
     if found is None:
         raise DataworthError(f"{folder}: the run is not finished; run its command again")
     scored = Scored(
         corpus,
         found,
-        target_files.load(folder / "fitted" / "targets", names),
-        load_steps(folder / "fitted", settings),
-        Table(folder / "table", len(corpus.units)),
-        ratio,
+        target_files.load(folder / "fitted" / listed.targets, names),
+        load_steps(folder / "fitted", settings, listed.layout, listed.fitted),
+        Table(folder / "table", listed.layout),
+        listed.layout.tokens_per_byte,
+        name,
     )
-    _ = scored.table.sizes  # fails here, with the file's name, if a part of the table is missing
+    scored.table.check()  # fails here, with the file's name, if a part of the table is missing
     return Scores(folder, scored, settings, engine=engine, progress=progress)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,22 +17,35 @@ import numpy as np
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.read.sources import fingerprint
-from dataworth.engine.files import atomic_folder, read_object
+from dataworth.corpus.units import parts_of
+from dataworth.engine.files import atomic_folder, damaged, read_object, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.errors import ConfigError, DataworthError, InputError, RunError
+from dataworth.errors import ConfigError, DataworthError, InputError
 from dataworth.flow import targets as target_files
-from dataworth.flow.annotating import Annotate, Named, Spent, join_quarantine
+from dataworth.flow.annotating import (
+    Annotate,
+    CheckPart,
+    Named,
+    Spent,
+    document_columns,
+    join_quarantine,
+    label_columns,
+    label_names,
+)
 from dataworth.flow.choosing import no_such_field
+from dataworth.flow.identity import column_record, documents_record, fit_record, target_record
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.settings import ScoreSettings
 from dataworth.mechanism.budget import parse_quotas
 from dataworth.methods.base import Context, Targets
 from dataworth.methods.registry import load_fitted, with_filters
 from dataworth.table import survey as surveys
+from dataworth.table.columns import ColumnFolder, declare
+from dataworth.table.keys import folder_digest, key_of
 from dataworth.table.run import RunFolder
 from dataworth.table.survey import Survey
-from dataworth.table.table import Table, unit_file
+from dataworth.table.table import Layout, Source, Table, folder_name
 
 BYTES_PER_TOKEN = 4
 _ENOUGH = 1_000  # documents of the sample, to tell that none has a field
@@ -50,6 +62,7 @@ class Scored:
     fitted: tuple[Named, ...]
     table: Table
     tokens_per_byte: float
+    list: str
 
 
 def input_record(corpus: Corpus) -> list[dict[str, Any]]:
@@ -87,15 +100,107 @@ def run_scoring(
 
     `quotas`: those that are chosen with later; a field that no document has is told at once.
     """
-    run.check_inputs(inputs_of(corpus, target_corpora))
-    check_tokenizer(run, settings.tokenizer)
-    if run.record.get("units", len(corpus.units)) != len(corpus.units):
-        raise RunError(
-            f"{run.folder}: was begun by a version of dataworth that divides the pool in another "
-            "way; choose another folder, or start afresh with --overwrite (overwrite=True)"
+    (scored,) = score_lists(run, corpus, target_corpora, [settings], engine, progress, quotas)
+    return scored
+
+
+def score_lists(
+    run: RunFolder,
+    corpus: Corpus,
+    target_corpora: Mapping[str, Corpus],
+    lists: Sequence[ScoreSettings],
+    engine: Engine,
+    progress: Progress,
+    quotas: Sequence[str] = (),
+) -> list[Scored]:
+    """Score several lists of steps, which differ in these alone, with one pass over the text.
+
+    Columns that are there are not made again, whichever list asked for them. See `run_scoring`.
+    """
+    settings = lists[0]
+    inputs = inputs_of(corpus, target_corpora)
+    documents = documents_record(corpus, inputs["pool"])
+    key = key_of(documents)
+    touched = run.check_inputs(inputs)
+    if touched:
+        _check_touched(run.folder, corpus, key, touched, engine, progress)
+    found = _survey(run, corpus, key, settings, engine, progress)
+    check_pool(found.bad, found.documents, corpus, settings.max_bad, whole=found.whole)
+    _check_quotas(found, corpus, quotas)
+    targets = target_files.read_targets(
+        target_corpora, holdout=settings.holdout, max_bad=settings.max_bad, seed=settings.seed
+    )
+    target_folder = _keep_targets(run.folder / "fitted", targets)
+    ratio = tokens_per_byte(found, settings.tokenizer)
+    layouts, fits = [], []
+    known: dict[str, Named] = {}
+    for one in lists:
+        note = partial(_note_fitting, run)
+        fitted = fit_steps(
+            run.folder / "fitted", corpus, targets, found, one, engine, progress, note, key, known
         )
-    fitted_folder = run.folder / "fitted"
-    found = surveys.load(fitted_folder)
+        sources = tuple(Source(named.label, named.step.name, named.folder) for named in fitted)
+        fits.append(fitted)
+        layouts.append(Layout(f"documents-{key}", _labels_folder(corpus, key), sources, 0, ratio))
+    layouts = annotate_pool(
+        run, corpus, documents, tuple(fits), layouts, engine, progress, max_bad=settings.max_bad
+    )
+    made = []
+    for one, fitted, layout in zip(lists, fits, layouts, strict=True):
+        table = Table(run.folder / "table", layout)
+        tally = table.tally
+        check_pool(tally.bad, tally.documents, corpus, settings.max_bad, whole=True)
+        table.layout = replace(layout, dropped=dict(tally.dropped))
+        kept = (target_folder, targets.names)
+        name = keep_list(run.folder, one, table.layout, fitted, kept, _sample_folder(key, one))
+        made.append(Scored(corpus, found, targets, fitted, table, ratio, name))
+    run.update(
+        tokens_per_byte=ratio,
+        units=len(corpus.units),
+        targets=targets.names,
+        workers=engine.size,
+        scored=lists[-1].as_dict(),
+        list=made[-1].list,
+    )
+    return made
+
+
+def _check_touched(
+    folder: Path,
+    corpus: Corpus,
+    documents: str,
+    touched: Sequence[int],
+    engine: Engine,
+    progress: Progress,
+) -> None:
+    """Read files again that were written since; RunError if their documents are other ones."""
+    known = ColumnFolder(folder / "table" / f"documents-{documents}", None)
+    files = set(touched)
+    parts = [
+        part
+        for part in parts_of(corpus.units)
+        if known.has(part.index) and files & {unit.file_index for unit in part.units}
+    ]
+    for _ in engine.map(CheckPart(corpus, known), parts, progress=progress, name="check"):
+        pass
+
+
+def _sample_folder(documents: str, settings: ScoreSettings) -> str:
+    fields = [settings.fields.id, *settings.fields.groups]
+    return f"sample-{key_of([documents, settings.seed, settings.sample_bytes, fields])}"
+
+
+def _survey(
+    run: RunFolder,
+    corpus: Corpus,
+    documents: str,
+    settings: ScoreSettings,
+    engine: Engine,
+    progress: Progress,
+) -> Survey:
+    """The pool's random sample, drawn now unless it is there."""
+    folder = run.folder / "fitted" / _sample_folder(documents, settings)
+    found = surveys.load(folder)
     if found is None:
         found = surveys.survey(
             corpus,
@@ -104,49 +209,70 @@ def run_scoring(
             sample_bytes=settings.sample_bytes,
             progress=progress,
         )
-        surveys.save(found, fitted_folder)
-    check_pool(found.bad, found.documents, corpus, settings.max_bad, whole=found.whole)
-    _check_quotas(found, corpus, quotas)
-    targets = target_files.read_targets(
-        target_corpora, holdout=settings.holdout, max_bad=settings.max_bad, seed=settings.seed
-    )
-    if not (fitted_folder / "targets").is_dir():
-        with atomic_folder(fitted_folder / "targets") as temporary:
+        surveys.save(found, folder)
+    return found
+
+
+def _keep_targets(folder: Path, targets: Targets) -> str:
+    """Keep a copy of the targets, so that choosing again needs the run's folder alone."""
+    held = Targets(targets.held_out)
+    name = f"targets-{key_of([target_record(targets), target_record(held)])}"
+    if not (folder / name).is_dir():
+        with atomic_folder(folder / name) as temporary:
             target_files.save(targets, temporary)
-    ratio = tokens_per_byte(found, settings.tokenizer)
-    run.update(
-        tokens_per_byte=ratio, units=len(corpus.units), targets=targets.names, workers=engine.size
-    )
-    fitted = fit_steps(
-        fitted_folder,
-        corpus,
-        targets,
-        found,
-        settings,
-        engine,
-        progress,
-        partial(_note_fitting, run),
-    )
-    table = annotate_pool(run, corpus, fitted, ratio, engine, progress, max_bad=settings.max_bad)
-    tally = table.tally
-    check_pool(tally.bad, tally.documents, corpus, settings.max_bad, whole=True)
-    return Scored(corpus, found, targets, fitted, table, ratio)
+    return name
 
 
-def check_tokenizer(run: RunFolder, path: str | None) -> None:
-    """Record what the tokenizer's file holds, or compare it with what it held at the start."""
-    if path is None:
-        return
-    try:
-        mark = hashlib.blake2b(Path(path).read_bytes(), digest_size=16).hexdigest()
-    except OSError as error:
-        raise ConfigError(f"{path}: the tokenizer cannot be read ({error.strerror})") from error
-    if run.record.get("tokenizer_hash", mark) != mark:
-        raise RunError(
-            f"{path}: the tokenizer changed since this run began; choose another folder, or start "
-            "afresh with --overwrite (overwrite=True)"
-        )
-    run.update(tokenizer_hash=mark)
+def _labels_folder(corpus: Corpus, documents: str) -> str | None:
+    names = label_names(corpus)
+    if not names:
+        return None
+    return f"labels-{key_of([documents, corpus.fields.id, corpus.fields.groups])}"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A list of steps as it was scored: `layout` of its table, and names of folders in `fitted`."""
+
+    layout: Layout
+    fitted: tuple[str, ...]
+    targets: str
+    sample: str
+    record: dict[str, Any]
+
+
+def keep_list(
+    folder: Path,
+    settings: ScoreSettings,
+    layout: Layout,
+    fitted: Sequence[Named],
+    targets: tuple[str, list[str]],
+    sample: str,
+) -> str:
+    """Write what a list of steps is made of, by which its table is opened; return its name."""
+    record = {
+        "settings": settings.as_dict(),
+        "layout": layout.as_dict(),
+        "fitted": [named.fitted_folder for named in fitted],
+        "targets": targets[0],
+        "names": targets[1],
+        "sample": sample,
+    }
+    name = key_of(record)
+    path = folder / "lists" / f"{name}.json"
+    if not path.is_file():
+        write_json(path, record)
+    return name
+
+
+def load_list(folder: Path, name: str) -> Listed:
+    """A list of steps by its name. RunError for a damaged one."""
+    path = folder / "lists" / f"{name}.json"
+    record = read_object(path)
+    with damaged(path):
+        fitted = tuple(folder_name(name) for name in record["fitted"])
+        targets, sample = folder_name(record["targets"]), folder_name(record["sample"])
+        return Listed(Layout.from_dict(record["layout"]), fitted, targets, sample, record)
 
 
 def check_pool(
@@ -226,65 +352,92 @@ def fit_steps(
     engine: Engine,
     progress: Progress,
     note: Callable[[str, float], None] | None = None,
+    documents: str = "",
+    known: dict[str, Named] | None = None,
 ) -> tuple[Named, ...]:
     """Fit the steps in order; each finished one is a folder, and is loaded if it is there.
 
-    `note` is told each label and the seconds of a core that its fit took.
+    `note` is told the folder of a step's columns and the seconds of a core that its fit took.
+    `documents`: the key of the pool's documents. `known`: steps by the folder of what they learned,
+    which other lists hold already; it grows.
     """
     fitted: list[Named] = []
+    known = {} if known is None else known
+    texts = target_record(targets)
     own_filters = 0
     labels = iter(settings.labels)
-    for number, (step, is_filter) in enumerate(with_filters(settings.steps)):
+    for step, is_filter in with_filters(settings.steps):
         label = step.name if is_filter else next(labels)
-        place = folder / f"{number:02d}-{label}"
+        spent = None
         before = tuple(fitted[: len(fitted) - own_filters])
-        if (place / "step.json").is_file():
-            learned = load_fitted(step, place)
+        dropping = [named.folder for named in before if named.drops]
+        name = f"{step.name}-{key_of(fit_record(step, settings, documents, texts, dropping))}"
+        if name in known:
+            learned = known[name].inner
+        elif (folder / name / "step.json").is_file():
+            learned = load_fitted(step, folder / name)
         else:
-            context = Context(engine, found, settings.seed, progress, before)
             start = time.process_time()
+            context = Context(engine, found, settings.seed, progress, before)
             learned = step.fit(corpus, targets, context)
-            if note is not None:
-                note(label, time.process_time() - start)
-            with atomic_folder(place) as temporary:
+            spent = time.process_time() - start
+            with atomic_folder(folder / name) as temporary:
                 learned.save(temporary)
-        fitted.append(Named(learned, label))
+        state = known[name].state if name in known else folder_digest(folder / name)
+        columns = f"{step.name}-{key_of(column_record(step, documents, state))}"
+        named = Named(learned, label, columns, name, state)
+        if name not in known and spent is not None and note is not None:
+            note(columns, spent)
+        known.setdefault(name, named)
+        fitted.append(named)
         own_filters = own_filters + 1 if is_filter else 0
     return tuple(fitted)
 
 
-def load_steps(folder: Path, settings: ScoreSettings) -> tuple[Named, ...]:
-    """The fitted steps of a finished run."""
-    labels = iter(settings.labels)
-    out = []
-    for number, (step, is_filter) in enumerate(with_filters(settings.steps)):
-        label = step.name if is_filter else next(labels)
-        out.append(Named(load_fitted(step, folder / f"{number:02d}-{label}"), label))
-    return tuple(out)
+def load_steps(
+    folder: Path, settings: ScoreSettings, layout: Layout, names: Sequence[str]
+) -> tuple[Named, ...]:
+    """The fitted steps of a list; `names`: of the folders of what they learned."""
+    steps = [step for step, _ in with_filters(settings.steps)]
+    return tuple(
+        Named(load_fitted(step, folder / name), source.label, source.folder, name)
+        for step, source, name in zip(steps, layout.sources, names, strict=True)
+    )
 
 
 def annotate_pool(
     run: RunFolder,
     corpus: Corpus,
-    fitted: tuple[Named, ...],
-    ratio: float,
+    documents: Mapping[str, Any],
+    lists: tuple[tuple[Named, ...], ...],
+    layouts: Sequence[Layout],
     engine: Engine,
     progress: Progress,
     *,
     max_bad: float = 1.0,
-) -> Table:
-    """Write the table's missing files, then the bad lines of all of them."""
-    folder = run.folder / "table"
+) -> list[Layout]:
+    """Write the columns that are missing, then the bad lines of all documents."""
+    table = run.folder / "table"
     pieces = run.folder / "work" / "quarantine"
-    table = Table(folder, len(corpus.units))
-    missing = [unit for unit in corpus.units if not unit_file(folder, unit.index).is_file()]
+    parts = parts_of(corpus.units)
+    key = key_of(documents)
+    declare(table / layouts[0].documents, documents, document_columns(corpus))
+    labels = layouts[0].labels
+    if labels is not None:
+        record = {"documents": key, "names": label_names(corpus)}
+        declare(table / labels, record, label_columns(corpus))
+    for named in {named.folder: named for steps in lists for named in steps}.values():
+        record = column_record(named.step, key, named.state)
+        declare(table / named.folder, record, named.inner.columns)
+    work = Annotate(corpus, lists, table, layouts[0].documents, labels, pieces, max_bad)
+    missing = [part for part in parts if not work.is_done(part)]
     if missing:
-        work = Annotate(corpus, fitted, folder, pieces, ratio, max_bad)
-        spent = list(engine.map(work, missing, progress=progress, name="score"))
-        _note_scoring(run, spent)
+        _note_scoring(run, list(engine.map(work, missing, progress=progress, name="score")))
+    whole = [replace(layout, parts=len(parts)) for layout in layouts]
     if pieces.is_dir():
         joined = run.folder / "quarantine" / "bad-lines.jsonl"
-        join_quarantine(pieces, corpus.units, table.tally.lines, joined)
+        lines = Table(table, whole[0]).lines
+        join_quarantine(pieces, corpus.units, lines, joined)
         # Renamed first: what a kill leaves half removed must not be joined again.
         done = pieces.with_name("joined")
         shutil.rmtree(done, ignore_errors=True)
@@ -292,12 +445,13 @@ def annotate_pool(
         shutil.rmtree(done)
         with contextlib.suppress(OSError):  # not empty: there is other work under way
             done.parent.rmdir()
-    return table
+    return whole
 
 
-def _note_fitting(run: RunFolder, label: str, seconds: float) -> None:
+def _note_fitting(run: RunFolder, folder: str, seconds: float) -> None:
     known = _costs(run)
-    run.update(costs={**known, label: {"fit": round(seconds, 6), "score": 0.0, "documents": 0}})
+    cost = known.get(folder, {"fit": 0.0, "score": 0.0, "documents": 0})
+    run.update(costs={**known, folder: {**cost, "fit": round(cost["fit"] + seconds, 6)}})
 
 
 def _costs(run: RunFolder) -> dict[str, dict[str, float]]:
@@ -305,24 +459,26 @@ def _costs(run: RunFolder) -> dict[str, dict[str, float]]:
     known: Any = run.record.get("costs")
     try:
         return {
-            str(label): {
+            str(folder): {
                 "fit": float(cost["fit"]),
                 "score": float(cost["score"]),
                 "documents": int(cost["documents"]),
             }
-            for label, cost in known.items()
+            for folder, cost in known.items()
         }
     except (AttributeError, KeyError, TypeError, ValueError):
         return {}
 
 
 def _note_scoring(run: RunFolder, spent: Sequence[Spent]) -> None:
-    """Add what scoring took; units that were done before a kill are not in it."""
+    """Add what scoring took; parts that were done before a kill are not in it."""
     costs = _costs(run)
-    documents = sum(one.documents for one in spent)
-    for label, cost in costs.items():
-        seconds = sum(one.seconds.get(label, 0.0) for one in spent)
-        costs[label] = {
+    for folder in {name for one in spent for name in one.seconds}:
+        cost = costs.get(folder, {"fit": 0.0, "score": 0.0, "documents": 0})
+        mine = [one for one in spent if folder in one.seconds]
+        seconds = sum(one.seconds[folder] for one in mine)
+        documents = sum(one.documents for one in mine)
+        costs[folder] = {
             **cost,
             "score": round(cost["score"] + seconds, 6),
             "documents": cost["documents"] + documents,
@@ -330,21 +486,25 @@ def _note_scoring(run: RunFolder, spent: Sequence[Spent]) -> None:
     run.update(costs=costs)
 
 
-def costs_of(record: Mapping[str, Any], documents: int) -> dict[str, tuple[float, float]]:
+def costs_of(
+    record: Mapping[str, Any], fitted: Sequence[Named], documents: int
+) -> dict[str, tuple[float, float]]:
     """Seconds of a core that each step took: label → (to fit, to score so many documents).
 
     Of a run that was killed, the time of what was done before is reckoned from the rest.
     """
+    costs = record.get("costs", {})
     return {
-        label: (cost["fit"], cost["score"] * documents / max(cost["documents"], 1))
-        for label, cost in record.get("costs", {}).items()
+        named.label: (cost["fit"], cost["score"] * documents / max(cost["documents"], 1))
+        for named in fitted
+        if (cost := costs.get(named.folder)) is not None
     }
 
 
 def read_record(folder: Path) -> dict[str, Any]:
     """run.json of a run that has a table."""
     record = read_object(folder / "run.json")
-    if "units" not in record:
+    if "list" not in record:
         raise DataworthError(
             f"{folder}: the run is not finished; run its command again, which goes on with it"
         )

@@ -118,7 +118,7 @@ class Selection:
             write_parquet(path, self.table)
         if not (self.folder / "choice.json").is_file():
             facts = {**self.choice.settings.as_dict(), "resolved": self.choice.mechanism_text}
-            write_json(self.folder / "choice.json", facts)
+            write_json(self.folder / "choice.json", {**facts, "list": self.scores.scored.list})
 
     def save_metrics(self) -> None:
         """Write the metrics beside the chosen rows."""

@@ -101,8 +101,15 @@ def open_subject(
         path = _path_of(source)
         return Subject(_name(source), path, corpus)
     folder, choice = found
-    scores = load_scores(folder, storage_options=storage_options, engine=engine, progress=progress)
-    selection = scores.choose_settings(recorded_choice(folder, choice))
+    chosen = recorded_choice(folder, choice)
+    scores = load_scores(
+        folder,
+        storage_options=storage_options,
+        engine=engine,
+        progress=progress,
+        steps=chosen.steps,
+    )
+    selection = scores.choose_settings(chosen.settings)
     return of_selection(selection, str(paths_in(source)[0]))
 
 

@@ -1,6 +1,6 @@
 """The folder of a run: what was asked for, on which inputs, and how far it came.
 
-A folder belongs to one configuration on one state of the inputs.
+A folder belongs to one state of one pool; whatever is computed on it becomes further columns.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dataworth.engine.files import damaged, read_object, sweep, write_json
+from dataworth.errors import RunError
 from dataworth.table.folder import WorkFolder, differences, differing
 from dataworth.version import __version__
 
@@ -35,7 +36,7 @@ class RunFolder(WorkFolder):
     noun = "run"
     record_file = FILE
     mark = "configuration"
-    ours = ("fitted", "table", "quarantine", "selections", "data", "work", "spool")
+    ours = ("fitted", "table", "lists", "quarantine", "selections", "data", "work", "spool")
     our_files = ("report.html", "README.md")
 
     @staticmethod
@@ -61,23 +62,34 @@ class RunFolder(WorkFolder):
             made_by = {"dataworth": __version__, **machine()}
             write_json(self.folder / FILE, {"configuration": configuration, "made_by": made_by})
             return
+        check_layout(self.folder)
         changes = list(self._changes(configuration))
         if changes:
             raise differing(self.folder, "holds a run with another configuration", changes)
+        if "choose" not in self.record["configuration"]:
+            self.update(configuration=configuration)
 
     @property
     def _has_scores(self) -> bool:
         """Whether there is work to lose. A first attempt that failed over an option has none."""
-        parts = (self.folder / "table").glob("[0-9]*.parquet")
+        parts = (self.folder / "table").glob("**/[0-9]*.parquet")
         return any(parts) or any((self.folder / name).exists() for name in ("selections", "data"))
 
     def _changes(self, configuration: Mapping[str, Any]) -> Iterator[str]:
-        """What differs from the run that is here, if there is one; its version counts too."""
+        """What cannot be done in the folder of the run that is here, if there is one.
+
+        Other steps, targets, seeds and labels make further columns. Other documents do not fit, nor
+        a second selection beside that which the run wrote; another version may compute otherwise.
+        """
         if not (self.folder / FILE).is_file():
             return
         record = self.record
-        yield from differences(record.get("configuration", {}), configuration)
         with damaged(self.folder / FILE, _REMEDY):
+            before = dict(record.get("configuration", {}))
+            if not self._has_scores or ("choose" in before and "choose" in configuration):
+                yield from differences(before, configuration)
+            else:
+                yield from differences(_reading(before), _reading(configuration))
             version = record.get("made_by", {}).get("dataworth", __version__)
         yield from differences(version, __version__, "version of dataworth")
 
@@ -90,37 +102,65 @@ class RunFolder(WorkFolder):
         """Add facts to run.json."""
         write_json(self.folder / FILE, {**self.record, **facts})
 
-    def check_inputs(self, inputs: Mapping[str, list[dict[str, Any]]]) -> None:
-        """Record the inputs' fingerprints, or compare them with those of the run's start.
+    def check_inputs(self, inputs: Mapping[str, list[dict[str, Any]]]) -> list[int]:
+        """Record the inputs' fingerprints, or compare the pool with that of the run's start.
 
-        Raises RunError that names the files that changed.
+        Return the pool's files, by their number, that were written again since, though they begin,
+        end and are as long as they were. Raises RunError that names the files that changed.
         """
         before = self.record.get("inputs")
         if before is None:
             self.update(inputs=inputs)
-            return
+            return []
         with damaged(self.folder / FILE, _REMEDY):
-            changes = list(_changed_inputs(before, inputs))
+            # What a run selected is of its targets too; columns of other targets are further ones.
+            whole = "choose" in self.record["configuration"]
+            changes: list[str] = []
+            for role in sorted({*before, *inputs}) if whole else ["pool"]:
+                changes += _changed_files(before.get(role, []), inputs.get(role, []))
         if changes and not self._has_scores:
             shutil.rmtree(self.folder / "fitted", ignore_errors=True)
-            known = self.record
-            kept = {name: known[name] for name in ("configuration", "made_by") if name in known}
-            write_json(self.folder / FILE, {**kept, "inputs": inputs})
         elif changes:
             raise differing(self.folder, "the inputs changed since this run began", changes)
+        self.update(inputs=inputs)
+        if changes:
+            return []
+        pairs = enumerate(zip(before["pool"], inputs["pool"], strict=True))
+        return [n for n, (one, other) in pairs if one["modified"] != other["modified"]]
 
 
-def _changed_inputs(
-    before: Mapping[str, list[dict[str, Any]]], now: Mapping[str, list[dict[str, Any]]]
-) -> Iterator[str]:
-    for role in sorted({*before, *now}):
-        old = {item["path"]: item for item in before.get(role, [])}
-        new = {item["path"]: item for item in now.get(role, [])}
-        for path in sorted({*old, *new}):
-            if path not in new:
-                yield f"{path}: is gone"
-            elif path not in old:
-                yield f"{path}: is new"
-            elif old[path] != new[path]:
-                keys = [key for key in old[path] if old[path][key] != new[path].get(key)]
-                yield f"{path}: changed ({', '.join(keys)})"
+def check_layout(folder: Path) -> None:
+    """Raise RunError for a run of a version that kept its table in another way."""
+    if any((folder / "table").glob("[0-9]*.parquet")):
+        raise RunError(
+            f"{folder}: holds a run of an earlier version of dataworth, which cannot be read; "
+            "choose another folder, or start afresh with --overwrite (overwrite=True)"
+        )
+
+
+def _reading(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """How documents are read, of a configuration."""
+    fields = dict(configuration["score"]["fields"])
+    return {name: value for name, value in fields.items() if name not in ("id", "groups")}
+
+
+def _content(item: Mapping[str, Any]) -> tuple[Any, ...]:
+    return item["format"], item["compression"], item["size"], item["hash"]
+
+
+def _changed_files(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> Iterator[str]:
+    """What differs in content, a line each; files that only lie elsewhere do not."""
+    if [_content(item) for item in before] == [_content(item) for item in now]:
+        return
+    old = {item["path"]: item for item in before}
+    new = {item["path"]: item for item in now}
+    for path in sorted({*old, *new}):
+        if path not in new:
+            yield f"{path}: is gone"
+        elif path not in old:
+            yield f"{path}: is new"
+        elif _content(old[path]) != _content(new[path]):
+            keys = [key for key in old[path] if old[path][key] != new[path].get(key)]
+            yield f"{path}: changed ({', '.join(keys)})"
+    if {*old} == {*new} and [*old] != [*new]:
+        yield "the files are given in another order"

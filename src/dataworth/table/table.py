@@ -1,10 +1,14 @@
-"""The documents table: one Parquet file a unit, a row for each document, in the units' order."""
+"""The documents table: a row for each document, and columns that several producers made.
+
+Where a document lies, its labels and each step's columns are folders of their own (`columns.py`);
+a table reads some of them side by side. Row numbers count through the parts of the pool in order.
+"""
 
 from __future__ import annotations
 
-import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -13,17 +17,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Column, Documents
 from dataworth.corpus.uid import checks
 from dataworth.engine.files import REMEDY, damaged
 from dataworth.engine.local import cores
-from dataworth.errors import DataworthError
+from dataworth.errors import DataworthError, RunError
+from dataworth.table.columns import DROP, ColumnFolder
 
 UTILITY = "utility:"
-_TALLY = b"dataworth"
+TOKENS = "tokens"
+_FOLDER = re.compile(r"[\w.-]+-[0-9a-f]{16}")
 _STRING_BYTES = 2**31 - 1
 IDENTITY = (
     Column("uid", pa.uint64(), "XXH64 of the text", "corpus"),
@@ -32,15 +38,9 @@ IDENTITY = (
     Column("offset", pa.int64(), "bytes from the file's start; Parquet: row", "corpus"),
     Column("bytes", pa.int64(), "bytes of the row", "corpus"),
     Column("text_bytes", pa.int64(), "bytes of the text in UTF-8", "corpus"),
-    Column("tokens", pa.int64(), "tokens, estimated from text_bytes", "corpus"),
-    Column("drop", pa.string(), "reason for dropping, or null", "steps"),
 )
-_TYPES = {column.name: column.type for column in IDENTITY}
-
-
-def unit_file(folder: Path, unit: int) -> Path:
-    """Where the rows of a unit lie."""
-    return folder / f"{unit:05d}.parquet"
+PIECE = Column("piece", pa.int32(), "number of the piece in its row", "corpus")
+_TYPES = {column.name: column.type for column in (*IDENTITY, PIECE)}
 
 
 def _wide(table: pa.Table) -> pa.Table:
@@ -52,9 +52,15 @@ def _wide(table: pa.Table) -> pa.Table:
     return table
 
 
-def rows_of(documents: Documents, tokens_per_byte: float) -> dict[str, pa.Array]:
+def folder_name(name: str) -> str:
+    """Return the name of a folder of columns or of what was learned; ValueError if it is none."""
+    if not _FOLDER.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a folder of columns")
+    return name
+
+
+def rows_of(documents: Documents) -> dict[str, pa.Array]:
     """The columns that every document has, before any step."""
-    tokens = np.maximum(1, np.rint(documents.text_bytes * tokens_per_byte)).astype(np.int64)
     return {
         "uid": pa.array(documents.uid),
         "check": pa.array(checks(documents.data, documents.starts, documents.ends)),
@@ -62,16 +68,23 @@ def rows_of(documents: Documents, tokens_per_byte: float) -> dict[str, pa.Array]
         "offset": pa.array(documents.offset),
         "bytes": pa.array(documents.bytes),
         "text_bytes": pa.array(documents.text_bytes),
-        "tokens": pa.array(tokens),
-        **documents.columns,
     }
+
+
+def estimated_tokens(text_bytes: NDArray[np.int64], tokens_per_byte: float) -> NDArray[np.int64]:
+    """Tokens of texts by their size, int64 [n], at least 1."""
+    tokens: NDArray[np.int64] = np.maximum(1, np.rint(text_bytes * tokens_per_byte)).astype(
+        np.int64
+    )
+    return tokens
 
 
 @dataclass
 class Tally:
-    """What a pool held, counted while its table was written.
+    """What a pool held, counted while its documents were read.
 
-    `lines`: lines of each unit, blank and bad ones too. `dropped`: documents by the steps' reasons.
+    `lines`, `rows`: lines of each unit, blank and bad ones too, and its documents. `dropped`:
+    documents by the steps' reasons.
     """
 
     documents: int = 0
@@ -81,71 +94,167 @@ class Tally:
     bad: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     lines: list[int] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
 
-    def as_metadata(self) -> dict[bytes, bytes]:
-        """For a unit's Parquet file."""
-        facts = {**asdict(self), "bad": dict(self.bad), "dropped": dict(self.dropped)}
-        return {_TALLY: json.dumps(facts).encode()}
+    def as_dict(self) -> dict[str, Any]:
+        """For the metadata of a file."""
+        return {**asdict(self), "bad": dict(self.bad), "dropped": dict(self.dropped)}
 
-    def add(self, facts: dict[str, Any]) -> None:
-        """Add a unit's counts."""
-        self.documents += facts["documents"]
-        self.text_bytes += facts["text_bytes"]
-        self.raw_bytes += facts["raw_bytes"]
-        self.blank += facts["blank"]
-        self.bad.update(facts["bad"])
-        self.dropped.update(facts["dropped"])
-        self.lines += facts["lines"]
+    def add(self, facts: Mapping[str, Any]) -> None:
+        """Add a part's counts."""
+        for name in ("documents", "text_bytes", "raw_bytes", "blank"):
+            setattr(self, name, getattr(self, name) + int(facts["tally"][name]))
+        self.bad.update(facts["tally"]["bad"])
+        self.lines += facts["tally"]["lines"]
+        self.rows += facts["tally"]["rows"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A step's columns in a table: the step's `name`, its `label` there, and their folder."""
+
+    label: str
+    name: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders that a table reads.
+
+    `documents`, `labels`: names of folders; labels are ids and groups, None without any.
+    `sources`: of the steps, in their order. `parts`: files of each. `tokens_per_byte`: by which
+    tokens are estimated. `dropped`: documents by drop reason, if that is known.
+    """
+
+    documents: str
+    labels: str | None
+    sources: tuple[Source, ...]
+    parts: int
+    tokens_per_byte: float
+    dropped: Mapping[str, int] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> Layout:
+        """A layout from JSON. Raises anything for what is none."""
+        labels = values["labels"]
+        sources = tuple(Source(**source) for source in values["sources"])
+        for source in sources:
+            folder_name(source.folder)
+        dropped = values["dropped"]
+        if dropped is not None:
+            dropped = {str(reason): int(count) for reason, count in dropped.items()}
+        return Layout(
+            folder_name(values["documents"]),
+            None if labels is None else folder_name(labels),
+            sources,
+            int(values["parts"]),
+            float(values["tokens_per_byte"]),
+            dropped,
+        )
 
 
 class Table:
     """The documents of a run as columns; read from disk when asked for, one column at a time.
 
-    Row numbers count through the units in order.
+    Raises RunError, which names the file, for what is missing or not what was written.
     """
 
-    def __init__(self, folder: Path, units: int) -> None:
+    def __init__(self, folder: Path, layout: Layout) -> None:
         self.folder = folder
-        self.units = units
+        self.layout = layout
+        key = layout.documents.rpartition("-")[2]
+        self._documents = ColumnFolder(folder / layout.documents, None)
+        self._labels = ColumnFolder(folder / layout.labels, key) if layout.labels else None
+        self._sources = [ColumnFolder(folder / source.folder, key) for source in layout.sources]
 
     @cached_property
-    def _metadata(self) -> list[pq.FileMetaData]:
-        found = []
-        for unit in range(self.units):
-            path = unit_file(self.folder, unit)
+    def _facts(self) -> list[dict[str, Any]]:
+        """What each part's file of documents says; all columns are checked against it."""
+        facts = []
+        for part in range(self.layout.parts):
+            path = self._documents.files(part)[0]
+            own = self._documents.facts(path)
             with damaged(path):
-                found.append(pq.read_metadata(path))
-        return found
+                rows, uids = int(own["rows"]), str(own["uids"])
+                if (
+                    sum(own["tally"]["rows"]) != rows
+                    or self._documents.metadata(path).num_rows != rows
+                ):
+                    raise ValueError("its rows are not those of its units")
+            facts.append({**own, "uids": uids})
+        return facts
+
+    def check(self) -> None:
+        """Raise RunError, which names the file, if a part of a column is missing."""
+        for folder in (self._documents, *([self._labels] if self._labels else []), *self._sources):
+            folder.check_parts(self.layout.parts)
+        _ = self._facts
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
-        """Rows of each unit, int64 [units]."""
-        return np.array([metadata.num_rows for metadata in self._metadata], np.int64)
-
-    @cached_property
-    def tally(self) -> Tally:
-        """The counts of all units."""
-        total = Tally()
-        for unit, metadata in enumerate(self._metadata):
-            with damaged(unit_file(self.folder, unit)):
-                total.add(json.loads(metadata.metadata[_TALLY]))
-        return total
+        """Documents of each unit, int64 [units]."""
+        rows = [rows for facts in self._facts for rows in facts["tally"]["rows"]]
+        return np.array(rows, np.int64)
 
     @cached_property
     def firsts(self) -> NDArray[np.int64]:
         """The number of each unit's first row, and after the last the number of rows."""
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(self.sizes)])
 
+    @cached_property
+    def _bounds(self) -> NDArray[np.int64]:
+        """As `firsts`, of the parts."""
+        rows = [int(facts["rows"]) for facts in self._facts]
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.array(rows, np.int64))])
+
+    @property
+    def lines(self) -> list[int]:
+        """Lines of each unit, blank and bad ones too."""
+        return [lines for facts in self._facts for lines in facts["tally"]["lines"]]
+
+    @cached_property
+    def tally(self) -> Tally:
+        """The counts of all parts."""
+        total = Tally()
+        for part, facts in enumerate(self._facts):
+            with damaged(self._documents.files(part)[0]):
+                total.add(facts)
+        known = self.layout.dropped
+        if known is None:
+            codes, reasons = self.codes(DROP)
+            counts = np.bincount(codes, minlength=len(reasons)).tolist()
+            known = {r: n for r, n in zip(reasons, counts, strict=False) if r is not None}
+        total.dropped.update(known)
+        return total
+
     def __len__(self) -> int:
-        return int(self.firsts[-1])
+        return int(self._bounds[-1])
+
+    @cached_property
+    def _homes(self) -> dict[str, tuple[ColumnFolder, str]]:
+        """Of each column: the folder and the name that it has there. Tokens are those of a text."""
+        homes = {name: (self._documents, name) for name in self._documents.schema.names}
+        homes[TOKENS] = (self._documents, "text_bytes")
+        for folder in [self._labels] if self._labels else []:
+            homes |= {name: (folder, name) for name in folder.schema.names}
+        for source, folder in zip(self.layout.sources, self._sources, strict=True):
+            own = f"{UTILITY}{source.name}:"
+            for name in folder.schema.names:
+                if name != DROP:
+                    homes[name.replace(own, f"{UTILITY}{source.label}:", 1)] = (folder, name)
+        return homes
 
     @cached_property
     def schema(self) -> pa.Schema:
         """Names and types of the columns."""
-        if not self.units:
-            return pa.schema([(column.name, column.type) for column in IDENTITY])
-        with damaged(unit_file(self.folder, 0)):
-            return self._metadata[0].schema.to_arrow_schema()
+        homes = self._homes.items()
+        kinds = [(name, folder.schema.field(own).type) for name, (folder, own) in homes]
+        return pa.schema([*kinds, (DROP, pa.string())])
 
     @property
     def names(self) -> list[str]:
@@ -163,43 +272,49 @@ class Table:
 
     def columns(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Several numeric columns, each [rows], in one pass over the files."""
-        for name in names:
-            if name not in self.names:
-                raise DataworthError(f"{self.folder}: the table has no column {name!r}; {REMEDY}")
+        self._check_names(names)
         out = {
             name: np.empty(len(self), self.schema.field(name).type.to_pandas_dtype())
             for name in names
         }
 
-        def read(unit: int) -> None:
-            part = self._part(unit, list(names))
+        def read(part: int) -> None:
+            columns = self._part(part, names)
             for name in names:
-                # Not zero-copy: nulls, which only utilities have, become NaN.
-                out[name][self.firsts[unit] : self.firsts[unit + 1]] = part[name].to_numpy()
+                # Not zero-copy: nulls, which only what steps made has, become NaN.
+                values = columns[name].to_numpy(zero_copy_only=False)
+                out[name][self._bounds[part] : self._bounds[part + 1]] = values
 
         with ThreadPoolExecutor(cores()) as threads:
-            for _ in threads.map(read, range(self.units)):
+            for _ in threads.map(read, range(self.layout.parts)):
                 pass
         return out
 
     def codes(self, name: str) -> tuple[NDArray[np.int32], list[str | None]]:
         """A text column as codes int32 [rows] and the values they stand for, sorted, None last."""
+        self._check_names([name])
         out = np.empty(len(self), np.int32)
         known: dict[str | None, int] = {}
-        for unit, part in enumerate(self.read([name])):
-            if part[name].null_count == len(part):
-                rows = slice(self.firsts[unit], self.firsts[unit + 1])
-                out[rows] = known.setdefault(None, len(known)) if len(part) else 0
+        none = name == DROP and self.layout.dropped is not None and not self.layout.dropped
+        for part in range(self.layout.parts):
+            rows = slice(self._bounds[part], self._bounds[part + 1])
+            if none or (name == DROP and not any(f.dropped(part) for f in self._sources)):
+                out[rows] = known.setdefault(None, len(known)) if rows.stop > rows.start else 0
                 continue
-            encoded = part[name].combine_chunks().cast(pa.string()).dictionary_encode()
-            values = encoded.dictionary.to_pylist()
-            place = np.array([known.setdefault(value, len(known)) for value in values], np.int32)
-            indices = encoded.indices
-            codes = np.asarray(indices.fill_null(0), np.int64)
-            part_out = place[codes] if len(place) else np.zeros(len(codes), np.int32)
-            if indices.null_count:
-                part_out[np.asarray(indices.is_null())] = known.setdefault(None, len(known))
-            out[self.firsts[unit] : self.firsts[unit + 1]] = part_out
+            values = self._part(part, [name])[name]
+            if values.null_count == len(values):
+                out[rows] = known.setdefault(None, len(known)) if len(values) else 0
+                continue
+            encoded = values.cast(pa.string()).dictionary_encode()
+            place = np.array(
+                [known.setdefault(value, len(known)) for value in encoded.dictionary.to_pylist()],
+                np.int32,
+            )
+            codes = np.asarray(encoded.indices.fill_null(0), np.int64)
+            numbers = place[codes]
+            if encoded.indices.null_count:
+                numbers[np.asarray(encoded.indices.is_null())] = known.setdefault(None, len(known))
+            out[rows] = numbers
         values_sorted = sorted(known, key=lambda value: (value is None, value or ""))
         rank = np.empty(max(len(known), 1), np.int32)
         for new, value in enumerate(values_sorted):
@@ -207,50 +322,28 @@ class Table:
         return rank[out] if len(out) else out, values_sorted
 
     def read(self, names: Sequence[str]) -> Iterator[pa.Table]:
-        """Some columns, a unit at a time."""
-        for unit in range(self.units):
-            yield self._part(unit, list(names))
-
-    def _part(self, unit: int, names: list[str] | None) -> pa.Table:
-        """Return columns of a unit; DataworthError if its file is not what was written."""
-        path = unit_file(self.folder, unit)
-        with damaged(path):
-            file = pq.ParquetFile(path, metadata=self._metadata[unit])
-            part = file.read(columns=names, use_threads=False)
-        for name in self.names if names is None else names:
-            if name not in part.column_names:
-                raise DataworthError(f"{path}: has no column {name!r}; {REMEDY}")
-            kind = _TYPES.get(name) or (pa.float64() if name.startswith(UTILITY) else None)
-            if kind is None:
-                continue
-            may_lack = name == "drop" or name.startswith(UTILITY)
-            if part[name].type != kind or (not may_lack and part[name].null_count):
-                raise DataworthError(f"{path}: column {name!r} is not {kind} throughout; {REMEDY}")
-        if len(part) != self.sizes[unit]:
-            raise DataworthError(f"{path}: has {len(part)} rows, not {self.sizes[unit]}; {REMEDY}")
-        return part
+        """Some columns, a part at a time."""
+        self._check_names(names)
+        for part in range(self.layout.parts):
+            yield pa.table(self._part(part, names))
 
     def rows(self, rows: NDArray[np.int64], names: Sequence[str] | None = None) -> pa.Table:
         """Some rows, in the order given."""
+        wanted = self.names if names is None else list(names)
+        self._check_names(wanted)
         order = np.argsort(rows, kind="stable")
         ordered = rows[order]
-        bounds = np.searchsorted(ordered, self.firsts)
-        wanted = None if names is None else list(names)
+        bounds = np.searchsorted(ordered, self._bounds)
 
-        def read(unit: int) -> pa.Table:
-            inside = ordered[bounds[unit] : bounds[unit + 1]]
-            part = self._part(unit, wanted)
-            return part.take(pa.array(inside - self.firsts[unit]))
+        def read(part: int) -> pa.Table:
+            inside = ordered[bounds[part] : bounds[part + 1]]
+            columns = pa.table(self._part(part, wanted))
+            return columns.take(pa.array(inside - self._bounds[part]))
 
         with ThreadPoolExecutor(cores()) as threads:
-            parts = list(threads.map(read, np.flatnonzero(np.diff(bounds))))
+            parts = list(threads.map(read, np.flatnonzero(np.diff(bounds)).tolist()))
         if not parts:
-            schema = (
-                self.schema
-                if names is None
-                else pa.schema([self.schema.field(name) for name in names])
-            )
-            return schema.empty_table()
+            return pa.schema([self.schema.field(name) for name in wanted]).empty_table()
         back = np.empty(len(rows), np.int64)
         back[order] = np.arange(len(rows))
         return _wide(pa.concat_tables(parts)).take(pa.array(back))
@@ -259,3 +352,53 @@ class Table:
         """The whole table in memory."""
         parts = list(self.read(self.names))
         return pa.concat_tables(parts) if parts else self.schema.empty_table()
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name not in self.schema.names:
+                raise DataworthError(f"{self.folder}: the table has no column {name!r}; {REMEDY}")
+
+    def _part(self, part: int, names: Sequence[str]) -> dict[str, pa.Array]:
+        """Columns of a part. RunError if a file is not what was written."""
+        rows = int(self._facts[part]["rows"])
+        wanted: dict[int, tuple[ColumnFolder, list[str]]] = {}
+        for name in names:
+            if name != DROP:
+                folder, own = self._homes[name]
+                wanted.setdefault(id(folder), (folder, []))[1].append(own)
+        read: dict[int, dict[str, pa.Array]] = {}
+        for place, (folder, own_names) in wanted.items():
+            if folder is not self._documents:
+                folder.check(part, rows, self._facts[part]["uids"])
+            read[place] = folder.read(part, list(dict.fromkeys(own_names)), rows)
+        if id(self._documents) in read:
+            self._check_documents(part, read[id(self._documents)])
+        out: dict[str, pa.Array] = {}
+        for name in names:
+            if name == DROP:
+                out[name] = self._reasons(part, rows)
+                continue
+            folder, own = self._homes[name]
+            out[name] = read[id(folder)][own]
+            if name == TOKENS:
+                sizes = np.asarray(out[name])
+                out[name] = pa.array(estimated_tokens(sizes, self.layout.tokens_per_byte))
+        return out
+
+    def _check_documents(self, part: int, columns: Mapping[str, pa.Array]) -> None:
+        """Raise RunError for columns that compiled code reads by, if they are of another type."""
+        for name, values in columns.items():
+            if values.type != _TYPES.get(name, values.type) or values.null_count:
+                path = self._documents.files(part)[0]
+                kind = _TYPES.get(name, values.type)
+                raise RunError(f"{path}: column {name!r} is not {kind} throughout; {REMEDY}")
+
+    def _reasons(self, part: int, rows: int) -> pa.Array:
+        """The first drop reason of each document of a part, string [rows]."""
+        reasons = pa.nulls(rows, pa.string())
+        for folder in self._sources:
+            folder.check(part, rows, self._facts[part]["uids"])
+            if folder.dropped(part):
+                own = folder.read(part, [DROP], rows)[DROP]
+                reasons = pa.compute.coalesce(reasons, own)
+        return reasons
