@@ -91,9 +91,9 @@ def some(folder: str, pattern: str = "*") -> Callable[[Path], bool]:
     "reached",
     [
         some(".", "run.json"),
-        some("fitted", "sample.json"),
-        some("table", "*.parquet"),
-        some("table", "00002.parquet"),
+        some("fitted", "sample-*/sample.json"),
+        some("table", "*/*.parquet"),
+        some("table", "*/00002.parquet"),
         some("selections", "*/rows.parquet"),
         some("work"),
         some("data"),

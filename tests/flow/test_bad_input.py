@@ -419,7 +419,7 @@ class TestOutput:
 
         with monkeypatch.context() as patch:
             if place == "table":
-                patch.setattr(annotating._Writer, "add", full)
+                patch.setattr(annotating.PartWriter, "add", full)
             elif place == "quarantine":
                 patch.setattr(annotating._Quarantine, "add", full)
             elif place == "shard":
@@ -430,7 +430,7 @@ class TestOutput:
                 dataworth.select(pool, math, "50%", out=tmp_path / "out", **options)
         assert leftovers(tmp_path / "out") == []
         if place in ("table", "quarantine"):
-            assert not list((tmp_path / "out" / "table").glob("*.parquet"))
+            assert not list((tmp_path / "out" / "table").glob("*/*.parquet"))
         if place != "report":
             assert not list(tmp_path.glob("out/data/*"))
         dataworth.select(pool, math, "50%", out=tmp_path / "out", **options)

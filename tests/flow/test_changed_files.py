@@ -65,7 +65,7 @@ def test_a_file_that_changes_while_it_is_scored(
     )
     with pytest.raises(RunError, match=r"a\.jsonl: changed since it was scored"):
         dataworth.score(path, {"t": TARGET}, out=tmp_path / "out", engine=1)
-    assert not list((tmp_path / "out" / "table").glob("*.parquet"))
+    assert not list((tmp_path / "out" / "table").glob("*/*.parquet"))
 
 
 def test_a_utility_is_chosen_by_its_own_mechanism(tmp_path: Path) -> None:

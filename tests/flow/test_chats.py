@@ -117,18 +117,19 @@ def test_a_resumed_run_has_the_same_utilities(tmp_path: Path) -> None:
     }
     out = tmp_path / "out"
     whole = dataworth.score(pool, target, out=out, **options)
-    sample = surveys.load(out / "fitted")
+    (kept_sample,) = (out / "fitted").glob("sample-*")
+    sample = surveys.load(kept_sample)
     assert sample is not None and sample.sample.spans is not None
-    kept = target_files.load(out / "fitted" / "targets", ["target"]).fit["target"]
+    (kept_targets,) = (out / "fitted").glob("targets-*")
+    kept = target_files.load(kept_targets, ["target"]).fit["target"]
     assert kept.spans is not None and set(kept.spans.role) == {"user", "assistant"}
     first = whole.scored.table.column(whole.scored.table.utilities[0]).copy()
     uid = whole.scored.table.column("uid")
     assert len(np.unique(uid)) == len(uid) and first[0] != first[1]
     # As a run that was stopped after the survey.
     shutil.rmtree(out / "table")
-    for path in (out / "fitted").iterdir():
-        if path.is_dir() and path.name != "targets":
-            shutil.rmtree(path)
+    for path in (out / "fitted").glob("influence-*"):
+        shutil.rmtree(path)
     again = dataworth.score(pool, target, out=out, **options)
     assert np.array_equal(first, again.scored.table.column(again.scored.table.utilities[0]))
-    assert read_json(out / "fitted" / "sample.json")["unread"] == {}
+    assert read_json(kept_sample / "sample.json")["unread"] == {}

@@ -26,5 +26,6 @@ def test_fitting_and_scoring_are_told_by_step(
     found = dataworth.score(pool, math, steps=steps, out=tmp_path / "out", engine=here)
     record = read_record(found.folder)
     # To fit each, and to score the one block.
-    assert costs_of(record, len(lines)) == {"dsir": (1.0, 1.0), "dsir_2": (1.0, 1.0)}
-    assert costs_of(record, 2 * len(lines))["dsir"] == (1.0, 2.0)
+    fitted = found.scored.fitted
+    assert costs_of(record, fitted, len(lines)) == {"dsir": (1.0, 1.0), "dsir_2": (1.0, 1.0)}
+    assert costs_of(record, fitted, 2 * len(lines))["dsir"] == (1.0, 2.0)

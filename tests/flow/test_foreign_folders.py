@@ -116,17 +116,38 @@ def test_a_record_whose_file_is_swapped_in_the_middle(run: Path, tmp_path: Path)
         lambda r: r["inputs"]["pool"][0].update(format="exe"),
         lambda r: r["inputs"]["pool"][0].update(size=10**30),
         lambda r: r["inputs"]["pool"][0].update(size=-1),
-        lambda r: r["configuration"].pop("score"),
-        lambda r: r["configuration"]["score"].update(steps=[{"dsir": {"buckets": [1]}}]),
-        lambda r: r["configuration"]["score"].update(fields=7),
-        lambda r: r.update(targets=["../../../.."]),
-        lambda r: r.update(targets=3),
         lambda r: r.update(units=[]),
-        lambda r: r.update(tokens_per_byte="x"),
+        lambda r: r.update(list="../../x"),
+        lambda r: r.update(list=3),
     ],
 )
 def test_a_record_that_is_none(edit: Callable[[Any], None], run: Path) -> None:
     change(run / "run.json", edit)
+    fails(run)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda r: r.pop("settings"),
+        lambda r: r["settings"].update(steps=[{"dsir": {"buckets": [1]}}]),
+        lambda r: r["settings"].update(fields=7),
+        lambda r: r.update(names=["../../../.."]),
+        lambda r: r.update(names=3),
+        lambda r: r.update(targets="../" + r["targets"]),
+        lambda r: r.update(sample="/sample-0123456789abcdef"),
+        lambda r: r.update(fitted=["../x-0123456789abcdef"]),
+        lambda r: r.update(fitted=[]),
+        lambda r: r["layout"].update(documents="../" + r["layout"]["documents"]),
+        lambda r: r["layout"].update(tokens_per_byte="x"),
+        lambda r: r["layout"].update(parts=7),
+        lambda r: r["layout"]["sources"][0].update(folder="/etc"),
+        lambda r: r["layout"]["sources"][0].pop("name"),
+    ],
+)
+def test_a_list_of_steps_that_is_none(edit: Callable[[Any], None], run: Path) -> None:
+    (path,) = (run / "lists").glob("*.json")
+    change(path, edit)
     fails(run)
 
 
@@ -156,7 +177,7 @@ def column(path: Path, name: str, values: Callable[[np.ndarray], np.ndarray]) ->
 def test_a_table_of_another_pool(
     name: str, values: Callable[[np.ndarray], np.ndarray], said: str, run: Path
 ) -> None:
-    for path in (run / "table").glob("*.parquet"):
+    for path in (run / "table").glob("documents-*/*.parquet"):
         column(path, name, values)
     fails(run, said)
 
@@ -192,13 +213,13 @@ def test_damaged_files(damage: str, run: Path) -> None:
     ],
 )
 def test_arrays_of_another_shape(edit: Callable[[Any], dict[str, Any]], run: Path) -> None:
-    path = run / "fitted" / "00-dsir" / "arrays.npz"
+    (path,) = (run / "fitted").glob("dsir-*/arrays.npz")
     with np.load(path) as found:
         arrays = dict(found)
     held = io.BytesIO()
     np.savez(held, **{**arrays, **edit(arrays)})
     path.write_bytes(held.getvalue())
-    fails(run, "00-dsir", "run the same command again")
+    fails(run, path.parent.name, "run the same command again")
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "a/b", "..", "a\\b", "a\0b", "x" * 200, "", "a:b"])

@@ -82,77 +82,109 @@ class TestAtomic:
             files.read_json(tmp_path / "a.json")
 
 
+READ_A: dict[str, Any] = {"score": {"fields": {"text": ["a"], "id": None}, "steps": []}}
+READ_B: dict[str, Any] = {"score": {"fields": {"text": ["b"], "id": None}, "steps": []}}
+
+
+def files_of(*sizes: int, **more: Any) -> dict[str, Any]:
+    """A record of inputs."""
+    known = {"format": "jsonl", "compression": None, "hash": "0", "modified": 0.0, **more}
+    return {"pool": [{"path": f"/pool/{n}", "size": size, **known} for n, size in enumerate(sizes)]}
+
+
 def scored(folder: Path) -> None:
-    """As if a unit were done."""
-    (folder / "table").mkdir()
-    (folder / "table" / "00000.parquet").write_text("")
+    """As if a part were done."""
+    (folder / "table" / "documents-0").mkdir(parents=True)
+    (folder / "table" / "documents-0" / "00000.parquet").write_text("")
 
 
 class TestFolder:
     def test_record(self, tmp_path: Path):
-        with RunFolder.open(tmp_path / "run", {"a": 1}, overwrite=False) as run:
+        with RunFolder.open(tmp_path / "run", READ_A, overwrite=False) as run:
             run.update(units=3)
-            run.check_inputs({"pool": [{"path": "x", "size": 1}]})
+            run.check_inputs(files_of(1))
         record = json.loads((tmp_path / "run" / "run.json").read_text())
-        assert record["configuration"] == {"a": 1}
+        assert record["configuration"] == READ_A
         assert record["units"] == 3
         assert record["made_by"]["dataworth"]
         assert record["made_by"]["python"]
 
     def test_locked(self, tmp_path: Path):
         refused = pytest.raises(RunError, match="another process")
-        with RunFolder.open(tmp_path, {"a": 1}, overwrite=False), refused:
-            RunFolder.open(tmp_path, {"a": 1}, overwrite=False)
-        RunFolder.open(tmp_path, {"a": 1}, overwrite=False).close()
+        with RunFolder.open(tmp_path, READ_A, overwrite=False), refused:
+            RunFolder.open(tmp_path, READ_A, overwrite=False)
+        RunFolder.open(tmp_path, READ_A, overwrite=False).close()
 
     def test_free_again_after_a_refusal(self, tmp_path: Path):
-        RunFolder.open(tmp_path, {"a": 1}, overwrite=False).close()
+        RunFolder.open(tmp_path, READ_A, overwrite=False).close()
         scored(tmp_path)
         for _ in range(2):
-            with pytest.raises(RunError, match="a: 1 → 2"):
-                RunFolder.open(tmp_path, {"a": 2}, overwrite=False)
-        RunFolder.open(tmp_path, {"a": 1}, overwrite=False).close()
+            with pytest.raises(RunError, match=r"text: .*a.* → .*b"):
+                RunFolder.open(tmp_path, READ_B, overwrite=False)
+        RunFolder.open(tmp_path, READ_A, overwrite=False).close()
 
     def test_a_run_within_files_of_others(self, tmp_path: Path):
         """Once it is a run's folder, other files in it are let be, with overwrite too."""
-        RunFolder.open(tmp_path, {"a": 1}, overwrite=False).close()
+        RunFolder.open(tmp_path, READ_A, overwrite=False).close()
         (tmp_path / "notes").mkdir()
         (tmp_path / "notes" / "mine.txt").write_text("mine")
-        RunFolder.open(tmp_path, {"a": 2}, overwrite=True).close()
+        RunFolder.open(tmp_path, READ_B, overwrite=True).close()
         assert (tmp_path / "notes" / "mine.txt").read_text() == "mine"
 
-    @pytest.mark.parametrize("work", ["table/00000.parquet", "data/train.jsonl", "selections/a/b"])
+    @pytest.mark.parametrize(
+        "work", ["table/documents-0/00000.parquet", "data/train.jsonl", "selections/a/b"]
+    )
     def test_a_first_attempt_has_nothing_to_lose(self, work: str, tmp_path: Path):
         """Without scores another configuration, or other inputs, start afresh; with them not."""
-        with RunFolder.open(tmp_path, {"a": 1}, overwrite=False) as run:
-            run.check_inputs({"pool": [{"path": "x", "size": 1}]})
+        with RunFolder.open(tmp_path, READ_A, overwrite=False) as run:
+            run.check_inputs(files_of(1))
             run.update(units=3)
         (tmp_path / "fitted").mkdir()
-        with RunFolder.open(tmp_path, {"a": 2}, overwrite=False) as run:
-            assert run.record["configuration"] == {"a": 2}
+        with RunFolder.open(tmp_path, READ_B, overwrite=False) as run:
+            assert run.record["configuration"] == READ_B
             assert not (tmp_path / "fitted").exists()
-            run.check_inputs({"pool": [{"path": "x", "size": 1}]})
+            run.check_inputs(files_of(1))
             run.update(units=3)
             (tmp_path / "fitted").mkdir()
-            run.check_inputs({"pool": [{"path": "x", "size": 2}]})
+            run.check_inputs(files_of(2))
             assert not (tmp_path / "fitted").exists()
             assert "units" not in run.record
             (tmp_path / work).parent.mkdir(parents=True)
             (tmp_path / work).write_text("")
             with pytest.raises(RunError):
-                run.check_inputs({"pool": [{"path": "x", "size": 3}]})
+                run.check_inputs(files_of(3))
         with pytest.raises(RunError):
-            RunFolder.open(tmp_path, {"a": 1}, overwrite=False)
+            RunFolder.open(tmp_path, READ_A, overwrite=False)
+
+    def test_other_steps_are_further_columns(self, tmp_path: Path):
+        RunFolder.open(tmp_path, READ_A, overwrite=False).close()
+        scored(tmp_path)
+        more = {"score": {**READ_A["score"], "steps": ["length"], "seed": 1}}
+        with RunFolder.open(tmp_path, more, overwrite=False) as run:
+            assert run.record["configuration"] == more
+        chosen = {**more, "choose": {"budget": "1%"}}
+        RunFolder.open(tmp_path, chosen, overwrite=False).close()
+        with RunFolder.open(tmp_path, READ_A, overwrite=False) as run:
+            assert run.record["configuration"] == chosen
+        with pytest.raises(RunError, match="budget"):
+            RunFolder.open(tmp_path, {**more, "choose": {"budget": "2%"}}, overwrite=False)
+
+    def test_an_earlier_layout_is_refused(self, tmp_path: Path):
+        RunFolder.open(tmp_path, READ_A, overwrite=False).close()
+        (tmp_path / "table").mkdir()
+        (tmp_path / "table" / "00000.parquet").write_text("")
+        with pytest.raises(RunError, match="an earlier version of dataworth"):
+            RunFolder.open(tmp_path, READ_A, overwrite=False)
+        RunFolder.open(tmp_path, READ_A, overwrite=True).close()
 
     def test_many_changed_inputs(self, tmp_path: Path):
         run = RunFolder.open(tmp_path, {}, overwrite=False)
-        before = [{"path": f"/pool/{n}", "size": n} for n in range(30)]
-        run.check_inputs({"pool": before})
-        run.check_inputs({"pool": before})
+        run.check_inputs(files_of(*range(30)))
+        assert run.check_inputs(files_of(*range(30))) == []
         scored(tmp_path)
-        now = [{**item, "size": -1} for item in before]
+        assert run.check_inputs(files_of(*range(30), modified=1.0)) == list(range(30))
         with pytest.raises(RunError) as error:
-            run.check_inputs({"pool": now})
+            run.check_inputs(files_of(*[-1] * 30, modified=1.0))
         said = str(error.value)
         assert "/pool/0: changed (size)" in said
         assert "… 20 more" in said

@@ -44,7 +44,7 @@ from dataworth.mechanism.base import split_name
 from dataworth.mechanism.budget import parse_budget, parse_quotas
 from dataworth.mechanism.expression import parse_expression
 from dataworth.mechanism.registry import parse as parse_mechanism
-from dataworth.methods.registry import parse_step
+from dataworth.methods.registry import parse_step, with_filters
 from dataworth.report import model
 from dataworth.table import survey as surveys
 from dataworth.table.run import check_layout, machine
@@ -319,6 +319,9 @@ def load_scores(
     with damaged(folder / "lists" / f"{name}.json", _OVERWRITE):
         settings = settings_from(listed.record)
         names = [check_name(name) for name in listed.record["names"]]
+        steps_there = len(with_filters(settings.steps))
+        if not steps_there == len(listed.fitted) == len(listed.layout.sources):
+            raise ValueError("its steps are not those of its table")
     with damaged(path, _OVERWRITE):
         corpus = corpus_from(record, settings, dict(storage_options) if storage_options else None)
     found = surveys.load(folder / "fitted" / listed.sample)

@@ -154,14 +154,7 @@ def score_lists(
         kept = (target_folder, targets.names)
         name = keep_list(run.folder, one, table.layout, fitted, kept, _sample_folder(key, one))
         made.append(Scored(corpus, found, targets, fitted, table, ratio, name))
-    run.update(
-        tokens_per_byte=ratio,
-        units=len(corpus.units),
-        targets=targets.names,
-        workers=engine.size,
-        scored=lists[-1].as_dict(),
-        list=made[-1].list,
-    )
+    run.update(units=len(corpus.units), workers=engine.size, list=made[-1].list)
     return made
 
 

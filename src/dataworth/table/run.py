@@ -118,13 +118,14 @@ class RunFolder(WorkFolder):
             changes: list[str] = []
             for role in sorted({*before, *inputs}) if whole else ["pool"]:
                 changes += _changed_files(before.get(role, []), inputs.get(role, []))
-        if changes and not self._has_scores:
-            shutil.rmtree(self.folder / "fitted", ignore_errors=True)
-        elif changes:
+        if changes and self._has_scores:
             raise differing(self.folder, "the inputs changed since this run began", changes)
-        self.update(inputs=inputs)
         if changes:
+            shutil.rmtree(self.folder / "fitted", ignore_errors=True)
+            known = {name: self.record[name] for name in ("configuration", "made_by")}
+            write_json(self.folder / FILE, {**known, "inputs": inputs})
             return []
+        self.update(inputs=inputs)
         pairs = enumerate(zip(before["pool"], inputs["pool"], strict=True))
         return [n for n, (one, other) in pairs if one["modified"] != other["modified"]]
 
@@ -140,12 +141,12 @@ def check_layout(folder: Path) -> None:
 
 def _reading(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """How documents are read, of a configuration."""
-    fields = dict(configuration["score"]["fields"])
+    fields = dict(configuration.get("score", {}).get("fields", {}))
     return {name: value for name, value in fields.items() if name not in ("id", "groups")}
 
 
 def _content(item: Mapping[str, Any]) -> tuple[Any, ...]:
-    return item["format"], item["compression"], item["size"], item["hash"]
+    return tuple(item[name] for name in ("format", "compression", "size", "hash"))
 
 
 def _changed_files(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> Iterator[str]:

@@ -152,7 +152,7 @@ class Layout:
             folder_name(values["documents"]),
             None if labels is None else folder_name(labels),
             sources,
-            int(values["parts"]),
+            range(int(values["parts"])).stop,
             float(values["tokens_per_byte"]),
             dropped,
         )
@@ -239,7 +239,8 @@ class Table:
     def _homes(self) -> dict[str, tuple[ColumnFolder, str]]:
         """Of each column: the folder and the name that it has there. Tokens are those of a text."""
         homes = {name: (self._documents, name) for name in self._documents.schema.names}
-        homes[TOKENS] = (self._documents, "text_bytes")
+        if "text_bytes" in homes:
+            homes[TOKENS] = (self._documents, "text_bytes")
         for folder in [self._labels] if self._labels else []:
             homes |= {name: (folder, name) for name in folder.schema.names}
         for source, folder in zip(self.layout.sources, self._sources, strict=True):
