@@ -47,7 +47,7 @@ def test_dry_run_reads_and_writes_nothing(plan: Path, tmp_path: Path, dw: Invoke
     shown = dw("compare", plan, "-o", tmp_path / "out", "--dry-run")
     assert shown.exit_code == 0, shown.output
     assert "5 trainings at most" in " ".join(shown.stdout.split())
-    assert "1 passes over the pool" in shown.stdout
+    assert "one pass over the pool" in shown.stdout
     assert "minutes of training" in " ".join(shown.stdout.split())
     assert not (tmp_path / "out").exists()
     facts = json.loads(dw("compare", plan, "--dry-run", "--json", "--quiet").stdout)

@@ -13,7 +13,7 @@ import pytest
 
 import dataworth
 from dataworth.errors import RunError
-from dataworth.flow.annotating import apply_steps
+from dataworth.methods.linear import LinearNgrams
 
 ROWS = [{"text": f"number {i:03d} of the documents, plus {i % 7} words"} for i in range(200)]
 TARGET = ["a number of documents plus words"] * 20
@@ -48,24 +48,30 @@ def test_a_file_that_changes_while_it_is_scored(
     write(path, ROWS)
     done: list[bool] = []
 
-    def changing(*args: Any) -> Any:
+    def changing(self: Any, documents: Any) -> Any:
         if not done:
             done.append(True)
             data = path.read_bytes()
             new = {"cut": data[:5000], "grown": data + data, "replaced": data.upper()}[change]
             path.write_bytes(new)
             os.utime(path, ns=(1, 1))
-        return apply_steps(*args)
+        return annotate(self, documents)
 
-    monkeypatch.setattr("dataworth.flow.annotating.apply_steps", changing)
-    monkeypatch.setattr(
-        dataworth.Engine,
-        "map",
-        lambda self, work, units, **_: [work(unit, lambda *_: None) for unit in units],
-    )
+    annotate = LinearNgrams.annotate
+    with monkeypatch.context() as patch:
+        patch.setattr(LinearNgrams, "annotate", changing)
+        patch.setattr(
+            dataworth.Engine,
+            "map",
+            lambda self, work, units, **_: [work(unit, lambda *_: None) for unit in units],
+        )
+        _is_refused(path, tmp_path / "out")
+
+
+def _is_refused(path: Path, out: Path) -> None:
     with pytest.raises(RunError, match=r"a\.jsonl: changed since it was scored"):
-        dataworth.score(path, {"t": TARGET}, out=tmp_path / "out", engine=1)
-    assert not list((tmp_path / "out" / "table").glob("*/*.parquet"))
+        dataworth.score(path, {"t": TARGET}, out=out, engine=1)
+    assert not list((out / "table").glob("*/*.parquet"))
 
 
 def test_a_utility_is_chosen_by_its_own_mechanism(tmp_path: Path) -> None:

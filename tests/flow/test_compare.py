@@ -249,7 +249,7 @@ class TestAgain:
         # One that was stopped before its table was done comes first, and is not taken.
         begun = tmp_path / "begun"
         shutil.copytree(first.folder, begun)
-        parts = [*begun.glob("scores/*/table/*.parquet")]
+        parts = [*begun.glob("scores/table/*/*.parquet")]
         assert parts
         for path in parts:
             path.unlink()

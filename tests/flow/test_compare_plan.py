@@ -13,12 +13,10 @@ import yaml
 from dataworth.comparing.choices import Chosen
 from dataworth.comparing.comparison import outline
 from dataworth.comparing.minutes import Cost, fit, seconds_for
-from dataworth.comparing.plan import CandidatePlan, SizePlan, unlabelled
-from dataworth.comparing.pool import groups_of
+from dataworth.comparing.plan import SizePlan, unlabelled
 from dataworth.comparing.reading import read_plan
 from dataworth.comparing.sizes import resolve
 from dataworth.errors import ConfigError
-from dataworth.methods.registry import parse_step
 from flow.comparing import plan_of
 
 
@@ -170,37 +168,6 @@ class TestReading:
                 read_plan(path)
         with pytest.raises(ConfigError, match="cannot be read"):
             read_plan(tmp_path / "nothing.yaml")
-
-
-class TestGroups:
-    def candidates(self, **steps: list[str]) -> list[CandidatePlan]:
-        return [
-            CandidatePlan(name, tuple(parse_step(step) for step in of))
-            for name, of in steps.items()
-        ]
-
-    def test_methods_with_the_same_filters_share_a_table(self) -> None:
-        groups = groups_of(
-            self.candidates(
-                none=[],
-                one=["dsir"],
-                other=["dsir(ngrams=1)"],
-                both=["dsir(ngrams=1)", "dsir"],
-                long=["length(minimum=9)", "dsir"],
-                long_too=["length(minimum=9)", "dsir(ngrams=1)"],
-                late=["dsir", "length(minimum=9)"],
-                needs=["dsir(minimum=9)"],
-            )
-        )
-        shared = groups["none"]
-        assert groups["one"] == groups["other"] == groups["both"] == shared
-        assert [step.name for step in shared.steps] == ["dsir", "dsir"]
-        assert groups["long"] == groups["long_too"] != shared
-        # A filter behind a method decides what is fitted on: another table.
-        assert len(set(groups.values())) == 4
-
-    def test_finished_selections_have_none(self) -> None:
-        assert groups_of([CandidatePlan("theirs", source="there")]) == {}
 
 
 COSTS = {

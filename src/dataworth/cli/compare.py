@@ -143,7 +143,7 @@ def _show_outline(plan: Path, minutes: float | None, workers: int, *, json: bool
     for line in (
         f"{len(resolved['selections'])} selections, {len(resolved['targets'])} targets, "
         f"{len(resolved['seeds'])} seeds",
-        f"{facts['passes']} passes over the pool, {facts['choices']:,} choices",
+        f"one pass over the pool, {facts['choices']:,} choices",
         f"{facts['trainings']:,} trainings at most, {facts['tokens'] / 1e6:,.1f} M tokens: "
         + ", ".join(size["name"] for size in resolved["sizes"])
         + " with "

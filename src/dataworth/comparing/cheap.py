@@ -13,9 +13,9 @@ import numpy as np
 from dataworth.comparing.bank import TextBank, TokenBank
 from dataworth.comparing.choices import Chosen, load_documents
 from dataworth.comparing.plan import ComparePlan
-from dataworth.comparing.pool import Table
 from dataworth.corpus.documents import Documents
 from dataworth.engine.files import damaged, read_object, write_json
+from dataworth.flow.scoring import Scored
 from dataworth.measures.contamination import Index, answer, index
 from dataworth.measures.diversity import compression_ratio, distinct
 from dataworth.measures.duplicates import exact
@@ -152,12 +152,12 @@ def right_share(plan: ComparePlan, item: Chosen, target: str) -> float | None:
     return None
 
 
-def composition(plan: ComparePlan, chosens: Sequence[Chosen], table: Table) -> list[CompositionOf]:
+def composition(plan: ComparePlan, chosens: Sequence[Chosen], table: Scored) -> list[CompositionOf]:
     """What the pool and each selection (mean over seeds) are made of, by each group field."""
     found: list[CompositionOf] = []
-    tokens = table.scored.table.column("tokens")
-    for name in table.scored.corpus.fields.groups:
-        codes, values = table.scored.table.codes(name)
+    tokens = table.table.column("tokens")
+    for name in table.corpus.fields.groups:
+        codes, values = table.table.codes(name)
         sums = np.bincount(codes, tokens, minlength=len(values))
         pool = {str(value): float(total) for value, total in zip(values, sums, strict=True)}
         shown = sorted(pool, key=lambda value: -pool[value])[:_SHOWN]
@@ -195,7 +195,7 @@ def _parts(
 
 
 def overlap(
-    plan: ComparePlan, chosens: Sequence[Chosen], tables: Mapping[str, Table], folder: Path
+    plan: ComparePlan, chosens: Sequence[Chosen], tables: Mapping[str, Scored], folder: Path
 ) -> list[Overlap]:
     """How alike the choices of the first seed are, and how alike their utilities rank."""
     seed = plan.seeds[0]
@@ -220,9 +220,9 @@ def overlap(
     return found
 
 
-def _utility(item: Chosen, tables: Mapping[str, Table]) -> Any:
+def _utility(item: Chosen, tables: Mapping[str, Scored]) -> Any:
     """(uid, utility) over all documents, where the choice is by one column; else None."""
     if len(item.columns) != 1 or item.selection not in tables:
         return None
-    columns = tables[item.selection].scored.table.columns(["uid", item.columns[0]])
+    columns = tables[item.selection].table.columns(["uid", item.columns[0]])
     return columns["uid"], columns[item.columns[0]]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dataworth.comparing.finished import path_for, read_finished
 from dataworth.comparing.plan import CandidatePlan, ComparePlan
-from dataworth.comparing.pool import Chooser, Table, choosers
+from dataworth.comparing.pool import Chooser, choosers
 from dataworth.engine.files import (
     atomic,
     check_array,
@@ -34,7 +34,7 @@ from dataworth.errors import ConfigError, InputError
 from dataworth.flow.choosing import Choice, choose_rows
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.metrics import temperature_of
-from dataworth.flow.scoring import count_tokens
+from dataworth.flow.scoring import Scored, count_tokens
 from dataworth.flow.settings import ChoiceSettings, fingerprint
 from dataworth.measures.weights import effective_sample_size, length_correlation
 from dataworth.mechanism.budget import Budget, parse_budget
@@ -75,7 +75,7 @@ class _Job:
     seed: int
     budget: str | None = None
     chooser: Chooser | None = None
-    table: Table | None = None
+    table: Scored | None = None
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ class Chosens:
     def __init__(
         self,
         plan: ComparePlan,
-        tables: dict[str, Table],
+        tables: dict[str, Scored],
         excluded: NDArray[np.uint64],
         folder: Path,
     ) -> None:
@@ -136,7 +136,7 @@ class Chosens:
     def _choose(self, job: _Job) -> Chosen:
         """Choose from the table."""
         assert job.table is not None and job.chooser is not None and job.budget is not None
-        scored, candidate = job.table.scored, job.candidate
+        scored, candidate = job.table, job.candidate
         settings = ChoiceSettings(
             budget=job.budget,
             utility=job.chooser.utility,
@@ -180,7 +180,7 @@ class Chosens:
             metrics=_weights(choice, rows),
         )
 
-    def _exact(self, table: Table) -> Any:
+    def _exact(self, table: Scored) -> Any:
         tokenizer = self.plan.tokenizer
         if tokenizer is None:
             return None
@@ -189,7 +189,7 @@ class Chosens:
         def exact(rows: NDArray[np.int64]) -> NDArray[np.int64]:
             parts = [rows[at : at + 2048] for at in range(0, len(rows), 2048)]
             return np.concatenate(
-                [count_tokens(texts_of(table.scored, part), tokenizer) for part in parts]
+                [count_tokens(texts_of(table, part), tokenizer) for part in parts]
             )
 
         return exact
@@ -201,7 +201,7 @@ class Chosens:
         uid, counts = np.unique(found.uid, return_counts=True)
         kept = ~np.isin(uid, self.excluded)
         uid, counts = uid[kept], counts[kept].astype(np.int64)
-        table = any_table(self.tables).scored.table
+        table = any_table(self.tables).table
         known, rows = rows_of(table.column("uid"), uid)
         if found.corpus is None and not known.all():
             raise InputError(
@@ -232,7 +232,7 @@ class Chosens:
         )
 
 
-def any_table(tables: dict[str, Table]) -> Table:
+def any_table(tables: dict[str, Scored]) -> Scored:
     """One of the tables: their rows are the same documents in the same order."""
     return next(iter(tables.values()))
 
@@ -292,12 +292,12 @@ def _name_of(uid: NDArray[np.uint64], counts: NDArray[np.int64]) -> str:
 
 
 def _composition(
-    table: Table, rows: NDArray[np.int64], tokens: NDArray[np.int64]
+    table: Scored, rows: NDArray[np.int64], tokens: NDArray[np.int64]
 ) -> dict[str, dict[str, int]]:
     """Tokens of the chosen rows by the values of the group fields; the smallest are left out."""
     found: dict[str, dict[str, int]] = {}
-    for name in table.scored.corpus.fields.groups:
-        codes, values = table.scored.table.codes(name)
+    for name in table.corpus.fields.groups:
+        codes, values = table.table.codes(name)
         sums = np.bincount(codes[rows], tokens, minlength=len(values))
         order = [int(i) for i in np.argsort(-sums, kind="stable")[:_VALUES] if sums[i]]
         found[name] = {str(values[i]): int(sums[i]) for i in order}

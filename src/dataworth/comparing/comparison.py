@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from dataworth.comparing.folder import CompareFolder
 from dataworth.comparing.plan import ComparePlan
-from dataworth.comparing.pool import groups_of
 from dataworth.comparing.reading import read_plan
 from dataworth.comparing.sizes import check_lm, resolve
 from dataworth.engine.files import damaged, local_path, read_object
@@ -172,7 +171,7 @@ def outline(
     each = selections * len(resolved.seeds) * len(resolved.sizes) * sum(resolved.tokens)
     return {
         "plan": resolved.as_dict(),
-        "passes": len(set(groups_of(resolved.candidates).values())),
+        "passes": 1,
         "choices": selections * len(resolved.seeds),
         "trainings": trainings,
         "tokens": each,

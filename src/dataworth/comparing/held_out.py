@@ -17,7 +17,7 @@ import orjson
 from numpy.typing import NDArray
 
 from dataworth.comparing.plan import ComparePlan
-from dataworth.comparing.pool import Table, sources, target_fields
+from dataworth.comparing.pool import sources, target_fields
 from dataworth.comparing.questions import answered, as_read, read_questions
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
@@ -34,7 +34,7 @@ from dataworth.engine.files import (
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
 from dataworth.errors import InputError
-from dataworth.flow.scoring import input_record
+from dataworth.flow.scoring import Scored, input_record
 from dataworth.flow.settings import fingerprint
 from dataworth.flow.targets import open_targets, read_targets
 from dataworth.measures.contamination import Index, index
@@ -69,7 +69,7 @@ class EvaluationSet:
 
 
 def build(
-    plan: ComparePlan, table: Table, folder: Path, engine: Engine, progress: Progress
+    plan: ComparePlan, table: Scored, folder: Path, engine: Engine, progress: Progress
 ) -> None:
     """Write the sets, `excluded.npy` and `sets.json`, unless they are there."""
     if (folder / "sets.json").is_file():
@@ -91,7 +91,7 @@ def build(
                     found.append(_write(place, kind, name, made))
                     measured.append(answered(rows, fields))
                     excluded.append(measured[-1].uid)
-        sample = table.scored.survey.sample
+        sample = table.survey.sample
         kept = some(sample, plan.pool_bytes, plan.score_seed)
         excluded.append(kept.uid)
         found.append(_write(place, "text", None, _texts(kept)))
@@ -141,7 +141,7 @@ class _Sharing:
 
 
 def sharing(
-    table: Table, validation: Iterable[Documents], engine: Engine, progress: Progress
+    table: Scored, validation: Iterable[Documents], engine: Engine, progress: Progress
 ) -> NDArray[np.uint64]:
     """uids of the pool's documents that share a long run of words with a validation set.
 
@@ -150,9 +150,9 @@ def sharing(
     indices = []
     for documents in validation:
         made = index(documents)
-        made.leave_out_common(table.scored.survey.sample)
+        made.leave_out_common(table.survey.sample)
         indices.append(made)
-    corpus = table.scored.corpus
+    corpus = table.corpus
     work = _Sharing(corpus, tuple(indices))
     found = list(engine.map(work, corpus.units, progress=progress, name="decontaminate"))
     return np.unique(np.concatenate([np.empty(0, np.uint64), *found]))
@@ -176,10 +176,10 @@ def read_rows(folder: Path, item: EvaluationSet) -> Rows:
     return rows
 
 
-def validation_of(plan: ComparePlan, table: Table, name: str) -> Documents:
+def validation_of(plan: ComparePlan, table: Scored, name: str) -> Documents:
     """All documents that validate a target. Raises InputError if there are none."""
     if not plan.targets[name].validation:
-        held = table.scored.targets.held_out.get(name)
+        held = table.targets.held_out.get(name)
         if held is None:
             raise InputError(
                 f"target {name!r} has too few examples to hold some out: give it 'validation'"

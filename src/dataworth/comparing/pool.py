@@ -1,9 +1,7 @@
-"""Scoring for a comparison: the pool is read once for all step lists with the same filters.
+"""Scoring for a comparison: one pass over the pool for the steps of all candidates.
 
-Steps that may drop documents decide what the steps behind them see, so a list of steps up to its
-last such one is a table of its own; the methods behind it stand side by side in it. What has a
-`mechanism` to be chosen by is a method; the few documents that one of a table's methods cannot
-score, those without a word, none of its candidates can choose.
+Each candidate's steps are a list of their own, as in `select`; columns that two lists have in
+common are made once, and those of other comparisons on the same pool are taken over.
 
 Steps are fitted once, with one seed, on one half of each target: so what varies between the seeds
 of a comparison is the noise of the mechanisms and of training, not the fit.
@@ -16,9 +14,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from dataworth.comparing.plan import CandidatePlan, ComparePlan
 from dataworth.corpus.corpus import Corpus
@@ -28,41 +23,16 @@ from dataworth.engine.files import atomic_folder, read_object
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError
-from dataworth.flow.scoring import Scored, inputs_of, run_scoring
-from dataworth.flow.settings import ScoreSettings, fingerprint
+from dataworth.flow.scoring import Scored, documents_folder, score_lists
+from dataworth.flow.settings import ScoreSettings
 from dataworth.flow.targets import called, open_targets
 from dataworth.mechanism.base import split_name
 from dataworth.mechanism.expression import Expression, parse_expression
 from dataworth.mechanism.random import Random
 from dataworth.mechanism.registry import parse as parse_mechanism
-from dataworth.methods.base import JOINT, Needs, Step, survivors
-from dataworth.methods.registry import shown
+from dataworth.methods.base import JOINT
+from dataworth.table.columns import copy_columns
 from dataworth.table.run import RunFolder
-
-_MOST_DROPPED = 0.01  # of the documents, by a method that shares its table
-_LOOKED_AT = 4000
-
-
-@dataclass(frozen=True)
-class Group:
-    """Step lists that share a table: the steps that may drop documents, then all methods."""
-
-    prefix: tuple[Step, ...]
-    steps: tuple[Step, ...]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What the steps' columns are called by."""
-        return ScoreSettings(self.steps).labels
-
-
-@dataclass
-class Table:
-    """A group that was scored."""
-
-    group: Group
-    scored: Scored
-    settings: ScoreSettings
 
 
 @dataclass(frozen=True)
@@ -77,35 +47,6 @@ class Chooser:
     columns: tuple[str, ...]
     utility: str | None
     mechanism: str
-
-
-def groups_of(candidates: Sequence[CandidatePlan]) -> dict[str, Group]:
-    """The group of each candidate that has to be chosen, by name."""
-    prefixes: dict[str, tuple[Step, ...]] = {}
-    keys: dict[str, tuple[str, ...]] = {}
-    members: dict[tuple[str, ...], list[Step]] = {}
-    for candidate in candidates:
-        if candidate.source is not None:
-            continue
-        steps = candidate.steps
-        last = max((i + 1 for i, step in enumerate(steps) if _may_drop(step)), default=0)
-        wanted = {shown(need) for step in steps[last:] for need in _needs(step)}
-        key = (*(shown(step) for step in steps[:last]), "|", *sorted(wanted))
-        prefixes[candidate.name], keys[candidate.name] = steps[:last], key
-        held = members.setdefault(key, list(steps[:last]))
-        for step in steps[last:]:
-            if step not in held[last:]:
-                held.append(step)
-    return {name: Group(prefixes[name], tuple(members[key])) for name, key in keys.items()}
-
-
-def _may_drop(step: Step) -> bool:
-    """Tell if a step is a filter: it names no mechanism and scores for no target."""
-    return not (hasattr(step, "mechanism") or getattr(step, "needs_target", False))
-
-
-def _needs(step: Step) -> tuple[Step, ...]:
-    return step.filters if isinstance(step, Needs) else ()
 
 
 def sources(paths: Sequence[str]) -> list[str | Path]:
@@ -128,21 +69,20 @@ def target_fields(plan: ComparePlan) -> Fields:
     )
 
 
-def score_group(
+def score_candidates(
     plan: ComparePlan,
-    group: Group,
     folder: Path,
     engine: Engine,
     progress: Progress,
     reuse: Sequence[Path] = (),
-) -> Table:
-    """The group's table, scored now as far as it is not there.
+) -> dict[str, Scored]:
+    """The table of each candidate that has to be chosen, scored now as far as it is not there.
 
-    `reuse`: such folders of other comparisons, whose table of the same group is taken over.
+    `reuse`: such folders of other comparisons, whose columns of the same pool are taken over.
     """
     sample = plan.sample_bytes
-    settings = ScoreSettings(
-        steps=group.steps,
+    common = ScoreSettings(
+        steps=(),
         fields=plan.fields,
         target_fields=target_fields(plan),
         seed=plan.score_seed,
@@ -151,39 +91,41 @@ def score_group(
         tokenizer=plan.tokenizer,
         **({} if sample is None else {"sample_bytes": sample}),
     )
-    place = folder / fingerprint(settings.as_dict())
+    chosen = [candidate for candidate in plan.candidates if candidate.source is None]
+    lists = list(dict.fromkeys(candidate.steps for candidate in chosen))
     examples = {name: sources(target.examples) for name, target in plan.targets.items()}
     held = {name: sources(item.validation) for name, item in plan.targets.items()}
     held = {name: source for name, source in held.items() if source}
-    targets = open_targets(examples, settings.target_fields, None, None)
-    validation = open_targets(held, settings.target_fields, None, None)
+    targets = open_targets(examples, common.target_fields, None, None)
+    validation = open_targets(held, common.target_fields, None, None)
     corpus = Corpus.open(
         sources(plan.pool),
-        fields=settings.fields,
+        fields=common.fields,
         out=folder.parent,
         others=called(validation, "validation set") | called(targets),
     )
-    for other in sorted(reuse, key=lambda other: -_scored(other / place.name)):
-        _take_over(other / place.name, place, inputs_of(corpus, targets))
-    run = RunFolder.open(place, {"score": settings.as_dict()}, overwrite=False)
-    with run:
-        scored = run_scoring(run, corpus, targets, settings, engine, progress)
-    _check_sharing(group, scored)
-    return Table(group, scored, settings)
+    with RunFolder.open(folder, {"score": common.as_dict()}, overwrite=False) as run:
+        for other in reuse:
+            _take_over(other, run, documents_folder(corpus))
+        settings = [dataclasses.replace(common, steps=steps) for steps in lists]
+        scored = score_lists(run, corpus, targets, settings, engine, progress)
+    return {candidate.name: scored[lists.index(candidate.steps)] for candidate in chosen}
 
 
-def _scored(folder: Path) -> int:
-    """Units of a table that are there: the fullest one leaves the least to do."""
-    return sum(1 for _ in (folder / "table").glob("*.parquet"))
-
-
-def _take_over(other: Path, place: Path, inputs: Mapping[str, Any]) -> None:
-    """Copy a table, as far as it is there, if it is of the same files."""
-    record = read_object(other / "run.json") if (other / "run.json").is_file() else {}
-    if place.exists() or record.get("inputs") != inputs:
+def _take_over(other: Path, run: RunFolder, documents: str) -> None:
+    """Copy columns, and what was learned, of another comparison on the same documents."""
+    if not (other / "table" / documents).is_dir() or not (other / "run.json").is_file():
         return
-    with atomic_folder(place) as temporary:
-        shutil.copytree(other, temporary, ignore=links, dirs_exist_ok=True)
+    for folder in sorted((other / "fitted").iterdir()):
+        place = run.folder / "fitted" / folder.name
+        if folder.is_dir() and not folder.is_symlink() and not place.exists():
+            with atomic_folder(place) as temporary:
+                shutil.copytree(folder, temporary, ignore=links, dirs_exist_ok=True)
+    for folder in sorted((other / "table").iterdir()):
+        copy_columns(folder, run.folder / "table" / folder.name)
+    costs = read_object(other / "run.json").get("costs")
+    if isinstance(costs, dict):
+        run.update(costs={**costs, **run.record.get("costs", {})})
 
 
 def links(folder: str, names: list[str]) -> list[str]:
@@ -191,39 +133,18 @@ def links(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if (Path(folder) / name).is_symlink()]
 
 
-def _check_sharing(group: Group, scored: Scored) -> None:
-    """Raise ConfigError where a method drops so much that its table is no place for others."""
-    before = len(group.prefix)
-    methods = [fitted for fitted in scored.fitted if not _may_drop(fitted.step)]
-    own = [fitted for fitted in methods if fitted.label not in group.labels[:before]]
-    if len(own) < 2:  # nothing is shared, and steps before it may take long
-        return
-    few = scored.survey.sample.take(np.arange(min(_LOOKED_AT, len(scored.survey.sample))))
-    filters = [fitted for fitted in scored.fitted if fitted not in own]
-    kept = survivors(few, filters)
-    for fitted in own:
-        left = len(survivors(kept, [fitted]))
-        if left < (1 - _MOST_DROPPED) * len(kept):
-            raise ConfigError(
-                f"{fitted.label} scores only {left} of {len(kept)} documents and drops the rest, "
-                "so it cannot share a table: select with it by itself, and compare what it "
-                "selected ('from: FOLDER')"
-            )
-
-
-def choosers(candidate: CandidatePlan, table: Table, targets: Sequence[str]) -> list[Chooser]:
+def choosers(candidate: CandidatePlan, scored: Scored, targets: Sequence[str]) -> list[Chooser]:
     """How a candidate is chosen for each target, or once if the target makes no difference.
 
     Raises ConfigError for a utility that names what the candidate does not have.
     """
-    labels = _labels(candidate, table.group)
-    columns = _columns(table.scored)
+    columns = _columns(scored)
     mechanism = candidate.mechanism
     random = mechanism is not None and isinstance(parse_mechanism(mechanism), Random)
     scoring = [
-        (step, labels[own])
-        for step, own in zip(candidate.steps, candidate.labels, strict=True)
-        if columns.get(labels[own])
+        (step, label)
+        for step, label in zip(candidate.steps, candidate.labels, strict=True)
+        if columns.get(label)
     ]
     if candidate.utility is None and (random or not scoring):
         return [Chooser(None, (), None, mechanism or "random")]
@@ -232,7 +153,7 @@ def choosers(candidate: CandidatePlan, table: Table, targets: Sequence[str]) -> 
         expression = Expression(((1.0, label),))
         mechanism = mechanism or str(getattr(step, "mechanism", "top_k"))
     else:
-        expression = _translated(parse_expression(candidate.utility), labels, candidate.name)
+        expression = _checked(parse_expression(candidate.utility), candidate)
         mechanism = mechanism or str(getattr(scoring[-1][0], "mechanism", "top_k"))
     made = []
     for target in targets:
@@ -250,21 +171,6 @@ def choosers(candidate: CandidatePlan, table: Table, targets: Sequence[str]) -> 
     return made
 
 
-def labels_in(candidate: CandidatePlan, table: Table) -> list[str]:
-    """What the columns of the candidate's steps are called by in its table."""
-    return list(_labels(candidate, table.group).values())
-
-
-def _labels(candidate: CandidatePlan, group: Group) -> dict[str, str]:
-    """The candidate's own labels → the labels of the same steps in the group's table."""
-    found = {}
-    before = len(group.prefix)
-    for place, (step, own) in enumerate(zip(candidate.steps, candidate.labels, strict=True)):
-        start = place if place < before else before
-        found[own] = group.labels[group.steps.index(step, start)]
-    return found
-
-
 def _columns(scored: Scored) -> dict[str, dict[str, str]]:
     """Of each step's label: target → utility column."""
     found: dict[str, dict[str, str]] = {}
@@ -276,16 +182,17 @@ def _columns(scored: Scored) -> dict[str, dict[str, str]]:
     return found
 
 
-def _translated(expression: Expression, labels: Mapping[str, str], name: str) -> Expression:
+def _checked(expression: Expression, candidate: CandidatePlan) -> Expression:
+    """The expression without the prefixes of columns; ConfigError if it names other steps."""
     terms = []
     for weight, text in expression.terms:
-        own, colon, target = text.removeprefix("utility:").partition(":")
-        if own not in labels:
+        name = text.removeprefix("utility:")
+        if name.partition(":")[0] not in candidate.labels:
             raise ConfigError(
-                f"selections: {name}: its utility names {own!r}, but its steps are: "
-                f"{', '.join(labels) or 'none'}"
+                f"selections: {candidate.name}: its utility names {name.partition(':')[0]!r}, but "
+                f"its steps are: {', '.join(candidate.labels) or 'none'}"
             )
-        terms.append((weight, labels[own] + colon + target))
+        terms.append((weight, name))
     return Expression(tuple(terms))
 
 

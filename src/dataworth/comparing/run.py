@@ -43,14 +43,14 @@ from dataworth.comparing.held_out import (
 from dataworth.comparing.measures import MEASURES, METRICS
 from dataworth.comparing.minutes import Cost, fit
 from dataworth.comparing.plan import CandidatePlan, ComparePlan
-from dataworth.comparing.pool import Table, groups_of, labels_in, links, score_group
+from dataworth.comparing.pool import links, score_candidates
 from dataworth.comparing.reading import read_plan
 from dataworth.comparing.sizes import resolve, versions
 from dataworth.comparing.workers import Workers
 from dataworth.engine.files import atomic_folder, read_json, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.flow.scoring import costs_of, read_record
+from dataworth.flow.scoring import Scored, costs_of, read_record
 from dataworth.report.comparison_model import COMPARISON_VERSION, Candidate, Comparison
 from dataworth.table.run import machine
 from dataworth.version import __version__
@@ -64,7 +64,7 @@ class Prepared:
     """All that comes before training."""
 
     plan: ComparePlan
-    tables: dict[str, Table]
+    tables: dict[str, Scored]
     chosens: list[Chosen]
     marks: dict[str, str]
     sets: list[EvaluationSet]
@@ -130,16 +130,8 @@ def run(asked: ComparePlan, folder: CompareFolder, how: Running) -> Comparison:
 
 def prepare(plan: ComparePlan, place: Path, how: Running) -> Prepared:
     """Score, choose, and put texts and tokens of all choices into the bank."""
-    groups = groups_of(plan.candidates)
-    tables: dict[str, Table] = {}
-    scored: dict[Any, Table] = {}
     others = [other / "scores" for other in how.reuse]
-    for name, group in groups.items():
-        if group not in scored:
-            scored[group] = score_group(
-                plan, group, place / "scores", how.scoring, how.progress, others
-            )
-        tables[name] = scored[group]
+    tables = score_candidates(plan, place / "scores", how.scoring, how.progress, others)
     table = any_table(tables)
     build(plan, table, place / "held_out", how.scoring, how.progress)
     excluded = load_excluded(place / "held_out")
@@ -152,12 +144,12 @@ def prepare(plan: ComparePlan, place: Path, how: Running) -> Prepared:
     ]
     paths = dict.fromkeys(item.path for item in chosens if item.path and item.missing)
     finished = (open_finished(path, plan) for path in paths)
-    build_texts(place / "bank" / "text", union(uids), table.scored, finished)
+    build_texts(place / "bank" / "text", union(uids), table, finished)
     marks = _tokens(plan, table, place)
     return Prepared(plan, tables, chosens, marks, load_sets(place / "held_out"))
 
 
-def _tokens(plan: ComparePlan, table: Table, place: Path) -> dict[str, str]:
+def _tokens(plan: ComparePlan, table: Scored, place: Path) -> dict[str, str]:
     """The tokenizers, and each one's tokens of the bank; the fingerprint of each size's one."""
     from dataworth.lm.tokenizer import (
         begin_token,
@@ -172,7 +164,7 @@ def _tokens(plan: ComparePlan, table: Table, place: Path) -> dict[str, str]:
         if plan.tokenizer is not None:
             made = load_tokenizer(plan.tokenizer)
         else:
-            sample = table.scored.survey.sample
+            sample = table.survey.sample
             enough = int(np.searchsorted(np.cumsum(sample.text_bytes), _TOKENIZER_BYTES)) + 1
             some = sample.take(np.arange(min(enough, len(sample))))
             made = train_tokenizer(some.texts(), plan.vocabulary)
@@ -367,7 +359,7 @@ def assemble(
     kept_out = load_decontaminated(place / "held_out")
     facts["findings"] = [
         *findings.findings(facts, values),
-        *findings.kept_out(kept_out, len(table.scored.table)),
+        *findings.kept_out(kept_out, len(table.table)),
     ]
     return facts
 
@@ -379,7 +371,7 @@ def _cheap(made: Prepared, place: Path) -> dict[str, Any]:
     numbers = cheap.CheapNumbers(
         texts,
         tokens,
-        table.scored.survey.sample,
+        table.survey.sample,
         {name: validation_of(plan, table, name) for name in plan.targets},
         place / "choices",
     )
@@ -408,14 +400,13 @@ def _candidate(plan: ComparePlan, made: Prepared, name: str) -> Candidate:
     return found
 
 
-def _cost(table: Table, candidate: CandidatePlan) -> float | None:
+def _cost(table: Scored, candidate: CandidatePlan) -> float | None:
     """Seconds of a core that the candidate's steps took to fit and to score the pool.
 
     For all targets together.
     """
-    record = read_record(table.scored.table.folder.parent)
-    costs = costs_of(record, table.scored.fitted, table.scored.table.tally.documents)
-    labels = set(labels_in(candidate, table))
-    if not labels <= set(costs):  # scored by an earlier version
+    record = read_record(table.table.folder.parent)
+    costs = costs_of(record, table.fitted, table.table.tally.documents)
+    if not set(candidate.labels) <= set(costs):  # taken over without what it took
         return None
-    return sum(sum(costs[label]) for label in labels)
+    return sum(sum(costs[label]) for label in candidate.labels)

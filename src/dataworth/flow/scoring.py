@@ -178,6 +178,11 @@ def _check_touched(
         pass
 
 
+def documents_folder(corpus: Corpus) -> str:
+    """The name of the folder that says where a pool's documents lie."""
+    return f"documents-{key_of(documents_record(corpus, input_record(corpus)))}"
+
+
 def _sample_folder(documents: str, settings: ScoreSettings) -> str:
     fields = [settings.fields.id, *settings.fields.groups]
     return f"sample-{key_of([documents, settings.seed, settings.sample_bytes, fields])}"

@@ -12,6 +12,7 @@ them: files of another pool, or of rows in another order, are refused.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -209,6 +210,23 @@ def declare(folder: Path, record: Mapping[str, Any], columns: Sequence[Column]) 
     known = read_object(path, _OVERWRITE).get("record")
     if known != json.loads(json.dumps(record)):
         raise RunError(f"{path}: is the record of other columns; {_OVERWRITE}")
+
+
+def copy_columns(source: Path, folder: Path) -> None:
+    """Copy the parts of a folder of columns that another folder of that name lacks."""
+    if source.is_symlink() or not (source / RECORD).is_file():
+        return
+    theirs, ours = ColumnFolder(source, None), ColumnFolder(folder, None)
+    parts = {int(path.stem.partition("-")[0]) for path in source.glob("[0-9]*.parquet")}
+    for part in sorted(part for part in parts if theirs.has(part) and not ours.has(part)):
+        # The first file last: it says that the part is there.
+        for path in reversed(theirs.files(part)):
+            if not path.is_symlink():
+                with atomic(folder / path.name) as temporary:
+                    shutil.copyfile(path, temporary)
+    if parts and not (folder / RECORD).exists():
+        with atomic(folder / RECORD) as temporary:
+            shutil.copyfile(source / RECORD, temporary)
 
 
 class PartWriter:
