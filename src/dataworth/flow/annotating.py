@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -22,6 +23,7 @@ from dataworth.engine.files import atomic, damaged
 from dataworth.engine.local import Tick
 from dataworth.errors import InputError
 from dataworth.methods.base import DROP, Explains, Fitted, Step, apply_steps
+from dataworth.methods.registry import load_fitted
 from dataworth.table.table import Tally, rows_of, unit_file
 
 _ROW_GROUP = 1 << 16
@@ -29,11 +31,15 @@ _RIGHT_KIND = ("empty_text", "null_text", "line_too_long")
 
 
 class Named:
-    """A fitted step whose columns are called by a label: two steps of one name stay apart."""
+    """A fitted step whose columns are called by a label: two steps of one name stay apart.
 
-    def __init__(self, fitted: Fitted, label: str) -> None:
+    `folder`: where it is saved. To another process it travels as this path, whatever its size.
+    """
+
+    def __init__(self, fitted: Fitted, label: str, folder: Path | None = None) -> None:
         self.inner = fitted
         self.label = label
+        self.folder = folder
         old = f"utility:{fitted.step.name}:"
         self._names = {
             column.name: column.name.replace(old, f"utility:{label}:", 1)
@@ -43,6 +49,12 @@ class Named:
             replace(column, name=self._names[column.name], producer=label)
             for column in fitted.columns
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.folder is None:
+            return Named, (self.inner, self.label)
+        saved = (self.folder / "step.json").stat().st_mtime_ns
+        return _read_named, (self.step, self.label, self.folder, saved)
 
     @property
     def step(self) -> Step:
@@ -75,6 +87,12 @@ class Named:
         if len(columns) > 1:
             columns.pop(DROP, None)
         return columns
+
+
+@lru_cache(maxsize=8)  # a worker is sent the step with each unit
+def _read_named(step: Step, label: str, folder: Path, saved: int) -> Named:
+    """Return a step from its folder; `saved` is when, so that a later one is another."""
+    return Named(load_fitted(step, folder), label, folder)
 
 
 @dataclass

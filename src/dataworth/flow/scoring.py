@@ -248,7 +248,7 @@ def fit_steps(
                 note(label, time.process_time() - start)
             with atomic_folder(place) as temporary:
                 learned.save(temporary)
-        fitted.append(Named(learned, label))
+        fitted.append(Named(learned, label, place))
         own_filters = own_filters + 1 if is_filter else 0
     return tuple(fitted)
 
@@ -259,7 +259,8 @@ def load_steps(folder: Path, settings: ScoreSettings) -> tuple[Named, ...]:
     out = []
     for number, (step, is_filter) in enumerate(with_filters(settings.steps)):
         label = step.name if is_filter else next(labels)
-        out.append(Named(load_fitted(step, folder / f"{number:02d}-{label}"), label))
+        place = folder / f"{number:02d}-{label}"
+        out.append(Named(load_fitted(step, place), label, place))
     return tuple(out)
 
 
