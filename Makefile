@@ -1,5 +1,6 @@
 # make demo   installs the core alone and runs a selection on text that Python itself brings
 # make test   installs every extra and runs all checks and tests
+# make test-contract  runs the whole contract of the steps: every way with every word of an option
 # make format puts the code into the form that `make test` asks for
 # make clean  removes what these made
 #
@@ -12,13 +13,16 @@ BIN := .venv/bin
 CORE := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.core)
 SOURCES := $(shell find src -name '*.py')
 
-.PHONY: demo test lint format clean
+.PHONY: demo test test-contract lint format clean
 
 demo: $(CORE)
 	$(BIN)/python examples/demo.py
 
 test: lint
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-contract: .venv/.dev
+	$(BIN)/pytest tests/contract -m 'full or not full' $(PYTEST_ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -24,6 +25,7 @@ from dataworth.engine.files import atomic, damaged
 from dataworth.engine.local import Tick
 from dataworth.errors import InputError, RunError
 from dataworth.methods.base import DROP, Explains, Fitted, Step
+from dataworth.methods.registry import load_fitted
 from dataworth.table.columns import ROW, ColumnFolder, Covered, PartWriter
 from dataworth.table.keys import uids_digest
 from dataworth.table.table import IDENTITY, PIECE, Tally, rows_of
@@ -34,17 +36,17 @@ _RIGHT_KIND = ("empty_text", "null_text", "line_too_long")
 class Named:
     """A fitted step whose columns are called by a label: two steps of one name stay apart.
 
-    `folder`: the name of its columns' folder; `fitted_folder`: of what it learned; `state`: the
-    digest of that.
+    `folder`: the name of its columns' folder. `place`: where what it learned is saved, of which
+    `state` is the digest. To another process it travels as this path, whatever its size.
     """
 
     def __init__(
-        self, fitted: Fitted, label: str, folder: str, fitted_folder: str = "", state: str = ""
+        self, fitted: Fitted, label: str, folder: str, place: Path, state: str = ""
     ) -> None:
         self.inner = fitted
         self.label = label
         self.folder = folder
-        self.fitted_folder = fitted_folder
+        self.place = place
         self.state = state
         old = f"utility:{fitted.step.name}:"
         self._names = {
@@ -55,6 +57,10 @@ class Named:
             replace(column, name=self._names[column.name], producer=label)
             for column in fitted.columns
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        saved = (self.place / "step.json").stat().st_mtime_ns
+        return _read_named, (self.step, self.label, self.folder, self.place, self.state, saved)
 
     @property
     def step(self) -> Step:
@@ -92,6 +98,12 @@ class Named:
         if len(columns) > 1:
             columns.pop(DROP, None)
         return columns
+
+
+@lru_cache(maxsize=32)  # a worker is sent the steps with each part
+def _read_named(step: Step, label: str, folder: str, place: Path, state: str, saved: int) -> Named:
+    """Return a step from where it is saved; `saved` is when, so that a later one is another."""
+    return Named(load_fitted(step, place), label, folder, place, state)
 
 
 @dataclass

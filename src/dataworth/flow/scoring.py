@@ -251,7 +251,7 @@ def keep_list(
     record = {
         "settings": settings.as_dict(),
         "layout": layout.as_dict(),
-        "fitted": [named.fitted_folder for named in fitted],
+        "fitted": [named.place.name for named in fitted],
         "targets": targets[0],
         "names": targets[1],
         "sample": sample,
@@ -383,7 +383,7 @@ def fit_steps(
                 learned.save(temporary)
         state = known[name].state if name in known else folder_digest(folder / name)
         columns = f"{step.name}-{key_of(column_record(step, documents, state))}"
-        named = Named(learned, label, columns, name, state)
+        named = Named(learned, label, columns, folder / name, state)
         if name not in known and spent is not None and note is not None:
             note(columns, spent)
         known.setdefault(name, named)
@@ -398,7 +398,7 @@ def load_steps(
     """The fitted steps of a list; `names`: of the folders of what they learned."""
     steps = [step for step, _ in with_filters(settings.steps)]
     return tuple(
-        Named(load_fitted(step, folder / name), source.label, source.folder, name)
+        Named(load_fitted(step, folder / name), source.label, source.folder, folder / name)
         for step, source, name in zip(steps, layout.sources, names, strict=True)
     )
 

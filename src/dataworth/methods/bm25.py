@@ -92,6 +92,11 @@ def _different(
     return keys // feature.buckets, keys % feature.buckets, counts
 
 
+def _sums(row: NDArray[np.int64], values: NDArray[Any], n: int) -> NDArray[np.float64]:
+    """Return the sum of each row's values, float64 [n]; of no value, bincount makes integers."""
+    return np.bincount(row, values, n).astype(np.float64, copy=False)
+
+
 class FittedBM25:
     """The step, ready to use: `weights` float32 [targets, buckets], the mean length in words."""
 
@@ -111,12 +116,12 @@ class FittedBM25:
         """A utility for each target; documents without a word are dropped."""
         step, n = self.step, len(documents)
         row, bucket, often = _different(step.feature, documents)
-        lengths = np.bincount(row, often, n)
+        lengths = _sums(row, often, n)
         full = step.k1 * (1 - step.b + step.b * lengths / self.mean_length)
         part = often * (step.k1 + 1) / (often + full[row])
         empty = lengths == 0
         arrays: list[Any] = [
-            pa.array(np.bincount(row, part * weights[bucket], n), mask=empty)
+            pa.array(_sums(row, part * weights[bucket], n), mask=empty)
             for weights in self.weights.astype(np.float64)
         ]
         arrays.append(pa.array([EMPTY]).take(pa.array(np.zeros(n, np.int64), mask=~empty)))

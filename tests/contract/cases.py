@@ -1,0 +1,88 @@
+"""Every registered step with the options that it needs, and every way to set its words.
+
+A new step is a case by being in the registry. One that needs a model says so by a field `model` or
+`models`; what else a step needs stands in `NEEDED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from dataworth.config import variants
+from dataworth.methods.registry import STEPS
+
+MODEL, SENTENCE = "models/0", "sentence/model"
+MODELS = (MODEL, "models/1")
+
+NEEDED: Mapping[str, Mapping[str, Any]] = {
+    "embedding_similarity": {"embedder": "states"},
+    # So few documents are trained on that the steps have to be small to be smooth.
+    "metagradient": {"batch": 8, "learning_rate": 1e-4},
+}
+NEEDED_WITH: Mapping[tuple[str, str, str], Mapping[str, Any]] = {
+    ("embedding_similarity", "embedder", "ngrams"): {"model": ""},
+    ("embedding_similarity", "embedder", "sentence"): {"model": SENTENCE},
+    ("embedding_similarity", "embedder", "words"): {"model": "words"},
+}
+# What leaves the mathematics as they are, and what needs other machines.
+NOT_VARIED = {"dtype", "device"}
+ROUGH = 1e-4
+"""Share of the largest utility by which numbers of one model in other batches may differ."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A step with options. `tolerance`: by which its numbers depend on the batch, 0: not at all."""
+
+    step: str
+    options: Mapping[str, Any]
+    tolerance: float
+    varied: str = ""
+    variant: str = ""
+
+    @property
+    def steps(self) -> Any:
+        """As `select` takes it."""
+        return f"{self.step}:{self.variant}" if self.variant else [{self.step: dict(self.options)}]
+
+    def __str__(self) -> str:
+        return f"{self.step}({self.varied})" if self.varied else self.step
+
+
+def needed(name: str) -> dict[str, Any]:
+    """The options without which a step cannot be, and those that suit few documents."""
+    there = {field.name for field in fields(STEPS[name])}
+    models = {"model": MODEL} if "model" in there else {}
+    models |= {"models": list(MODELS)} if "models" in there else {}
+    return {**models, **NEEDED.get(name, {})}
+
+
+def tolerance(name: str) -> float:
+    """Return 0 for a step that says that its numbers do not depend on the batch.
+
+    A step that says nothing depends on it if it asks a model about each document.
+    """
+    asks = bool({"model", "models"} & {field.name for field in fields(STEPS[name])})
+    return 0.0 if getattr(STEPS[name], "exact", not asks) else ROUGH
+
+
+def core() -> list[Case]:
+    """Every registered step."""
+    return [Case(name, needed(name), tolerance(name)) for name in STEPS]
+
+
+def varied() -> Iterator[Case]:
+    """Every step with each word that one of its options may be, and its published variants."""
+    for case in core():
+        cls = STEPS[case.step]
+        for name, hint in get_type_hints(cls).items():
+            if get_origin(hint) is not Literal or name in NOT_VARIED:
+                continue
+            for word in get_args(hint):
+                further = NEEDED_WITH.get((case.step, name, word), {})
+                options = {**case.options, name: word, **further}
+                yield Case(case.step, options, case.tolerance, f"{name}={word}")
+        for variant in variants(cls):
+            yield Case(case.step, case.options, case.tolerance, f":{variant}", variant)
