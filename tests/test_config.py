@@ -18,12 +18,12 @@ from dataworth.config import (
     build,
     describe,
     from_dict,
-    list_options,
     parse_call,
     to_dict,
     variants,
 )
 from dataworth.errors import ConfigError
+from dataworth.options import list_options
 
 
 class Tool(Protocol):

@@ -8,6 +8,7 @@ dataclasses' fields are the only source of options, for the command line, recipe
                               {"a": 0.3}, and for options that are such objects: name(key=value)
     name:variant              a published variant: the class method `variant` of the class
     name:variant(key=value)   the variant with some options changed
+    module:Class(key=value)   a class of any module that Python finds
 
 A variant is a public class method that needs no arguments and returns the class's own type.
 `describe` writes the text, `to_dict` the recipe's form; both are read back to an equal object.
@@ -17,47 +18,25 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import inspect
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from dataworth.errors import ConfigError
+from dataworth.options import Call, fit_options, list_options, name_of, near
+from dataworth.registry import Registry, importable
 
 T = TypeVar("T")
-_CALL = re.compile(r"\s*([A-Za-z_][\w-]*)\s*(?::\s*([A-Za-z_][\w-]*)\s*)?(?:\((.*)\)\s*)?", re.S)
+_WORD = r"\s*([A-Za-z_][\w.-]*)\s*"
+_CALL = re.compile(rf"{_WORD}(?::{_WORD})?(?:\((.*)\)\s*)?", re.S)
 # A text in quotes, or a word without: up to a space, a comma or a bracket; a colon only in a URL.
 _BARE = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|(?:://|[^\s,=:\[\](){}"'])+""", re.S)
 _PATH = re.compile(r"(?=.*[A-Za-z])(?=.*[-/.~$*?])(?!-)[^\"']+", re.S)
 _WORDS = {"true": True, "false": False, "none": None, "null": None, "inf": math.inf}
 _WORDS |= {"nan": math.nan, "True": True, "False": False, "None": None}
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of a step or mechanism: what `dataworth methods NAME` lists."""
-
-    name: str
-    type: str
-    default: Any
-    required: bool
-
-
-@dataclass(frozen=True)
-class _Call:
-    """A `name(...)` found among the options, built once the option's type is known."""
-
-    text: str
-
-
-class _MisfitError(Exception):
-    """A value does not fit its option's type."""
 
 
 def parse_call(text: str, registry: Mapping[str, type[T]]) -> T:
@@ -84,27 +63,11 @@ def build(
     variant: str | None = None,
 ) -> T:
     """The registry's class `name` with these options: `parse_call` without the text."""
-    cls = _lookup(name, registry)
     title = name if variant is None else f"{name}:{variant}"
-    hints = get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
-    fitted = {}
-    for key, value in options.items():
-        key = key.replace("-", "_")
-        if key not in fields:
-            raise ConfigError(
-                f"{title} has no option {key!r}{_near(key, fields)}; its options: "
-                + (", ".join(map(_shown, list_options(cls))) or "none")
-            )
-        try:
-            fitted[key] = _fit(value, hints[key], registry)
-        except _MisfitError:
-            raise ConfigError(
-                f"{title}: option {key} must be {_allowed(hints[key])}, "
-                f"got {value.text if isinstance(value, _Call) else value!r}"
-            ) from None
+    cls, variant = _find(name, variant, registry)
+    fitted = fit_options(cls, options, title=title, read=lambda value: _read(value, registry))
     if variant is not None:
-        base: T = _variant(name, cls, variant)()
+        base: T = variants(cls)[variant]()
         return dataclasses.replace(base, **fitted)  # type: ignore[type-var]
     missing = [o.name for o in list_options(cls) if o.required and o.name not in fitted]
     if missing:
@@ -146,22 +109,6 @@ def to_dict(value: object, registry: Mapping[str, type[Any]]) -> dict[str, Any]:
     }
 
 
-def list_options(cls: type[Any]) -> list[Option]:
-    """The options of a class, in the order of its fields."""
-    hints = get_type_hints(cls)
-    found = []
-    for field in dataclasses.fields(cls):
-        if not field.init:
-            continue
-        default, required = field.default, False
-        if default is dataclasses.MISSING:
-            required = field.default_factory is dataclasses.MISSING
-            factory: Callable[[], Any] = (lambda: None) if required else field.default_factory  # type: ignore[assignment]
-            default = factory()
-        found.append(Option(field.name, _allowed(hints[field.name]), default, required))
-    return found
-
-
 def variants(cls: type[Any]) -> dict[str, Callable[[], Any]]:
     """The published variants of a class by name: class methods without needed arguments."""
     found: dict[str, Callable[[], Any]] = {}
@@ -177,41 +124,45 @@ def variants(cls: type[Any]) -> dict[str, Callable[[], Any]]:
     return found
 
 
-def _lookup(name: str, registry: Mapping[str, type[T]]) -> type[T]:
-    for spelled in (name, name.replace("-", "_")):
-        if spelled in registry:
-            return registry[spelled]
+def _find(
+    name: str, variant: str | None, registry: Mapping[str, type[T]]
+) -> tuple[type[T], str | None]:
+    """The class that `name` or `name:variant` stands for, and its variant."""
+    cls = next((registry[n] for n in (name, name.replace("-", "_")) if n in registry), None)
+    if variant is None and cls is not None:
+        return cls, None
+    if variant is not None:
+        if cls is not None and variant.replace("-", "_") in variants(cls):
+            return cls, variant.replace("-", "_")
+        if isinstance(registry, Registry) and importable(name):
+            try:
+                return registry.import_class(name, variant), None
+            except ConfigError:
+                if cls is None:
+                    raise
+    if cls is not None:
+        listed = ", ".join(f"{name}:{key}" for key in variants(cls)) or "none"
+        raise ConfigError(f"{name} has no variant {variant!r}; its variants: {listed}")
     raise ConfigError(
-        f"there is no {name!r}{_near(name, registry)}; there are: {', '.join(sorted(registry))}"
+        f"there is no {name!r}{near(name, registry)}; there are: {', '.join(sorted(registry))}"
     )
 
 
-def _variant(name: str, cls: type[Any], variant: str) -> Callable[[], Any]:
-    known = variants(cls)
-    if variant.replace("-", "_") not in known:
-        listed = ", ".join(f"{name}:{key}" for key in known) or "none"
-        raise ConfigError(f"{name} has no variant {variant!r}; its variants: {listed}")
-    return known[variant.replace("-", "_")]
+def _read(value: Call | str | Mapping[str, Any], registry: Mapping[str, type[Any]]) -> Any:
+    return from_dict(value.text if isinstance(value, Call) else value, registry)
 
 
 def _name_of(value: object, registry: Mapping[str, type[Any]]) -> str:
     cls = type(value)
-    name = getattr(cls, "name", None)
-    if isinstance(name, str) and name in registry and registry[name] is cls:
+    if isinstance(registry, Registry):
+        return registry.spell(cls)
+    name = name_of(cls)
+    if name in registry and registry[name] is cls:
         return name  # spares a registry that imports on demand from importing everything
     for name in registry:
         if registry[name] is cls:
             return name
     raise ConfigError(f"{cls.__name__} is not registered; there are: {', '.join(sorted(registry))}")
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word.replace("-", "_"), list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _shown(option: Option) -> str:
-    return option.name if option.required else f"{option.name}={option.default!r}"
 
 
 # Reading values: Python's own literals, and bare words.
@@ -269,125 +220,20 @@ def _value(node: ast.expr, text: str) -> Any:
         case ast.Name():
             return _WORDS.get(node.id, node.id)
         case ast.Call(func=ast.Name()):
-            return _Call(ast.unparse(node))
+            return Call(ast.unparse(node))
     raise ConfigError(
         f"cannot read {ast.unparse(node)!r} in {text!r}: values are numbers, text, "
         "true, false, none, [lists] and {mappings}"
     )
 
 
-def _fit(value: Any, hint: Any, registry: Mapping[str, type[Any]]) -> Any:
-    """`value` as the type `hint` asks for; raises _MisfitError."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return value
-    if origin is Annotated:
-        return _fit(value, inner[0], registry)
-    if origin in (Union, UnionType):
-        return _fit_union(value, inner, registry)
-    if origin is Literal:
-        if value is None and "none" in inner:
-            return "none"  # the bare word, which elsewhere stands for no value
-        if any(value == item and type(value) is type(item) for item in inner):
-            return value
-        raise _MisfitError
-    if origin in (list, tuple) or origin is Sequence:
-        return _fit_items(value, origin, inner, registry)
-    if origin in (dict, Mapping):
-        if not isinstance(value, Mapping):
-            raise _MisfitError
-        key, item = inner
-        return {_fit(k, key, registry): _fit(v, item, registry) for k, v in value.items()}
-    if hint in (bool, int, float, str, Path, None, NoneType):
-        return _fit_scalar(value, hint)
-    return _fit_object(value, hint, registry)
-
-
-def _fit_union(value: Any, hints: tuple[Any, ...], registry: Mapping[str, type[Any]]) -> Any:
-    # An exact type first, so that 1 stays an int where int and float are both allowed.
-    for hint in sorted(hints, key=lambda hint: hint is not type(value)):
-        try:
-            return _fit(value, hint, registry)
-        except _MisfitError:
-            continue
-    raise _MisfitError
-
-
-def _fit_items(
-    value: Any, origin: Any, inner: tuple[Any, ...], registry: Mapping[str, type[Any]]
-) -> Any:
-    if isinstance(value, str) and inner[0] is str and inner[1:] in ((), (Ellipsis,)):
-        value = [value]  # one text where several may stand
-    if not isinstance(value, list | tuple):
-        raise _MisfitError
-    if origin is tuple and inner[1:] != (Ellipsis,):
-        if len(value) != len(inner):
-            raise _MisfitError
-        return tuple(_fit(v, h, registry) for v, h in zip(value, inner, strict=True))
-    items = [_fit(item, inner[0], registry) for item in value]
-    return items if origin is list else tuple(items)
-
-
-def _fit_scalar(value: Any, hint: Any) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is bool and isinstance(value, bool):
-        return value
-    if number and abs(value) >= 2**63 and isinstance(value, int):
-        raise _MisfitError
-    if hint is int and number and (isinstance(value, int) or value.is_integer()):
-        return int(value)  # 1e6 is a whole number too
-    if hint is float and isinstance(value, str):
-        try:
-            return float(value)  # YAML reads 1e-3 as text
-        except ValueError:
-            raise _MisfitError from None
-    if hint is float and number:
-        return float(value)
-    if hint in (str, Path) and isinstance(value, str | Path):
-        return hint(value)
-    if hint in (None, NoneType) and value is None:
-        return None
-    raise _MisfitError
-
-
-def _fit_object(value: Any, hint: Any, registry: Mapping[str, type[Any]]) -> Any:
-    """An option that is itself a registered object, such as a mechanism within another."""
-    if isinstance(value, _Call):
-        return parse_call(value.text, registry)
-    registered = getattr(hint, "_is_protocol", False) or hint in registry.values()
-    if registered and isinstance(value, str | Mapping):
-        return from_dict(value, registry)
-    if registered and type(value) in registry.values():
-        return value
-    if inspect.isclass(hint) and not getattr(hint, "_is_protocol", False) and type(value) is hint:
-        return value
-    raise _MisfitError
-
-
 # Writing values.
-
-
-def _allowed(hint: Any) -> str:
-    """A type in words, for messages and help."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        return _allowed(inner[0])
-    if origin in (Union, UnionType):
-        return " or ".join(_allowed(item) for item in inner)
-    if origin is Literal:
-        return " or ".join(json.dumps(item) for item in inner)
-    if origin in (list, tuple) or origin is Sequence:
-        return f"a list of {_allowed(inner[0])}"
-    if origin in (dict, Mapping):
-        return f'a mapping {{"name": {_allowed(inner[1])}}}'
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    words |= {Path: "a path", NoneType: "none"}
-    return words.get(hint) or f"a {getattr(hint, '__name__', str(hint)).lower()}"
 
 
 def _literal(value: Any, registry: Mapping[str, type[Any]]) -> str:
     if dataclasses.is_dataclass(value):
-        return describe(value, registry)
+        text = describe(value, registry)
+        return _text(text) if ":" in text.partition("(")[0] else text
     if isinstance(value, Mapping):
         return (
             "{" + ", ".join(f"{_text(k)}: {_literal(v, registry)}" for k, v in value.items()) + "}"

@@ -56,7 +56,7 @@ def test_every_mechanism_is_tested_here():
         ("top_k(k=3)", "top_k has no option 'k'; its options: none"),
         ("gumbel_top_k(temprature=1)", r"did you mean 'temperature'.*options: temperature='auto'"),
         ("gumbel_top_k(temperature=hot)", 'temperature must be a number or "auto" or a mapping'),
-        ("gumbel_top_k(temperature=-1)", "temperature must be a finite number"),
+        ("gumbel_top_k(temperature=-1)", "mapping .* \\(0 or more\\), got -1"),
         ("pareto(scale=odds)", 'scale must be "logit" or "probability", got \'odds\''),
         ("per_target(inner=3)", "inner must be a mechanism, got 3"),
         ("per_target(inner=top)", "there is no 'top'"),

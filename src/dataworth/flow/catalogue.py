@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from dataworth.config import list_options, variants
+from dataworth.config import variants
 from dataworth.errors import ConfigError
 from dataworth.mechanism.registry import MECHANISMS
 from dataworth.methods.registry import STEPS
+from dataworth.options import list_options
 
 
 @dataclass(frozen=True)

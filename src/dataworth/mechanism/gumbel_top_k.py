@@ -8,10 +8,9 @@ is importance resampling without replacement (Xie, Santurkar, Ma and Liang 2023,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -25,31 +24,26 @@ from dataworth.mechanism.base import (
     split_name,
     uniforms,
 )
+from dataworth.options import option
+from dataworth.registry import register
 
 
+@register
 @dataclass(frozen=True)
 class GumbelTopK:
     """Order by utility + τ · Gumbel noise.
 
-    `temperature` is τ, in the unit of the utility: large means near to random, 0 is top-k. It may
-    differ by target. "auto" stands for a temperature that is found from the data before ordering.
     The noise is a function of (seed, uid), so copies of one text have the same.
     """
 
-    temperature: float | Literal["auto"] | Mapping[str, float] = field(default="auto", hash=False)
-
-    def __post_init__(self) -> None:
-        given: Any = self.temperature
-        if given == "auto":
-            return
-        for value in given.values() if isinstance(given, Mapping) else [given]:
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if number and 0 <= float(value) < math.inf:
-                continue
-            raise ConfigError(
-                "gumbel_top_k: temperature must be a finite number, 0 or more, in the unit of "
-                f'the utility, or "auto", got {value!r}'
-            )
+    name: ClassVar[str] = "gumbel_top_k"
+    temperature: float | Literal["auto"] | Mapping[str, float] = option(
+        "auto",
+        help="τ, in the unit of the utility: large means near to random, 0 is top-k; it may differ "
+        'by target. "auto": found from the data before ordering.',
+        minimum=0,
+        hash=False,
+    )
 
     def temperature_of(self, column: str) -> float:
         """The temperature for a utility column `utility:<step>:<target>`.

@@ -8,14 +8,13 @@ until enough is accepted.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.errors import ConfigError, DataworthError
+from dataworth.errors import DataworthError
 from dataworth.mechanism.base import (
     CHOICE,
     Order,
@@ -25,32 +24,35 @@ from dataworth.mechanism.base import (
     only_utility,
     uniforms,
 )
+from dataworth.options import option
+from dataworth.registry import register
 
 PASSES = CHOICE + 1
 """The stream for the pass of acceptance: apart from `CHOICE`, which orders within a pass."""
 
 
+@register
 @dataclass(frozen=True)
 class Pareto:
     """Order by the pass in which a document is accepted, within a pass at random.
 
     The pass is a geometric number with the acceptance probability (2 - s)^-alpha, drawn at once
-    from (seed, uid). `scale` says how s comes from the utility: its logistic function ("logit": the
-    utility is a log odds or log ratio in nats), or the utility itself ("probability", in [0, 1]).
+    from (seed, uid).
 
     Departure from the published procedure: where the last pass accepts more than is needed, only
     that pass is sampled, not the union of all, so that a larger budget holds the smaller one's
     documents.
     """
 
-    alpha: float = 9.0
-    scale: Literal["logit", "probability"] = "logit"
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.alpha) and self.alpha > 0):
-            raise ConfigError(f"pareto: alpha must be a number above 0, got {self.alpha!r}")
-        if self.scale not in ("logit", "probability"):
-            raise ConfigError(f'pareto: scale must be "logit" or "probability", got {self.scale!r}')
+    name: ClassVar[str] = "pareto"
+    alpha: float = option(
+        9.0, help="Steepness: acceptance has the probability (2 - s)^-alpha.", above=0
+    )
+    scale: Literal["logit", "probability"] = option(
+        "logit",
+        help='How s comes from the utility: its logistic function ("logit", for log odds or log '
+        'ratios in nats), or the utility itself ("probability", in [0, 1]).',
+    )
 
     def order(self, table: Table, seed: int) -> Order:
         """Row numbers, best first, in blocks.

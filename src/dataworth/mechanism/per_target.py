@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,30 +21,32 @@ from dataworth.corpus.kernels.simd import kernel
 from dataworth.errors import ConfigError
 from dataworth.mechanism.base import BLOCK, Mechanism, Order, Rows, Table, View, split_name
 from dataworth.mechanism.gumbel_top_k import GumbelTopK
+from dataworth.options import option
+from dataworth.registry import register
 
 
+@register
 @dataclass(frozen=True)
 class PerTarget:
     """Order by turns: the target with the least size taken for its share is next.
 
-    `inner` orders the documents for one target; `proportions` gives each target's share of what is
-    chosen, in the budget's unit, as any positive numbers (they are divided by their sum; 0 leaves a
-    target out). Without them all shares are equal. Targets of equal standing go by name. With
-    several targets, each has noise of its own.
+    Targets of equal standing go by name. With several targets, each has noise of its own.
     """
 
-    inner: Mechanism = field(default_factory=GumbelTopK)
-    proportions: Mapping[str, float] | None = field(default=None, hash=False)
+    name: ClassVar[str] = "per_target"
+    inner: Mechanism = option(
+        factory=GumbelTopK, help="The mechanism that orders the documents for one target."
+    )
+    proportions: Mapping[str, float] | None = option(
+        None,
+        help="Each target's share of what is chosen, in the budget's unit: any numbers, which are "
+        "divided by their sum; 0 leaves a target out. Without them all shares are equal.",
+        minimum=0,
+        hash=False,
+    )
 
     def __post_init__(self) -> None:
-        if self.proportions is None:
-            return
-        for target, share in self.proportions.items():
-            if not (math.isfinite(share) and share >= 0):
-                raise ConfigError(
-                    f"per_target: the proportion of {target!r} must be 0 or more, got {share!r}"
-                )
-        if not any(self.proportions.values()):
+        if self.proportions is not None and not any(self.proportions.values()):
             raise ConfigError("per_target: at least one proportion must be above 0")
 
     def shares(self, targets: Mapping[str, str]) -> dict[str, float]:

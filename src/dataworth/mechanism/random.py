@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from dataworth.mechanism.base import Order, Rows, Table, by_cost, eligible_rows, hashes
+from dataworth.registry import register
 
 
+@register
 @dataclass(frozen=True)
 class Random:
     """Order by the seeded hash of uid. Needs no utility, and reads none."""
+
+    name: ClassVar[str] = "random"
 
     def order(self, table: Table, seed: int) -> Order:
         """Row numbers in random order, in blocks."""

@@ -1,26 +1,15 @@
-"""The mechanisms by name: `gumbel_top_k(temperature=0.15)` becomes an object."""
+"""The mechanisms: from text to objects."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from dataworth.config import parse_call
 from dataworth.mechanism.base import Mechanism
-from dataworth.mechanism.gumbel_top_k import GumbelTopK
-from dataworth.mechanism.pareto import Pareto
-from dataworth.mechanism.per_target import PerTarget
-from dataworth.mechanism.random import Random
-from dataworth.mechanism.threshold import Threshold
-from dataworth.mechanism.top_k import TopK
+from dataworth.registry import MECHANISMS as MECHANISMS
 
-MECHANISMS: dict[str, type[Any]] = {
-    "gumbel_top_k": GumbelTopK,
-    "pareto": Pareto,
-    "per_target": PerTarget,
-    "random": Random,
-    "threshold": Threshold,
-    "top_k": TopK,
-}
+DEFAULT = "top_k"
+"""How a step that says nothing of it is chosen."""
+WITHOUT_UTILITY = "random"
+"""How a pool without a utility is chosen."""
 
 
 def parse(mechanism: str | Mechanism) -> Mechanism:

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from dataworth.errors import ConfigError
 from dataworth.mechanism.base import Order, Table, by_cost, eligible_rows, only_utility
 from dataworth.mechanism.random import by_hash
+from dataworth.options import option
+from dataworth.registry import register
 
 
+@register
 @dataclass(frozen=True)
 class Threshold:
-    """Keep utility >= `at`, in the unit of the utility.
+    """Keep utility >= `at`."""
 
-    If the budget is smaller than what passes, the best are taken first (`by="utility"`), or a
-    random part (`by="hash"`).
-    """
-
-    at: float
-    by: Literal["utility", "hash"] = "utility"
-
-    def __post_init__(self) -> None:
-        if math.isnan(self.at):
-            raise ConfigError("threshold: at must be a number, got nan")
-        if self.by not in ("utility", "hash"):
-            raise ConfigError(f'threshold: by must be "utility" or "hash", got {self.by!r}')
+    name: ClassVar[str] = "threshold"
+    at: float = option(help="The least utility, in its unit.")
+    by: Literal["utility", "hash"] = option(
+        "utility",
+        help="What is taken where the budget is smaller than what passes: the best, or a random "
+        'part ("hash").',
+    )
 
     def order(self, table: Table, seed: int) -> Order:
         """Row numbers of the documents that pass, in blocks; empty if none does."""

@@ -20,10 +20,12 @@ from dataworth.engine.files import read_arrays, read_object
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.methods.base import DROP, Context, Targets, utility_column, write_arrays
+from dataworth.registry import register
 
 EMPTY = "without a word"
 
 
+@register
 @dataclass(frozen=True)
 class BM25:
     """The mean BM25 score of a document for the target's texts, each of them a query.
@@ -34,6 +36,7 @@ class BM25:
     """
 
     name: ClassVar[str] = "bm25"
+    version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
     k1: float = 1.2
     b: float = 0.75

@@ -14,7 +14,6 @@ targets have a weight each. `DSIR.reference()` has none of this.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -34,53 +33,57 @@ from dataworth.methods.base import (
     Fitted,
     Step,
     Targets,
-    check_choice,
     survivors,
 )
-from dataworth.methods.length import least_length
-from dataworth.methods.linear import LinearNgrams, load_linear
+from dataworth.methods.length import least_length, tokens_option
+from dataworth.methods.linear import (
+    LinearNgrams,
+    buckets_option,
+    hash_option,
+    load_linear,
+    mechanism_option,
+    minimum_option,
+    ngrams_option,
+)
+from dataworth.options import option
+from dataworth.registry import register
 
 # Added to every probability before the logarithm (reference package).
 FLOOR = 1e-8
 
 
+@register
 @dataclass(frozen=True)
 class DSIR:
-    """Log importance weights under hashed n-gram multinomials.
-
-    `ngrams`: the longest n-gram; `buckets`: of the hash (paper, section 3: 2 and 10,000).
-    `tokens`: of the lower-cased text "wordpunct" (runs of word characters or of punctuation),
-    "mixed" (the same, but a character of a script without spaces is a token), "characters", or the
-    path of a tokenizer.json. `hash`: "fast", or "sha256" for the package's buckets.
-    `smoothing`: pseudo-count λ of each bucket in the target's model; the package's default is 0.
-    `raw`: the pool's model is fitted on the run's random "sample" of documents or on "all".
-    `normalise`: "length" gives the mean over the n-grams (nats per n-gram), "none" the sum, which
-    is the paper's weight (nats) and grows with the document.
-    `targets`: a weight for each target ("separate"), or one for the text of all ("joint").
-    `minimum`: documents of fewer tokens are dropped before, by the `length` filter.
-    `mechanism`: how to choose when nothing else is asked for.
-    """
+    """Log importance weights under hashed n-gram multinomials."""
 
     name: ClassVar[str] = "dsir"
+    version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
-    ngrams: int = 2
-    buckets: int = 10_000
-    tokens: str = "wordpunct"
-    hash: Literal["fast", "sha256"] = "fast"
-    smoothing: float = 0.1
-    raw: Literal["sample", "all"] = "sample"
-    normalise: Literal["length", "none"] = "length"
-    targets: Literal["separate", "joint"] = "separate"
-    minimum: int = 0
-    mechanism: str = "gumbel_top_k(temperature=auto)"
+    ngrams: int = ngrams_option()
+    buckets: int = buckets_option()
+    tokens: str = tokens_option()
+    hash: Literal["fast", "sha256"] = hash_option()
+    smoothing: float = option(
+        0.1,
+        help="Pseudo-count λ of each bucket in the target's model; the package's default is 0.",
+        minimum=0,
+    )
+    raw: Literal["sample", "all"] = option(
+        "sample", help="Documents of the pool that its model is fitted on: a random sample or all."
+    )
+    normalise: Literal["length", "none"] = option(
+        "length",
+        help='"length": the mean over the n-grams (nats per n-gram); "none": the sum, which is the '
+        "paper's weight (nats) and grows with the document.",
+    )
+    targets: Literal["separate", "joint"] = option(
+        "separate", help='A weight for each target, or one for the text of all ("joint").'
+    )
+    minimum: int = minimum_option()
+    mechanism: str = mechanism_option("gumbel_top_k(temperature=auto)")
 
     def __post_init__(self) -> None:
-        if not 0 <= self.smoothing < math.inf:
-            raise ConfigError(f"dsir: smoothing must be 0 or more, not {self.smoothing}")
-        check_choice("dsir", "raw", self.raw, ("sample", "all"))
-        check_choice("dsir", "normalise", self.normalise, ("length", "none"))
-        check_choice("dsir", "targets", self.targets, ("separate", "joint"))
-        least_length(self.minimum, self.tokens)
         HashedNgrams(self.ngrams, self.buckets, self.tokens, self.hash)
 
     @classmethod

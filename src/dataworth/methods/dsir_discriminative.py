@@ -8,7 +8,6 @@ n-grams, so that both forms of the weight see the same feature.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -21,39 +20,46 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError, DataworthError, check_extra
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.methods.base import Context, Step, Targets
-from dataworth.methods.length import least_length
-from dataworth.methods.linear import LinearNgrams, load_linear
+from dataworth.methods.length import least_length, tokens_option
+from dataworth.methods.linear import (
+    LinearNgrams,
+    buckets_option,
+    hash_option,
+    load_linear,
+    mechanism_option,
+    minimum_option,
+    ngrams_option,
+)
+from dataworth.options import option
+from dataworth.registry import register
 
 # The regression is on shares of n-grams; its logit is of the whole document.
 _FORM: dict[str, Any] = {"mean": True, "unit": "nats"}
 
 
+@register
 @dataclass(frozen=True)
 class DiscriminativeDSIR:
-    """Logit of a balanced logistic regression of each target against a sample of the pool.
-
-    `ngrams`, `buckets`, `tokens`, `hash`: the feature, as in `DSIR`.
-    `strength`: inverse strength of the L2 penalty on the weights, on shares of n-grams scaled by
-    the square root of the number of buckets.
-    `documents`: at most so many documents of the pool's sample are used.
-    `minimum`: documents of fewer tokens are dropped before.
-    """
+    """Logit of a balanced logistic regression of each target against a sample of the pool."""
 
     name: ClassVar[str] = "dsir_discriminative"
+    version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
-    ngrams: int = 2
-    buckets: int = 10_000
-    tokens: str = "wordpunct"
-    hash: Literal["fast", "sha256"] = "fast"
-    strength: float = 1.0
-    documents: int = 20_000
-    minimum: int = 0
-    mechanism: str = "gumbel_top_k(temperature=auto)"
+    ngrams: int = ngrams_option()
+    buckets: int = buckets_option()
+    tokens: str = tokens_option()
+    hash: Literal["fast", "sha256"] = hash_option()
+    strength: float = option(
+        1.0,
+        help="Inverse strength of the L2 penalty on the weights, on shares of n-grams scaled by "
+        "the square root of the number of buckets.",
+        above=0,
+    )
+    documents: int = option(20_000, help="Documents of the pool's sample, at most.", minimum=1)
+    minimum: int = minimum_option()
+    mechanism: str = mechanism_option("gumbel_top_k(temperature=auto)")
 
     def __post_init__(self) -> None:
-        if not 0 < self.strength < math.inf or self.documents < 1:
-            raise ConfigError("dsir_discriminative: strength and documents must be above 0")
-        least_length(self.minimum, self.tokens)
         HashedNgrams(self.ngrams, self.buckets, self.tokens, self.hash)
 
     @property

@@ -28,11 +28,13 @@ from dataworth.methods.modelled import (
     models_again,
     ready_models,
 )
+from dataworth.registry import register
 
 if TYPE_CHECKING:
     from dataworth.features.gradients.language import Reader
 
 
+@register
 @dataclass(frozen=True)
 class EL2N(Reads):
     """The length of prediction minus truth, the mean over tokens and models; without a target.
@@ -43,6 +45,7 @@ class EL2N(Reads):
     """
 
     name: ClassVar[str] = "el2n"
+    version: ClassVar[int] = 1
     mechanism: ClassVar[str] = "top_k"
     models: tuple[str, ...] = ()
     prefer: Literal["low", "high"] = "high"

@@ -32,10 +32,12 @@ from dataworth.features.embeddings import (
 )
 from dataworth.features.feature import fingerprint, working
 from dataworth.methods.base import Context, Targets, check_choice, utility_column, write_arrays
+from dataworth.registry import register
 
 EMBEDDERS = ("sentence", "words", "states", "tokens", "ngrams")
 
 
+@register
 @dataclass(frozen=True)
 class EmbeddingSimilarity:
     """The mean cosine of a document with the target's texts, or with its nearest ones.
@@ -48,6 +50,7 @@ class EmbeddingSimilarity:
     """
 
     name: ClassVar[str] = "embedding_similarity"
+    version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
     embedder: Literal["sentence", "words", "states", "tokens", "ngrams"] = "sentence"
     model: str = ""

@@ -27,11 +27,13 @@ from dataworth.methods.modelled import (
     models_again,
     ready_models,
 )
+from dataworth.registry import register
 
 if TYPE_CHECKING:
     from dataworth.features.gradients.language import Reader
 
 
+@register
 @dataclass(frozen=True)
 class GraNd(Reads):
     """The length of the gradient of a document's mean loss, the mean over models; no target.
@@ -42,6 +44,7 @@ class GraNd(Reads):
     """
 
     name: ClassVar[str] = "grand"
+    version: ClassVar[int] = 1
     mechanism: ClassVar[str] = "top_k"
     models: tuple[str, ...] = ()
     prefer: Literal["low", "high"] = "high"

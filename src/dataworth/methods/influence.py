@@ -37,6 +37,7 @@ from dataworth.methods.modelled import (
     target_gradient,
     tell_cost,
 )
+from dataworth.registry import register
 
 Solver = Literal[
     "identity",
@@ -53,6 +54,7 @@ Solver = Literal[
 SOLVERS: tuple[str, ...] = get_args(Solver)
 
 
+@register
 @dataclass(frozen=True)
 class Influence(Reads):
     """The estimated fall of the target's loss from training on the document.
@@ -82,6 +84,7 @@ class Influence(Reads):
     """
 
     name: ClassVar[str] = "influence"
+    version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
     model: str = ""
     solver: Solver = "ekfac"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,25 +15,36 @@ from dataworth.corpus.documents import Column, Documents
 from dataworth.errors import ConfigError
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.methods.base import DROP, Context, Targets, write_arrays
+from dataworth.options import option
+from dataworth.registry import register
+
+tokens_option = partial(
+    option,
+    "wordpunct",
+    help='What is a word: of the lower-cased text "wordpunct" (runs of word characters or of '
+    'punctuation), "mixed" (the same, but a character of a script without spaces is one) or '
+    '"characters"; or the path of a tokenizer.json.',
+    content=True,
+)
 
 
+@register
 @dataclass(frozen=True)
 class Length:
     """Keep documents of `minimum` to `maximum` words.
 
-    `tokens`: what counts as a word: "wordpunct" (runs of word characters or of punctuation),
-    "mixed" (the same, but a character of a script without spaces is one), "characters", or the path
-    of a tokenizer.json. A least length of 100 is the filter of DSIR's reference package, which its
-    authors call the part of their quality filter that matters most.
+    A least length of 100 is the filter of DSIR's reference package, which its authors call the part
+    of their quality filter that matters most.
     """
 
     name: ClassVar[str] = "length"
-    minimum: int = 1
-    maximum: int | None = None
-    tokens: str = "wordpunct"
+    version: ClassVar[int] = 1
+    minimum: int = option(1, help="Shorter documents are dropped.", minimum=0)
+    maximum: int | None = option(None, help="Longer documents are dropped.", minimum=0)
+    tokens: str = tokens_option()
 
     def __post_init__(self) -> None:
-        if self.minimum < 0 or (self.maximum is not None and self.maximum < self.minimum):
+        if self.maximum is not None and self.maximum < self.minimum:
             raise ConfigError(
                 f"length: minimum={self.minimum} and maximum={self.maximum} leave no document"
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,24 @@ from dataworth.engine.files import check_array, read_arrays, read_object
 from dataworth.errors import DataworthError
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.methods.base import DROP, Step, utility_column, write_arrays
+from dataworth.options import option
 
 EMPTY = "without a word"
+
+# The options of all steps with this form of utility.
+ngrams_option = partial(option, 2, help="The longest n-gram (paper: 2).", minimum=1)
+buckets_option = partial(
+    option,
+    10_000,
+    help="Buckets that n-grams are hashed into (paper: 10,000).",
+    minimum=2,
+    maximum=2**32 - 1,
+)
+hash_option = partial(option, "fast", help='The hash; "sha256" gives the package\'s buckets.')
+minimum_option = partial(
+    option, 0, help="Documents of fewer tokens are dropped before, by `length`.", minimum=0
+)
+mechanism_option = partial(option, help="How to choose where nothing else is asked for.")
 
 
 class LinearNgrams:

@@ -39,6 +39,7 @@ from dataworth.methods.modelled import (
     pool_documents,
     tell_cost,
 )
+from dataworth.registry import register
 
 if TYPE_CHECKING:
     from dataworth.features.gradients.language import Reader
@@ -55,6 +56,7 @@ _SMOOTH = 0.8
 _CHUNK = 4  # windows that run at once: their logits stay in the cache
 
 
+@register
 @dataclass(frozen=True)
 class Metagradient(Reads):
     """The fall of the target's loss, after training on the pool, by one more copy of the document.
@@ -69,6 +71,7 @@ class Metagradient(Reads):
     """
 
     name: ClassVar[str] = "metagradient"
+    version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
     model: str = ""
     learning_rate: float = 2e-3

@@ -1,12 +1,11 @@
-"""The steps by name. A new method is a file beside this one and a line here.
+"""The steps: from text to objects, with the filters that they want and the checks that they need.
 
-Classes are imported when they are first asked for, so that naming a step costs nothing.
+A new method is a file beside this one, whose class is marked `@register` and named as its file.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +13,10 @@ from dataworth.config import describe, from_dict
 from dataworth.engine.files import damaged
 from dataworth.errors import ConfigError
 from dataworth.methods.base import Checks, Fitted, Needs, Step
-
-_WHERE = {
-    "bm25": ("dataworth.methods.bm25", "BM25"),
-    "dsir": ("dataworth.methods.dsir", "DSIR"),
-    "dsir_discriminative": ("dataworth.methods.dsir_discriminative", "DiscriminativeDSIR"),
-    "el2n": ("dataworth.methods.el2n", "EL2N"),
-    "embedding_similarity": ("dataworth.methods.embedding_similarity", "EmbeddingSimilarity"),
-    "grand": ("dataworth.methods.grand", "GraNd"),
-    "influence": ("dataworth.methods.influence", "Influence"),
-    "length": ("dataworth.methods.length", "Length"),
-    "metagradient": ("dataworth.methods.metagradient", "Metagradient"),
-    "self_influence": ("dataworth.methods.self_influence", "SelfInfluence"),
-    "tracin": ("dataworth.methods.tracin", "TracIn"),
-    "trak": ("dataworth.methods.trak", "TRAK"),
-}
+from dataworth.registry import STEPS as STEPS
 
 DEFAULT = ("dsir",)
 """The steps of `select` when none are named: what measures best on real data."""
-
-
-class _Steps(Mapping[str, type[Any]]):
-    """Name to class, imported on demand."""
-
-    def __getitem__(self, name: str) -> type[Any]:
-        module, cls = _WHERE[name]
-        found: type[Any] = getattr(importlib.import_module(module), cls)
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_WHERE)
-
-    def __len__(self) -> int:
-        return len(_WHERE)
-
-
-STEPS: Mapping[str, type[Any]] = _Steps()
 
 
 def parse_step(step: str | Mapping[str, Any] | Step) -> Step:

@@ -30,6 +30,7 @@ from dataworth.methods.modelled import (
     pool_documents,
     tell_cost,
 )
+from dataworth.registry import register
 
 if TYPE_CHECKING:
     from dataworth.features.gradients.language import Reader
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 SOLVERS = ("identity", "diagonal", "kfac", "ekfac")
 
 
+@register
 @dataclass(frozen=True)
 class SelfInfluence(Reads):
     """The fall of a document's own loss, a token, from one more copy of it; without a target.
@@ -47,6 +49,7 @@ class SelfInfluence(Reads):
     """
 
     name: ClassVar[str] = "self_influence"
+    version: ClassVar[int] = 1
     mechanism: ClassVar[str] = "top_k"
     model: str = ""
     solver: Literal["identity", "diagonal", "kfac", "ekfac"] = "ekfac"

@@ -33,8 +33,10 @@ from dataworth.methods.modelled import (
     target_gradient,
     tell_cost,
 )
+from dataworth.registry import register
 
 
+@register
 @dataclass(frozen=True)
 class TracIn(Reads):
     """The fall of the target's loss by steps on the document, over several checkpoints.
@@ -46,6 +48,7 @@ class TracIn(Reads):
     """
 
     name: ClassVar[str] = "tracin"
+    version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
     models: tuple[str, ...] = ()
     learning_rates: tuple[float, ...] = ()

@@ -37,12 +37,14 @@ from dataworth.methods.modelled import (
     target_gradient,
     tell_cost,
 )
+from dataworth.registry import register
 
 PROJECTIONS = ("sparse", "rademacher", "gaussian")
 _PARTS = 4  # of a sparse projection
 _MOST, _DOCUMENTS_PER_NUMBER = 512, 4  # where the number of dimensions is left open
 
 
+@register
 @dataclass(frozen=True)
 class TRAK(Reads):
     """The estimated fall of the target's loss, by projected gradients of one or several models.
@@ -58,6 +60,7 @@ class TRAK(Reads):
     """
 
     name: ClassVar[str] = "trak"
+    version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
     models: tuple[str, ...] = ()
     dimension: int = 0
