@@ -14,11 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Documents
 from dataworth.corpus.read.sources import fingerprint
 from dataworth.corpus.units import parts_of
-from dataworth.engine.files import atomic_folder, damaged, read_object, write_json
+from dataworth.engine.files import (
+    atomic,
+    atomic_folder,
+    check_array,
+    damaged,
+    read_arrays,
+    read_object,
+    write_json,
+)
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, DataworthError, InputError
@@ -38,7 +48,7 @@ from dataworth.flow.identity import column_record, documents_record, fit_record,
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.settings import ScoreSettings
 from dataworth.mechanism.budget import parse_quotas
-from dataworth.methods.base import Context, Targets
+from dataworth.methods.base import Context, Targets, kept_by
 from dataworth.methods.registry import load_fitted, with_filters
 from dataworth.table import survey as surveys
 from dataworth.table.columns import ColumnFolder, declare
@@ -360,6 +370,7 @@ def fit_steps(
     which other lists hold already; it grows.
     """
     fitted: list[Named] = []
+    sample = folder / _sample_folder(documents, settings)
     known = {} if known is None else known
     texts = target_record(targets)
     own_filters = 0
@@ -376,7 +387,8 @@ def fit_steps(
             learned = load_fitted(step, folder / name)
         else:
             start = time.process_time()
-            context = Context(engine, found, settings.seed, progress, before)
+            kept = partial(_kept, sample, found.sample, before)
+            context = Context(engine, found, settings.seed, progress, before, kept)
             learned = step.fit(corpus, targets, context)
             spent = time.process_time() - start
             with atomic_folder(folder / name) as temporary:
@@ -390,6 +402,32 @@ def fit_steps(
         fitted.append(named)
         own_filters = own_filters + 1 if is_filter else 0
     return tuple(fitted)
+
+
+def _kept(folder: Path, sample: Documents, steps: Sequence[Named]) -> NDArray[np.bool_]:
+    """Which documents of the pool's sample some steps keep, bool [n].
+
+    What a step said is kept beside the sample, so that it is not asked again for another list.
+    """
+    alive = np.ones(len(sample), np.bool_)
+    for step in steps:
+        if not step.drops:
+            continue
+        path = folder / f"{step.folder}.npz"
+        known = read_arrays(path) if path.is_file() else {}
+        none = np.zeros(len(sample), np.bool_)
+        with damaged(path):
+            asked, kept = (
+                check_array(known.get(name, none), np.bool_, none.shape).copy()
+                for name in ("asked", "kept")
+            )
+        new = alive & ~asked
+        if new.any():
+            kept[new] = kept_by(step.inner.annotate(sample.take(new)))
+            with atomic(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, asked=asked | new, kept=kept)
+        alive &= kept
+    return alive
 
 
 def load_steps(

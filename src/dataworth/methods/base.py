@@ -7,7 +7,7 @@ can be saved, loaded and applied to any documents, also outside a run.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -47,7 +47,7 @@ class Context:
     """What a step may use to learn.
 
     `survey`: counts and a random sample of the pool. `before`: the fitted steps before this one,
-    without its own filters.
+    without its own filters; `kept`: what they keep of the sample, bool [n], if that is known.
     """
 
     engine: Engine
@@ -55,9 +55,12 @@ class Context:
     seed: int = 0
     progress: Progress | None = None
     before: Sequence[Fitted] = ()
+    kept: Callable[[], np.ndarray[Any, np.dtype[np.bool_]]] | None = None
 
     def sample(self) -> Documents:
         """What the steps before this one keep of the pool's random sample."""
+        if self.kept is not None:
+            return self.survey.sample.take(self.kept())
         return survivors(self.survey.sample, self.before)
 
 

@@ -46,6 +46,8 @@ class EL2N(Reads):
 
     name: ClassVar[str] = "el2n"
     version: ClassVar[int] = 1
+    needs_target: ClassVar[bool] = False
+    reads_pool: ClassVar[bool] = False
     mechanism: ClassVar[str] = "top_k"
     models: tuple[str, ...] = ()
     prefer: Literal["low", "high"] = "high"

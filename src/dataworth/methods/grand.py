@@ -45,6 +45,8 @@ class GraNd(Reads):
 
     name: ClassVar[str] = "grand"
     version: ClassVar[int] = 1
+    needs_target: ClassVar[bool] = False
+    reads_pool: ClassVar[bool] = False
     mechanism: ClassVar[str] = "top_k"
     models: tuple[str, ...] = ()
     prefer: Literal["low", "high"] = "high"

@@ -39,6 +39,8 @@ class Length:
 
     name: ClassVar[str] = "length"
     version: ClassVar[int] = 1
+    needs_target: ClassVar[bool] = False
+    reads_pool: ClassVar[bool] = False
     minimum: int = option(1, help="Shorter documents are dropped.", minimum=0)
     maximum: int | None = option(None, help="Longer documents are dropped.", minimum=0)
     tokens: str = tokens_option()

@@ -50,6 +50,7 @@ class SelfInfluence(Reads):
 
     name: ClassVar[str] = "self_influence"
     version: ClassVar[int] = 1
+    needs_target: ClassVar[bool] = False
     mechanism: ClassVar[str] = "top_k"
     model: str = ""
     solver: Literal["identity", "diagonal", "kfac", "ekfac"] = "ekfac"
