@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dataworth.cli import attribute, choose, compare, inspect, judge, methods, proxy, recipe, select
+from dataworth.cli import (
+    attribute,
+    choose,
+    compare,
+    inspect,
+    judge,
+    methods,
+    proxy,
+    recipe,
+    select,
+    table,
+)
 from dataworth.cli.declaring import escaped
 from dataworth.cli.errors import guard
 from dataworth.version import __version__
@@ -67,7 +78,7 @@ def _options(
 
 
 for _panel, _commands in {
-    "Select": (select.select, select.score, choose.choose, recipe.run),
+    "Select": (select.select, select.score, choose.choose, recipe.run, table.table),
     "Judge and explain": (judge.judge, choose.explain, inspect.inspect, methods.methods),
     "Train and ask models": (compare.compare, proxy.proxy, attribute.attribute),
 }.items():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dataworth import Inspection, Plan, Scores, Selection
     from dataworth.flow.catalogue import Described
     from dataworth.flow.inspect import FieldFacts
+    from dataworth.flow.inventory import Stored
 
 
 def console() -> Console:
@@ -72,6 +73,16 @@ def show_scores(scores: Scores, *, json: bool = False, quiet: bool = False) -> N
         folder = scores.folder
         command = shlex.join(["dataworth", "choose", str(folder), "--budget", "10%"])
         show_places({"table": folder / "table", "run": folder / "run.json", "next": command})
+
+
+def show_stored(stored: Sequence[Stored], *, removed: bool) -> None:
+    """The folders of a run, their size, and whether they are needed."""
+    from dataworth.report import format as f
+
+    rest = "removed" if removed else "not needed"
+    rows = [(one.folder, f.size(one.bytes), "" if one.needed else rest) for one in stored]
+    total = sum(one.bytes for one in stored)
+    _table([*rows, ("in all" if not removed else "removed in all", f.size(total), "")])
 
 
 def show_plan(plan: Plan, *, json: bool) -> None:
