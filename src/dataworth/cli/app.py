@@ -84,4 +84,4 @@ for _panel, _commands in {
 }.items():
     for _command in _commands:
         _help = escaped(getdoc(_command) or "")
-        app.command(_command.__name__, help=_help, rich_help_panel=_panel)(_command)  # type: ignore[type-var]
+        app.command(_command.__name__, help=_help, rich_help_panel=_panel)(_command)

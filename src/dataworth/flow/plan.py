@@ -26,7 +26,6 @@ from dataworth.corpus.read.reader import Block
 from dataworth.corpus.read.sources import SourceFile
 from dataworth.corpus.read.streams import open_raw
 from dataworth.corpus.units import Unit
-from dataworth.engine.files import read_object
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.flow.scoring import count_tokens, fit_steps, tokens_per_byte
@@ -34,8 +33,7 @@ from dataworth.flow.settings import ChoiceSettings, ScoreSettings
 from dataworth.flow.targets import read_targets
 from dataworth.mechanism.budget import parse_budget
 from dataworth.methods.base import Targets, apply_steps
-from dataworth.table.folder import differences
-from dataworth.table.run import FILE
+from dataworth.table.run import FILE, changes_of, check_layout
 from dataworth.table.survey import Survey, share_read
 
 BASE_BYTES = 300e6  # of a process with its libraries
@@ -154,8 +152,8 @@ def _state(
         return "new", []
     if overwrite:
         return "overwrites", []
-    before = read_object(folder / FILE).get("configuration", {})
-    changes = list(differences(before, orjson.loads(orjson.dumps(configuration))))
+    check_layout(folder)
+    changes = list(changes_of(folder, orjson.loads(orjson.dumps(configuration))))
     return ("refused", changes) if changes else ("resumes", [])
 
 

@@ -71,27 +71,10 @@ class RunFolder(WorkFolder):
 
     @property
     def _has_scores(self) -> bool:
-        """Whether there is work to lose. A first attempt that failed over an option has none."""
-        parts = (self.folder / "table").glob("**/[0-9]*.parquet")
-        return any(parts) or any((self.folder / name).exists() for name in ("selections", "data"))
+        return has_scores(self.folder)
 
     def _changes(self, configuration: Mapping[str, Any]) -> Iterator[str]:
-        """What cannot be done in the folder of the run that is here, if there is one.
-
-        Other steps, targets, seeds and labels make further columns. Other documents do not fit, nor
-        a second selection beside that which the run wrote; another version may compute otherwise.
-        """
-        if not (self.folder / FILE).is_file():
-            return
-        record = self.record
-        with damaged(self.folder / FILE, _REMEDY):
-            before = dict(record.get("configuration", {}))
-            if not self._has_scores or ("choose" in before and "choose" in configuration):
-                yield from differences(before, configuration)
-            else:
-                yield from differences(_reading(before), _reading(configuration))
-            version = record.get("made_by", {}).get("dataworth", __version__)
-        yield from differences(version, __version__, "version of dataworth")
+        return changes_of(self.folder, configuration)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -128,6 +111,31 @@ class RunFolder(WorkFolder):
         self.update(inputs=inputs)
         pairs = enumerate(zip(before["pool"], inputs["pool"], strict=True))
         return [n for n, (one, other) in pairs if one["modified"] != other["modified"]]
+
+
+def has_scores(folder: Path) -> bool:
+    """Whether there is work to lose. A first attempt that failed over an option has none."""
+    parts = (folder / "table").glob("**/[0-9]*.parquet")
+    return any(parts) or any((folder / name).exists() for name in ("selections", "data"))
+
+
+def changes_of(folder: Path, configuration: Mapping[str, Any]) -> Iterator[str]:
+    """What cannot be done in the folder of a run, if it is one, a line each.
+
+    Other steps, targets, seeds and labels make further columns. Other documents do not fit, nor a
+    second selection beside that which the run wrote; another version may compute otherwise.
+    """
+    if not (folder / FILE).is_file():
+        return
+    record = read_object(folder / FILE, _REMEDY)
+    with damaged(folder / FILE, _REMEDY):
+        before = dict(record.get("configuration", {}))
+        if not has_scores(folder) or ("choose" in before and "choose" in configuration):
+            yield from differences(before, configuration)
+        else:
+            yield from differences(_reading(before), _reading(configuration))
+        version = record.get("made_by", {}).get("dataworth", __version__)
+    yield from differences(version, __version__, "version of dataworth")
 
 
 def check_layout(folder: Path) -> None:
