@@ -166,8 +166,8 @@ def test_every_option_is_tested() -> None:
 def test_command_line_python_and_recipe(
     name: str,
     folder: Path,
-    dw: Invoke,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+    dw: Invoke,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     python, words, recipe = forms(name)
     if "done" in WAYS[name].beside:
