@@ -135,7 +135,7 @@ def kept_by_folder(load: Callable[Concatenate[str, P], R]) -> Callable[Concatena
     known: dict[Any, tuple[Any, R]] = {}
 
     @wraps(load)
-    def read(folder: str, *rest: P.args, **options: P.kwargs) -> R:
+    def read(folder: str, /, *rest: P.args, **options: P.kwargs) -> R:
         place, files = (folder, *rest, *options.items()), _files(Path(folder))
         if place not in known or known[place][0] != files:
             known[place] = (files, load(folder, *rest, **options))
