@@ -19,7 +19,7 @@ MODELS = (MODEL, "models/1")
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "embedding_similarity": {"embedder": "states"},
     # So few documents are trained on that the steps have to be small to be smooth.
-    "metagradient": {"batch": 8, "learning_rate": 1e-4},
+    "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},
 }
 NEEDED_WITH: Mapping[tuple[str, str, str], Mapping[str, Any]] = {
     ("embedding_similarity", "embedder", "ngrams"): {"model": ""},

@@ -166,7 +166,7 @@ def test_every_option_is_tested() -> None:
 def test_command_line_python_and_recipe(
     name: str,
     folder: Path,
-    dw: Invoke,
+    dw: Invoke,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     python, words, recipe = forms(name)

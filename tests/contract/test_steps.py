@@ -108,13 +108,7 @@ def test_items_that_run_twice_elsewhere_and_out_of_order(
     assert columns_of(tmp_path / "out") == columns_of(world.expected(case).folder)
     assert dropped(scores) == dropped(world.expected(case))
     assert len(engine.sizes) >= 2
-
-
-@EVERY
-def test_the_pickle_of_the_work_is_small(case: Case, world: World, tmp_path: Path) -> None:
-    engine = Twice()
-    world.score(case, tmp_path / "out", engine=engine)
-    assert max(engine.sizes) < SMALL
+    assert max(engine.sizes) < SMALL  # what was learned travels as a path
 
 
 @EVERY

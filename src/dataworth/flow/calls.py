@@ -17,6 +17,7 @@ from dataworth.flow.scores import as_tuple, excluded_paths, mechanism_text
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings, WriteSettings
 from dataworth.flow.targets import called, named, open_targets
 from dataworth.mechanism.budget import parse_budget, parse_quotas
+from dataworth.methods.places import placed
 from dataworth.methods.registry import check_steps, parse_step
 from dataworth.table.run import RunFolder
 
@@ -78,7 +79,7 @@ def prepare(
     tokenizer = options["tokenizer"]
     sample = options["sample_bytes"]
     settings = ScoreSettings(
-        steps=tuple(parse_step(step) for step in as_tuple(options["steps"])),
+        steps=tuple(placed(parse_step(step), Path()) for step in as_tuple(options["steps"])),
         fields=fields,
         target_fields=fields_beside(text, own, further, template),
         seed=options["seed"],

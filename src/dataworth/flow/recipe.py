@@ -26,6 +26,8 @@ from dataworth.errors import ConfigError, DataworthError
 from dataworth.flow.amounts import parse_share, parse_size
 from dataworth.flow.loading import load_file
 from dataworth.flow.settings import ChoiceSettings
+from dataworth.methods.places import placed
+from dataworth.methods.registry import parse_step
 from dataworth.table.run import FILE
 
 _PATHS = ("pool", "target", "exclude", "tokenizer", "out")
@@ -132,9 +134,20 @@ def _value(name: str, value: Any, folder: Path) -> Any:
         return parse_share(value)
     if name == "proportions" and isinstance(value, Mapping):
         return {str(target): parse_share(share) for target, share in value.items()}
-    if name == "steps" and isinstance(value, Mapping):
-        return [{step: options} for step, options in value.items()]
+    if name == "steps":
+        if isinstance(value, Mapping):
+            value = [{step: options} for step, options in value.items()]
+        elif not isinstance(value, list):
+            value = [value]
+        return [_step(step, folder) for step in value]
     return value
+
+
+def _step(step: Any, folder: Path) -> Any:
+    """The step as it stands there, or the object if its models lie beside the recipe."""
+    parsed = parse_step(step)
+    found = placed(parsed, folder)
+    return step if found == parsed else found
 
 
 def _anchored(value: Any, folder: Path) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Vectors = NDArray[np.float32]
 Texts = Documents | Sequence[str]
 
@@ -101,7 +103,6 @@ def unit_rows(vectors: NDArray[np.floating[Any]]) -> Vectors:
     return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
 
 
-@cache
 def model_folder(model: str, what: str) -> Path:
     """The folder of a model: itself if it is one, else the Hugging Face model of that name.
 
@@ -112,6 +113,11 @@ def model_folder(model: str, what: str) -> Path:
         return path.resolve()
     if not model or path.is_file() or model.startswith(("/", ".", "~")):
         raise ConfigError(f"{what}: {model!r} is no folder of a model")
+    return _downloaded(model, what)
+
+
+@cache
+def _downloaded(model: str, what: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
 
@@ -122,6 +128,26 @@ def model_folder(model: str, what: str) -> Path:
             f"{what}: {model!r} is neither a folder nor a model that could be loaded from the "
             f"Hugging Face hub ({reason}); give the path of a folder"
         ) from error
+
+
+def kept_by_folder(load: Callable[Concatenate[str, P], R]) -> Callable[Concatenate[str, P], R]:
+    """Return `load` with what it makes of a folder kept, until a file there changes."""
+    known: dict[Any, tuple[Any, R]] = {}
+
+    @wraps(load)
+    def read(folder: str, /, *rest: P.args, **options: P.kwargs) -> R:
+        place, files = (folder, *rest, *options.items()), _files(Path(folder))
+        if place not in known or known[place][0] != files:
+            known[place] = (files, load(folder, *rest, **options))
+        return known[place][1]
+
+    return read
+
+
+def _files(folder: Path) -> list[tuple[Path, int, int]]:
+    """Return name, size and time of the files of a model."""
+    files = [path for path in folder.rglob("*") if path.suffix in _PARTS and path.is_file()]
+    return sorted((path, path.stat().st_size, path.stat().st_mtime_ns) for path in files)
 
 
 def folder_identity(folder: Path) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from dataworth.features.embeddings.base import (
     batches,
     flat_ids,
     folder_identity,
+    kept_by_folder,
     model_folder,
 )
 from dataworth.features.embeddings.running import (
@@ -174,14 +174,14 @@ def token_ids(folder: str, texts: list[str]) -> tuple[NDArray[np.int64], NDArray
     return flat_ids(_tokenizer(folder), texts)
 
 
-@cache
+@kept_by_folder
 def _tokenizer(folder: str) -> Any:
     from dataworth.lm.tokenizer import load_tokenizer
 
     return load_tokenizer(folder)
 
 
-@cache
+@kept_by_folder
 def load(folder: str) -> Any:
     """A causal model ready to run (`dataworth.lm.llama.LanguageModel`). MissingExtra without lm."""
     try:
@@ -193,7 +193,7 @@ def load(folder: str) -> Any:
     return model
 
 
-@cache
+@kept_by_folder
 def _table(folder: str) -> Vectors:
     """The input embeddings, float32 [vocabulary, hidden]."""
     table: Vectors = load(folder).embeddings().detach().float().numpy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from dataworth.features.embeddings.base import (
     batches,
     flat_ids,
     folder_identity,
+    kept_by_folder,
     model_folder,
     unit_rows,
 )
@@ -110,7 +110,7 @@ class _Loaded:
     unit: bool
 
 
-@cache
+@kept_by_folder
 def _load(folder: str) -> _Loaded:
     try:
         from model2vec import StaticModel

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from dataworth.features.embeddings.base import (
     Vectors,
     as_texts,
     folder_identity,
+    kept_by_folder,
     model_folder,
 )
 from dataworth.features.embeddings.running import (
@@ -201,7 +201,7 @@ class _Loaded:
         return states
 
 
-@cache
+@kept_by_folder
 def _load(folder: str, precision: str) -> _Loaded:
     try:
         from sentence_transformers import SentenceTransformer

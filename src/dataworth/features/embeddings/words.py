@@ -22,6 +22,7 @@ from dataworth.features.embeddings.base import (
     as_documents,
     batches,
     folder_identity,
+    kept_by_folder,
 )
 from dataworth.features.ngrams import HashedNgrams
 
@@ -96,7 +97,7 @@ class WordVectors(VectorFeature):
         return str(Path(found.submodule_search_locations[0]) / "data")
 
 
-@cache
+@kept_by_folder
 def _load(path: str) -> tuple[NDArray[np.uint32], NDArray[np.int32], Vectors]:
     """Sorted hashes of the words, their rows, and the table, memory-mapped where it is float32."""
     folder = Path(path)

@@ -1,0 +1,132 @@
+"""Selections on a small fixed slice of the test data, as facts that later versions must repeat.
+
+Each registered step with its own mechanism, each mechanism and each published variant with the
+default step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+import dataworth
+from contract.cases import variants
+from dataworth.mechanism.registry import MECHANISMS
+from dataworth.methods.registry import DEFAULT, STEPS
+from testdata import POOL_SUFFIXES, find_target, read_rows, sample_pool
+
+FILE = Path(__file__).parent / "selections.json"
+BUDGET = "15%"
+DOCUMENTS = 240
+CHARACTERS = 240  # of a text
+FEW = 80  # documents for what asks a model about each
+QUERIES = 20
+SHOWN = 8  # documents whose utilities are written down
+DIGITS = 6
+NEEDED: dict[str, dict[str, Any]] = {
+    "embedding_similarity": {"embedder": "ngrams", "model": ""},
+    "metagradient": {"learning_rate": 1e-4},
+}
+MECHANISM_OPTIONS = {"threshold": "threshold(at=0.0)"}
+"""Of mechanisms that have no defaults."""
+
+
+class Slice:
+    """The pool, the target and a model of random weights, in a folder."""
+
+    def __init__(self, data: Path, folder: Path) -> None:
+        files = sorted(p for p in (data / "pool").iterdir() if p.name.endswith(POOL_SUFFIXES))
+        rows = [orjson.loads(line) for line in sample_pool(files, documents=300)][:DOCUMENTS]
+        target = list(read_rows(find_target(data, "math")))[:QUERIES]
+        self.folder = folder
+        self.pool = _write(folder / "pool.jsonl", rows)
+        self.few = _write(folder / "few.jsonl", rows[:FEW])
+        self.target = _write(folder / "target.jsonl", target)
+
+    @property
+    def model(self) -> str:
+        """The model's folder; it is made when it is first asked for."""
+        from features.models import causal_folder
+
+        folder = self.folder / "model"
+        if not folder.exists():
+            texts = [row["text"] for row in read_rows(self.pool)]
+            causal_folder(folder, texts, hidden=16)
+        return str(folder)
+
+
+def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    cut = ({"id": row["id"], "text": row["text"][:CHARACTERS]} for row in rows)
+    path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in cut))
+    return path
+
+
+def names() -> Iterator[str]:
+    """What is selected by: `step`, `step:variant`, or `step + mechanism`."""
+    (default,) = DEFAULT
+    for step in STEPS:
+        yield step
+        yield from (f"{step}:{variant}" for variant in variants(STEPS[step]))
+    for mechanism, cls in MECHANISMS.items():
+        yield f"{default} + {MECHANISM_OPTIONS.get(mechanism, mechanism)}"
+        yield from (f"{default} + {mechanism}:{variant}" for variant in variants(cls))
+
+
+def select(name: str, part: Slice) -> dict[str, Any]:
+    """Return what is chosen: the digest of the uids and counts, how much it is, some utilities."""
+    step, _, mechanism = name.partition(" + ")
+    steps: Any = step
+    pool = part.pool
+    if ":" not in step:
+        there = {field.name for field in fields(STEPS[step])}
+        options: dict[str, Any] = {"model": part.model} if "model" in there else {}
+        options |= {"models": [part.model]} if "models" in there else {}
+        options |= NEEDED.get(step, {})
+        steps = [{step: options}]
+        pool = part.few if any(options.get(name) for name in ("model", "models")) else pool
+    chosen = dataworth.select(
+        pool, {"math": part.target}, BUDGET, steps=steps, mechanism=mechanism or None, seed=1
+    )
+    table = chosen.table
+    counts = dict(zip(table["uid"].to_pylist(), table["count"].to_pylist(), strict=True))
+    listed = "".join(f"{uid:016x} {counts[uid]}\n" for uid in sorted(counts))
+    return {
+        "digest": hashlib.sha256(listed.encode()).hexdigest()[:32],
+        "documents": sum(counts.values()),
+        "tokens": sum(
+            tokens * count
+            for tokens, count in zip(
+                table["tokens"].to_pylist(), table["count"].to_pylist(), strict=True
+            )
+        ),
+        "utilities": _some(chosen.scores),
+    }
+
+
+def _some(scores: dataworth.Scores) -> dict[str, Any]:
+    """Of each utility its mean and spread, and those of the documents of least uid."""
+    rows = scores.to_arrow().sort_by("uid")
+    found: dict[str, Any] = {}
+    for name in scores.table.utilities:
+        values = [math.nan if value is None else value for value in rows[name].to_pylist()]
+        kept = np.array([value for value in values if not math.isnan(value)])
+        uids = rows["uid"].to_pylist()[:SHOWN]
+        found[name] = {
+            "scored": len(kept),
+            "mean": rounded(kept.mean()),
+            "deviation": rounded(kept.std()),
+            **{f"{uid:016x}": rounded(v) for uid, v in zip(uids, values, strict=False)},
+        }
+    return found
+
+
+def rounded(value: float) -> float | None:
+    """Return the value with few digits, None where there is none."""
+    return None if math.isnan(value) else float(f"{value:.{DIGITS}g}")
