@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from dataworth.flow.scores import Scores
     from dataworth.flow.selection import Selection
     from dataworth.judging.judgement import Judgement
+    from dataworth.options import option
+    from dataworth.registry import register
 
 _WHERE = {
     "Attribution": "dataworth.attributing.attribution",
@@ -54,9 +56,11 @@ _WHERE = {
     "inspect": "dataworth.api",
     "judge": "dataworth.api",
     "load": "dataworth.api",
+    "option": "dataworth.options",
     "plan": "dataworth.api",
     "proxy": "dataworth.api",
     "read_recipe": "dataworth.api",
+    "register": "dataworth.registry",
     "run_recipe": "dataworth.api",
     "score": "dataworth.api",
     "select": "dataworth.api",
@@ -82,9 +86,11 @@ __all__ = [
     "inspect",
     "judge",
     "load",
+    "option",
     "plan",
     "proxy",
     "read_recipe",
+    "register",
     "run_recipe",
     "score",
     "select",

@@ -90,7 +90,7 @@ class _MisfitError(Exception):
 
 def list_options(cls: type[Any]) -> list[Option]:
     """Return the options of a class: those of its own first, then those of its bases."""
-    hints = _hints(cls)
+    hints = get_type_hints(cls)
     options = []
     for field in _fields(cls).values():
         default, factory = field.default, field.default_factory
@@ -113,7 +113,7 @@ def fit_options(
     Raises ConfigError for an option that there is not, and a value of the wrong type or size.
     """
     title = title or name_of(cls)
-    hints, fields = _hints(cls), _fields(cls)
+    hints, fields = get_type_hints(cls), _fields(cls)
     fitted = {}
     for key, value in values.items():
         key = key.replace("-", "_")
@@ -164,11 +164,6 @@ def near(word: str, known: Iterable[str]) -> str:
 
 def _fields(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     return {field.name: field for field in dataclasses.fields(cls) if field.init}
-
-
-@functools.cache
-def _hints(cls: Any) -> dict[str, Any]:
-    return get_type_hints(cls)
 
 
 def _shown(option: Option) -> str:

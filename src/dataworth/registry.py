@@ -106,12 +106,16 @@ class Registry(Mapping[str, type[Any]]):
     def spell(self, cls: type[Any]) -> str:
         """Return what a class is called in records: its name where that leads back, or its place.
 
+        A class that was made within a function has no place, so its name is kept for this process.
         Raises ConfigError for a class that is none of this kind.
         """
         where = f"{cls.__module__}:{cls.__qualname__}"
         self.check(cls, where)
-        lasting = cls.name in self.built_in or cls.name in self.plugins
-        return cls.name if lasting and self[cls.name] is cls else where
+        name: str = cls.name
+        lasting = name in self.built_in or name in self.plugins
+        if not lasting and "<locals>" in where:
+            lasting = self._registered.setdefault(name, cls) is cls
+        return name if lasting and self[name] is cls else where
 
     def import_class(self, module: str, path: str) -> type[Any]:
         """Return the class `module:path`. Raises ConfigError with the cause if there is none."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from dataworth.errors import ConfigError
-from dataworth.methods.base import Targets, apply_steps, check_choice, kept_by, survivors
+from dataworth.methods.base import Targets, apply_steps, kept_by, survivors
 from methods.fitting import docs
 
 
@@ -69,9 +68,3 @@ def test_everything_dropped() -> None:
 
 def test_names_of_targets_are_sorted() -> None:
     assert Targets({"b": docs([]), "a": docs([])}).names == ["a", "b"]
-
-
-def test_check_choice() -> None:
-    check_choice("step", "option", "x", ("x", "y"))
-    with pytest.raises(ConfigError, match="step: option must be x or y, not 'z'"):
-        check_choice("step", "option", "z", ("x", "y"))

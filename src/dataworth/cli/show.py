@@ -6,6 +6,7 @@ import json as text_json
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import fill, indent
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -212,29 +213,28 @@ def show_methods(found: Sequence[Described]) -> None:
         _heading(title)
         rows = []
         for item in (item for item in found if item.kind == kind):
-            rows.append((item.name, item.summary))
+            by = f" (of {item.package})" if item.package else ""
+            rows.append((item.name, item.summary + by))
             rows += [(f"{item.name}:{name}", said) for name, said in item.variants.items()]
         _table(rows)
 
 
 def show_method(item: Described) -> None:
     """One step or mechanism with its variants and options."""
-    _heading(f"{item.name}, a {item.kind}")
-    print(f"{item.source}\n\n{item.description}")
+    by = f" of {item.package}" if item.package else ""
+    _heading(f"{item.name}, a {item.kind}{by}")
+    paragraphs = f"{item.source}\n\n{item.description}".split("\n\n")
+    print("\n\n".join(fill(paragraph, 80) for paragraph in paragraphs))
     if item.variants:
         _heading("Variants")
         _table([(f"{item.name}:{name}", said) for name, said in item.variants.items()])
-    _heading("Options")
-    _table(
-        [
-            (
-                str(option["name"]),
-                "needed" if option["required"] else text_json.dumps(option["default"]),
-                str(option["type"]),
-            )
-            for option in item.options
-        ]
-    )
+    if item.options:
+        _heading("Options")
+    for option in item.options:
+        default = "needed" if option["required"] else text_json.dumps(option["default"])
+        line = f"{option['name']}  {default}  {option['type']}"
+        print(fill(line, 80, subsequent_indent="    ", break_on_hyphens=False))
+        print(indent(fill(option["help"], 76), "    "))
 
 
 def _heading(text: str) -> None:

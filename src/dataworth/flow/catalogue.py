@@ -5,22 +5,21 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Literal
 
-from dataworth.config import variants
+from dataworth.config import describe, variants
 from dataworth.errors import ConfigError
-from dataworth.mechanism.registry import MECHANISMS
-from dataworth.methods.registry import STEPS
-from dataworth.options import list_options
+from dataworth.options import Option, list_options
+from dataworth.registry import MECHANISMS, STEPS, Registry
 
 
 @dataclass(frozen=True)
 class Described:
     """A step or mechanism: what it is, its published variants and its options.
 
-    `options`: name, type, default and whether it must be given.
+    `package`: that offers it, empty for dataworth's own. `options`: as `dataworth.options.Option`.
     """
 
     name: str
@@ -28,6 +27,7 @@ class Described:
     summary: str
     description: str
     source: str
+    package: str
     variants: dict[str, str]
     options: list[dict[str, Any]]
 
@@ -59,10 +59,8 @@ def catalogue(name: str | None = None) -> list[Described]:
     )
 
 
-def _described(
-    registry: Mapping[str, type[Any]], kind: Literal["step", "mechanism"]
-) -> Iterator[Described]:
-    for name, cls in registry.items():
+def _described(registry: Registry, kind: Literal["step", "mechanism"]) -> Iterator[Described]:
+    for name, cls in registry.listed():
         said = inspect.getdoc(cls) or ""
         yield Described(
             name=name,
@@ -70,12 +68,18 @@ def _described(
             summary=said.partition("\n")[0],
             description=said,
             source=_source(cls),
+            package=registry.offered_by(name),
             variants={
                 key: (inspect.getdoc(made) or "").partition("\n")[0]
                 for key, made in variants(cls).items()
             },
-            options=[asdict(option) for option in list_options(cls)],
+            options=[{**vars(o), "default": _default(o, registry)} for o in list_options(cls)],
         )
+
+
+def _default(option: Option, registry: Registry) -> Any:
+    value = option.default
+    return describe(value, registry) if is_dataclass(value) else value
 
 
 def _source(cls: type[Any]) -> str:

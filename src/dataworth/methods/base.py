@@ -19,7 +19,6 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.errors import ConfigError
 from dataworth.table.survey import Survey
 
 DROP = "drop"
@@ -125,12 +124,6 @@ class Checks(Protocol):
     def check(self) -> None:
         """Raise a DataworthError if anything is missing; called before anything is read."""
         ...
-
-
-def check_choice(step: str, option: str, value: str, allowed: Sequence[str]) -> None:
-    """Raise ConfigError unless an option is one of a few words."""
-    if value not in allowed:
-        raise ConfigError(f"{step}: {option} must be {' or '.join(allowed)}, not {value!r}")
 
 
 def kept_by(batch: pa.RecordBatch) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -20,6 +20,8 @@ from dataworth.engine.files import read_arrays, read_object
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.methods.base import DROP, Context, Targets, utility_column, write_arrays
+from dataworth.methods.length import tokens_option
+from dataworth.options import option
 from dataworth.registry import register
 
 EMPTY = "without a word"
@@ -30,22 +32,23 @@ EMPTY = "without a word"
 class BM25:
     """The mean BM25 score of a document for the target's texts, each of them a query.
 
-    `k1`: how soon more of a word counts no more; `b`: how far a document's length is held against
-    it. `buckets`: words are hashed into so many. `tokens`: as in `dsir`. How rare a word is, and
-    the mean length, are those of the pool's random sample. A query counts each of its words once.
+    The rarity of a word, and the mean length, are those of the pool's random sample. A query counts
+    each of its words once.
     """
 
     name: ClassVar[str] = "bm25"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
-    k1: float = 1.2
-    b: float = 0.75
-    buckets: int = 1 << 20
-    tokens: str = "wordpunct"
+    k1: float = option(1.2, help="How soon more of a word counts no more.", minimum=0)
+    b: float = option(
+        0.75, help="How far a document's length is held against it.", minimum=0, maximum=1
+    )
+    buckets: int = option(
+        1 << 20, help="Buckets that words are hashed into.", minimum=2, maximum=2**32 - 1
+    )
+    tokens: str = tokens_option()
 
     def __post_init__(self) -> None:
-        if self.k1 < 0 or not 0 <= self.b <= 1:
-            raise ConfigError(f"{self.name}: k1 is 0 or more and b between 0 and 1")
         HashedNgrams(1, self.buckets, self.tokens)
 
     @property

@@ -22,10 +22,10 @@ from dataworth.methods.modelled import (
     Model,
     Reads,
     Untargeted,
-    as_texts,
-    check_measure,
     load_modelled,
     models_again,
+    models_option,
+    prefer_option,
     ready_models,
 )
 from dataworth.registry import register
@@ -37,24 +37,17 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class EL2N(Reads):
-    """The length of prediction minus truth, the mean over tokens and models; without a target.
-
-    `models`: folders, early in training and of several seeds. `prefer`: "high" keeps what is hard,
-    as the paper does; "low" what is easy (the utility is the negative), for noisy pools.
-    `windows`, `context`, `batch_tokens`, `device`, `dtype`, `chats`: as in `influence`.
-    """
+    """The length of prediction minus truth, the mean over tokens and models; without a target."""
 
     name: ClassVar[str] = "el2n"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = False
     reads_pool: ClassVar[bool] = False
     mechanism: ClassVar[str] = "top_k"
-    models: tuple[str, ...] = ()
-    prefer: Literal["low", "high"] = "high"
-
-    def __post_init__(self) -> None:
-        as_texts(self, "models")
-        check_measure(self.name, self.models, self.prefer, self)
+    models: tuple[str, ...] = models_option(
+        help="Folders of models early in training, of several seeds."
+    )
+    prefer: Literal["low", "high"] = prefer_option("high")
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedEL2N:
         """Nothing is learned; the time is told."""

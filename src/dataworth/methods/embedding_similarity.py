@@ -31,37 +31,38 @@ from dataworth.features.embeddings import (
     unit_rows,
 )
 from dataworth.features.feature import fingerprint, working
-from dataworth.methods.base import Context, Targets, check_choice, utility_column, write_arrays
+from dataworth.methods.base import Context, Targets, utility_column, write_arrays
+from dataworth.options import option
 from dataworth.registry import register
-
-EMBEDDERS = ("sentence", "words", "states", "tokens", "ngrams")
 
 
 @register
 @dataclass(frozen=True)
 class EmbeddingSimilarity:
-    """The mean cosine of a document with the target's texts, or with its nearest ones.
-
-    `embedder`: "sentence" (a sentence-transformers model, all-MiniLM-L6-v2 if `model` is empty),
-    "words" (word vectors), "states" (a language model's last hidden states), "tokens" (its input
-    embeddings), or "ngrams" (hashed n-grams, which need no model). `model`: folder or name.
-    `nearest`: how many of the target's texts count, the nearest; 0: all. `centre`: take away the
-    mean of `sample` documents of the pool.
-    """
+    """The mean cosine of a document with the target's texts, or with its nearest ones."""
 
     name: ClassVar[str] = "embedding_similarity"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
-    embedder: Literal["sentence", "words", "states", "tokens", "ngrams"] = "sentence"
-    model: str = ""
-    nearest: int = 0
-    centre: bool = True
-    sample: int = 1000
+    embedder: Literal["sentence", "words", "states", "tokens", "ngrams"] = option(
+        "sentence",
+        help='"sentence": a sentence-transformers model; "words": word vectors; "states": a '
+        'language model\'s last hidden states; "tokens": its input embeddings; "ngrams": hashed '
+        "n-grams, which need no model.",
+    )
+    model: str = option(
+        "",
+        help="Folder or name of the embedder's model; all-MiniLM-L6-v2 for an empty one of "
+        "sentences.",
+        content=True,
+    )
+    nearest: int = option(
+        0, help="How many of the target's texts count, the nearest; 0: all.", minimum=0
+    )
+    centre: bool = option(True, help="Take away the mean of `sample` documents of the pool.")
+    sample: int = option(1000, help="Documents of the pool that the mean is of.", minimum=1)
 
     def __post_init__(self) -> None:
-        check_choice(self.name, "embedder", self.embedder, EMBEDDERS)
-        if self.nearest < 0 or self.sample < 1:
-            raise ConfigError(f"{self.name}: nearest is 0 or more, sample at least 1")
         if self.embedder in ("states", "tokens") and not self.model:
             raise ConfigError(f"{self.name}: embedder={self.embedder} needs model=FOLDER")
 

@@ -21,10 +21,11 @@ from dataworth.methods.modelled import (
     Model,
     Reads,
     Untargeted,
-    as_texts,
-    check_measure,
+    layers_option,
     load_modelled,
     models_again,
+    models_option,
+    prefer_option,
     ready_models,
 )
 from dataworth.registry import register
@@ -36,25 +37,18 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class GraNd(Reads):
-    """The length of the gradient of a document's mean loss, the mean over models; no target.
-
-    `models`: folders, early in training and of several seeds. `prefer`: "high" keeps what is hard,
-    as the paper does; "low" what is easy (the utility is the negative), for noisy pools.
-    `layers`, `windows`, `context`, `batch_tokens`, `device`, `dtype`, `chats`: as in `influence`.
-    """
+    """The length of the gradient of a document's mean loss, the mean over models; no target."""
 
     name: ClassVar[str] = "grand"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = False
     reads_pool: ClassVar[bool] = False
     mechanism: ClassVar[str] = "top_k"
-    models: tuple[str, ...] = ()
-    prefer: Literal["low", "high"] = "high"
-    layers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        as_texts(self, "models", "layers")
-        check_measure(self.name, self.models, self.prefer, self)
+    models: tuple[str, ...] = models_option(
+        help="Folders of models early in training, of several seeds."
+    )
+    prefer: Literal["low", "high"] = prefer_option("high")
+    layers: tuple[str, ...] = layers_option()
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedGraNd:
         """Nothing is learned; the time is told."""

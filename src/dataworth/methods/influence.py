@@ -21,22 +21,26 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.errors import ConfigError
-from dataworth.methods.base import Context, Targets, check_choice
+from dataworth.methods.base import Context, Targets
 from dataworth.methods.modelled import (
     Model,
     Modelled,
     Reads,
     Values,
-    as_texts,
-    check_models,
     check_targets,
+    damping_option,
+    factor_width_option,
+    layers_option,
     load_modelled,
+    model_option,
     models_again,
     pool_documents,
+    sample_option,
     target_gradient,
     tell_cost,
+    trained_option,
 )
+from dataworth.options import option
 from dataworth.registry import register
 
 Solver = Literal[
@@ -59,55 +63,34 @@ SOLVERS: tuple[str, ...] = get_args(Solver)
 class Influence(Reads):
     """The estimated fall of the target's loss from training on the document.
 
-    `model`: the folder of a causal language model, of Hugging Face or of dataworth.lm, trained on
-    the pool or the like. `solver`: how directions are weighed: "identity" (the plain inner product
-    of gradients: one step of learning rate 1), "cosine" (the same without lengths), "diagonal",
-    "kfac", "ekfac", "ekfac_cg" (slower, nearer to the inverse), "lissa" (slower still), or "dense"
-    (exact; up to 8,192 parameters); for models that have their optimizer's moments beside them
-    (`dataworth proxy`): "adam" (one step of Adam), or "adam_cg" (conjugate gradients with the
-    damping that the model's training is like).
-    `layers`: patterns of the modules that count, such as ["*feed*"]; all, if there are none.
-    `damping`: share of each block's mean curvature. `sample`: documents of the pool that the
-    curvature is fitted on. `steps`: of ekfac_cg and adam_cg; lissa takes ten times as many, each on
-    a batch. `trained`: tokens that the model was trained on;
-    0: as many as the pool has; a factor of all utilities, no more.
-    `normalise`: "length" gives nats for each token of the document, so that a budget of tokens
-    goes where it helps most; "none" for the whole document; "gradient" for each unit of length of
-    the document's gradient, which is what a cosine does.
-    `factor_width`: of a layer's side whose factor kfac, ekfac, ekfac_cg and lissa take whole; wider
-    ones go in blocks.
-    `windows`: of the model's context that count of a document that is scored, from its beginning;
-    0: all of it. `context`: tokens that the model sees at once; 0: as many as it was made for,
-    2,048 at most. `batch_tokens`: positions that run at once; 0: as suits the model. `device`: cpu,
-    cuda, cuda:1 or mps; `dtype`: the numbers of the model. `chats`: "model" reads chats by the chat
-    template beside the model, if there is one; "text" as the template of the run makes them.
+    The solvers: "identity" (the plain inner product of gradients: one step of learning rate 1),
+    "cosine" (the same without norms), "diagonal", "kfac", "ekfac", "ekfac_cg" (slower, nearer to
+    the inverse), "lissa" (slower still), or "dense" (exact; up to 8,192 parameters); for models
+    that have their optimizer's moments beside them (`dataworth proxy`): "adam" (one step of Adam),
+    or "adam_cg" (conjugate gradients with the damping that the model's training is like).
     """
 
     name: ClassVar[str] = "influence"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
-    model: str = ""
-    solver: Solver = "ekfac"
-    layers: tuple[str, ...] = ()
-    damping: float = 0.1
-    sample: int = 256
-    steps: int = 20
-    trained: int = 0
-    normalise: Literal["length", "none", "gradient"] = "length"
-    factor_width: int = 2048
-
-    def __post_init__(self) -> None:
-        as_texts(self, "layers")
-        check_models(self.name, [self.model])
-        check_choice(self.name, "solver", self.solver, SOLVERS)
-        check_choice(self.name, "normalise", self.normalise, ("length", "none", "gradient"))
-        if min(self.damping, self.trained) < 0 or min(self.sample, self.steps) < 1:
-            raise ConfigError(
-                f"{self.name}: damping and trained are 0 or more, sample and steps at least 1"
-            )
-        if self.factor_width < 1:
-            raise ConfigError(f"{self.name}: factor_width is 1 or more, not {self.factor_width}")
-        self.check_reading(self.name)
+    model: str = model_option()
+    solver: Solver = option("ekfac", help="The preconditioner of the gradients.")
+    layers: tuple[str, ...] = layers_option()
+    damping: float = damping_option()
+    sample: int = sample_option()
+    steps: int = option(
+        20,
+        help="Steps of ekfac_cg and adam_cg; lissa takes ten times as many, each on a batch.",
+        minimum=1,
+    )
+    trained: int = trained_option()
+    normalise: Literal["length", "none", "gradient"] = option(
+        "length",
+        help='"length": nats for each token of the document, so that a budget of tokens goes where '
+        'it helps most; "none": for the whole document; "gradient": for each unit of the norm of '
+        "its gradient, as a cosine does.",
+    )
+    factor_width: int = factor_width_option()
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedInfluence:
         """Fit the curvature and apply it to each target's gradient.

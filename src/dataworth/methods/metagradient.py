@@ -26,19 +26,21 @@ from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
 from dataworth.engine.files import check_array
 from dataworth.errors import ConfigError, DataworthError
-from dataworth.methods.base import Context, Targets, check_choice, survivors
+from dataworth.methods.base import Context, Targets, survivors
 from dataworth.methods.modelled import (
     Model,
     Modelled,
     Reads,
     Values,
-    check_models,
     check_targets,
     load_modelled,
+    model_option,
     models_again,
+    normalise_option,
     pool_documents,
     tell_cost,
 )
+from dataworth.options import option
 from dataworth.registry import register
 
 if TYPE_CHECKING:
@@ -59,33 +61,32 @@ _CHUNK = 4  # windows that run at once: their logits stay in the cache
 @register
 @dataclass(frozen=True)
 class Metagradient(Reads):
-    """The fall of the target's loss, after training on the pool, by one more copy of the document.
-
-    `model`: the folder of a causal language model, of Hugging Face or of dataworth.lm, from which
-    training goes on. `learning_rate`: of Adam, constant after a tenth of the steps. `batch`:
-    windows in a step. `runs`: trainings whose derivatives are averaged; every second one has the
-    order of the one before, reversed. `windows`: of the model's context that count of
-    a document, from its beginning; 0: all of it. `normalise`: "length" gives nats for each token of
-    the document; "none" for the whole.
-    `context`, `batch_tokens`, `device`, `dtype`, `chats`: as in `influence`.
-    """
+    """The fall of the target's loss, after training on the pool, by one more copy of a document."""
 
     name: ClassVar[str] = "metagradient"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
-    model: str = ""
-    learning_rate: float = 2e-3
-    batch: int = 16
-    runs: int = 2
-    normalise: Literal["length", "none"] = "length"
-    windows: int = 1
-
-    def __post_init__(self) -> None:
-        check_models(self.name, [self.model])
-        check_choice(self.name, "normalise", self.normalise, ("length", "none"))
-        if self.learning_rate <= 0 or min(self.batch, self.runs) < 1:
-            raise ConfigError(f"{self.name}: learning_rate is above 0, batch and runs at least 1")
-        self.check_reading(self.name)
+    model: str = model_option(
+        help="The folder of a causal language model, of Hugging Face or of dataworth.lm, from "
+        "which training goes on."
+    )
+    learning_rate: float = option(
+        2e-3, help="Of Adam, constant after a tenth of the steps.", above=0
+    )
+    batch: int = option(16, help="Windows in a step.", minimum=1)
+    runs: int = option(
+        2,
+        help="Trainings whose derivatives are averaged; every second one has the order of the one "
+        "before, reversed.",
+        minimum=1,
+    )
+    normalise: Literal["length", "none"] = normalise_option()
+    windows: int = option(
+        1,
+        help="Windows of the model's context that count of a document, from its beginning; 0: all "
+        "of it.",
+        minimum=0,
+    )
 
     @property
     def unit(self) -> str:

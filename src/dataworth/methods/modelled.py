@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -30,10 +30,10 @@ from dataworth.methods.base import (
     Context,
     Step,
     Targets,
-    check_choice,
     utility_column,
     write_arrays,
 )
+from dataworth.options import name_of, option
 
 if TYPE_CHECKING:
     from dataworth.features.gradients.language import Reader
@@ -42,26 +42,8 @@ log = logging.getLogger("dataworth")
 
 Values = NDArray[np.float64]
 EMPTY = "without a token to predict"
-_DTYPES = ("float32", "bfloat16", "float16", "float64")
 _DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 _TRIED = 8  # documents on which the time is measured
-
-
-def check_models(step: str, models: Sequence[str], write: str = "model=FOLDER") -> None:
-    """Raise ConfigError unless there is a model."""
-    if not models or not all(models):
-        raise ConfigError(
-            f"{step}: needs a causal language model: {write}, of Hugging Face or of "
-            "dataworth.lm; `dataworth proxy POOL` trains small ones"
-        )
-
-
-def as_texts(step: Step, *names: str) -> None:
-    """Make options of a frozen step that hold one text, in Python, a tuple of it."""
-    for name in names:
-        value = getattr(step, name)
-        texts = (value,) if isinstance(value, str | Path) else value
-        object.__setattr__(step, name, tuple(str(text) for text in texts))
 
 
 def check_targets(step: str, targets: Targets) -> list[str]:
@@ -71,23 +53,101 @@ def check_targets(step: str, targets: Targets) -> list[str]:
     return targets.names
 
 
+# The options that several of these methods have.
+model_option = partial(
+    option,
+    "",
+    help="The folder of a causal language model, of Hugging Face or of dataworth.lm, trained on "
+    "the pool or the like.",
+    content=True,
+)
+models_option = partial(option, (), content=True)
+layers_option = partial(
+    option, (), help='Patterns of the modules that count, such as ["*feed*"]; none: all.'
+)
+normalise_option = partial(
+    option,
+    "length",
+    help='"length": nats for each token of the document, so that a budget of tokens goes where it '
+    'helps most; "none": for the whole document.',
+)
+prefer_option = partial(
+    option,
+    help='"high" keeps documents with much of it, "low" those with little (the utility is the '
+    "negative).",
+)
+damping_option = partial(
+    option, 0.1, help="Share of each block's mean curvature that is added.", minimum=0
+)
+sample_option = partial(
+    option, 256, help="Documents of the pool that the curvature is fitted on.", minimum=1
+)
+trained_option = partial(
+    option,
+    0,
+    help="Tokens that the model was trained on; 0: as many as the pool has. A factor of all "
+    "utilities, no more.",
+    minimum=0,
+)
+factor_width_option = partial(
+    option,
+    2048,
+    help="The side of a layer whose factor kfac, ekfac, ekfac_cg and lissa take whole; wider ones "
+    "go in blocks.",
+    minimum=1,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reads:
-    """Ways in which a step's models read documents.
+    """What a step asks a language model for, and how the model reads documents.
 
-    `windows`: of the model's context that count of a document that is scored, from its beginning;
-    0: all of it. `context`: tokens that the model sees at once; 0: as many as it was made for,
-    2,048 at most. `batch_tokens`: positions that run at once; 0: as suits the model. `device`: cpu,
-    cuda, cuda:1 or mps; `dtype`: the numbers of the model. `chats`: "model" reads chats by the chat
-    template beside the model, if there is one; "text" as the template of the run makes them.
+    Its models are the option `model` or `models` of the step.
     """
 
-    windows: int = 0
-    context: int = 0
-    batch_tokens: int = 0
-    device: str = "cpu"
-    dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
-    chats: Literal["model", "text"] = "model"
+    windows: int = option(
+        0,
+        help="Windows of the model's context that count of a document, from its beginning; 0: all "
+        "of it.",
+        minimum=0,
+    )
+    context: int = option(
+        0,
+        help="Tokens that the model sees at once, at least 2; 0: as many as it was made for, 2,048 "
+        "at most.",
+        minimum=0,
+    )
+    batch_tokens: int = option(
+        0, help="Positions that run at once; 0: as suits the model.", minimum=0, run_only=True
+    )
+    device: str = option("cpu", help="cpu, cuda, cuda:1 or mps.", run_only=True)
+    dtype: Literal["float32", "bfloat16", "float16", "float64"] = option(
+        "float32", help="The numbers of the model."
+    )
+    chats: Literal["model", "text"] = option(
+        "model",
+        help='"model" reads chats by the chat template beside the model, if there is one; "text" '
+        "as the template of the run makes them.",
+    )
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError without a model, and for what no model can be told to do."""
+        name = name_of(type(self))
+        if not all(self.sources):
+            write = "models=[FOLDER, ...]" if hasattr(self, "models") else "model=FOLDER"
+            raise ConfigError(
+                f"{name}: needs a causal language model: {write}, of Hugging Face or of "
+                "dataworth.lm; `dataworth proxy POOL` trains small ones"
+            )
+        if self.context == 1:
+            raise ConfigError(f"{name}: a context has at least 2 tokens")
+        if not _DEVICE.fullmatch(self.device):
+            raise ConfigError(f"{name}: device is cpu, cuda, cuda:1 or mps, not {self.device!r}")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The folders of the models; an empty one where none is named."""
+        return getattr(self, "models", ()) or (getattr(self, "model", ""),)
 
     def check(self) -> None:
         """Raise MissingExtra without the extra lm, ConfigError for what is no whole model."""
@@ -95,21 +155,9 @@ class Reads:
         from dataworth.features.gradients.adapters import check_folder
         from dataworth.lm.tokenizer import load_tokenizer
 
-        for source in getattr(self, "models", ()) or (getattr(self, "model", ""),):
+        for source in self.sources:
             check_folder(model_folder(source, "causal model"))
             load_tokenizer(source)
-
-    def check_reading(self, step: str) -> None:
-        """Raise ConfigError for what no model can be told to do."""
-        if min(self.windows, self.context, self.batch_tokens) < 0 or self.context == 1:
-            raise ConfigError(
-                f"{step}: windows, context and batch_tokens are 0 or more, and a context has at "
-                "least 2 tokens"
-            )
-        check_choice(step, "dtype", self.dtype, _DTYPES)
-        check_choice(step, "chats", self.chats, ("model", "text"))
-        if not _DEVICE.fullmatch(self.device):
-            raise ConfigError(f"{step}: device is cpu, cuda, cuda:1 or mps, not {self.device!r}")
 
     def of(self, source: str, *, cut: bool = True, identity: str = "") -> Model:
         """Return a model of the step. `cut`: only the windows that count are read."""
@@ -292,13 +340,6 @@ class Preferring(Step, Protocol):
     def prefer(self) -> str:
         """Which end is wanted: "high" or "low"."""
         ...
-
-
-def check_measure(step: str, models: Sequence[str], prefer: str, reads: Reads) -> None:
-    """Check the settings that measures of several models share. Raises ConfigError."""
-    check_models(step, models, "models=[FOLDER, ...]")
-    check_choice(step, "prefer", prefer, ("low", "high"))
-    reads.check_reading(step)
 
 
 def ready_models(

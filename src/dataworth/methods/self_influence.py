@@ -16,62 +16,50 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.errors import ConfigError
-from dataworth.methods.base import Context, Targets, check_choice
+from dataworth.methods.base import Context, Targets
 from dataworth.methods.modelled import (
     Model,
     Reads,
     Untargeted,
-    as_texts,
-    check_models,
+    damping_option,
+    factor_width_option,
     identified,
+    layers_option,
     load_modelled,
+    model_option,
     models_again,
     pool_documents,
+    prefer_option,
+    sample_option,
     tell_cost,
+    trained_option,
 )
+from dataworth.options import option
 from dataworth.registry import register
 
 if TYPE_CHECKING:
     from dataworth.features.gradients.language import Reader
 
-SOLVERS = ("identity", "diagonal", "kfac", "ekfac")
-
 
 @register
 @dataclass(frozen=True)
 class SelfInfluence(Reads):
-    """The fall of a document's own loss, a token, from one more copy of it; without a target.
-
-    `model`, `solver`, `layers`, `damping`, `sample`, `trained`, `factor_width`, `windows`,
-    `context`, `batch_tokens`, `device`, `dtype`, `chats`: as in `influence`.
-    `prefer`: "low" keeps what is like the rest (the utility is the negative), "high" what is not.
-    """
+    """The fall of a document's own loss, a token, from one more copy of it; without a target."""
 
     name: ClassVar[str] = "self_influence"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = False
     mechanism: ClassVar[str] = "top_k"
-    model: str = ""
-    solver: Literal["identity", "diagonal", "kfac", "ekfac"] = "ekfac"
-    prefer: Literal["low", "high"] = "low"
-    layers: tuple[str, ...] = ()
-    damping: float = 0.1
-    sample: int = 256
-    trained: int = 0
-    factor_width: int = 2048
-
-    def __post_init__(self) -> None:
-        as_texts(self, "layers")
-        check_models(self.name, [self.model])
-        check_choice(self.name, "solver", self.solver, SOLVERS)
-        check_choice(self.name, "prefer", self.prefer, ("low", "high"))
-        if min(self.damping, self.trained) < 0 or min(self.sample, self.factor_width) < 1:
-            raise ConfigError(
-                f"{self.name}: damping and trained are 0 or more, sample and factor_width at least "
-                "1"
-            )
-        self.check_reading(self.name)
+    model: str = model_option()
+    solver: Literal["identity", "diagonal", "kfac", "ekfac"] = option(
+        "ekfac", help="The preconditioner of the gradients, as in `influence`."
+    )
+    prefer: Literal["low", "high"] = prefer_option("low")
+    layers: tuple[str, ...] = layers_option()
+    damping: float = damping_option()
+    sample: int = sample_option()
+    trained: int = trained_option()
+    factor_width: int = factor_width_option()
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedSelfInfluence:
         """Fit the curvature on the pool's sample."""

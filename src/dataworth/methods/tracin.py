@@ -18,55 +18,51 @@ from numpy.typing import NDArray
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
-from dataworth.methods.base import Context, Targets, check_choice
+from dataworth.methods.base import Context, Targets
 from dataworth.methods.modelled import (
     Model,
     Modelled,
     Reads,
     Values,
-    as_texts,
-    check_models,
     check_targets,
     identified,
+    layers_option,
     load_modelled,
     models_again,
+    models_option,
+    normalise_option,
     target_gradient,
     tell_cost,
 )
+from dataworth.options import option
 from dataworth.registry import register
 
 
 @register
 @dataclass(frozen=True)
 class TracIn(Reads):
-    """The fall of the target's loss by steps on the document, over several checkpoints.
-
-    `models`: folders of the checkpoints, of Hugging Face or of dataworth.lm; models of several
-    seeds do as well. `learning_rates`: at each of them; 1 divided by their number if none are
-    given. `layers`, `normalise`, `windows`, `context`, `batch_tokens`, `device`, `dtype`,
-    `chats`: as in `influence`.
-    """
+    """The fall of the target's loss by steps on the document, over several checkpoints."""
 
     name: ClassVar[str] = "tracin"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
-    models: tuple[str, ...] = ()
-    learning_rates: tuple[float, ...] = ()
-    layers: tuple[str, ...] = ()
-    normalise: Literal["length", "none"] = "length"
+    models: tuple[str, ...] = models_option(
+        help="Folders of the checkpoints, of Hugging Face or of dataworth.lm; models of several "
+        "seeds do as well."
+    )
+    learning_rates: tuple[float, ...] = option(
+        (), help="At each of them; none: 1 divided by their number.", above=0
+    )
+    layers: tuple[str, ...] = layers_option()
+    normalise: Literal["length", "none"] = normalise_option()
 
     def __post_init__(self) -> None:
-        as_texts(self, "models", "layers")
-        check_models(self.name, self.models, "models=[FOLDER, ...]")
-        check_choice(self.name, "normalise", self.normalise, ("length", "none"))
+        super().__post_init__()
         if self.learning_rates and len(self.learning_rates) != len(self.models):
             raise ConfigError(
                 f"{self.name}: {len(self.models)} models have {len(self.learning_rates)} learning "
                 "rates"
             )
-        if min(self.learning_rates, default=1.0) <= 0:
-            raise ConfigError(f"{self.name}: learning rates are above 0")
-        self.check_reading(self.name)
 
     @property
     def rates(self) -> tuple[float, ...]:

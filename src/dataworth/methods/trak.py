@@ -19,27 +19,28 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.errors import ConfigError, DataworthError
-from dataworth.methods.base import Context, Targets, check_choice
+from dataworth.errors import DataworthError
+from dataworth.methods.base import Context, Targets
 from dataworth.methods.modelled import (
     Model,
     Modelled,
     Reads,
     Values,
-    as_texts,
-    check_models,
     check_targets,
     identified,
+    layers_option,
     load_modelled,
     log,
     models_again,
+    models_option,
+    normalise_option,
     pool_documents,
     target_gradient,
     tell_cost,
 )
+from dataworth.options import option
 from dataworth.registry import register
 
-PROJECTIONS = ("sparse", "rademacher", "gaussian")
 _PARTS = 4  # of a sparse projection
 _MOST, _DOCUMENTS_PER_NUMBER = 512, 4  # where the number of dimensions is left open
 
@@ -47,37 +48,37 @@ _MOST, _DOCUMENTS_PER_NUMBER = 512, 4  # where the number of dimensions is left 
 @register
 @dataclass(frozen=True)
 class TRAK(Reads):
-    """The estimated fall of the target's loss, by projected gradients of one or several models.
-
-    `models`: folders, of Hugging Face or of dataworth.lm; several, trained on random halves of the
-    pool or with several seeds, are better than one. `dimension`: numbers that a gradient is
-    projected to; 0: a quarter of the documents in the sample, 512 at most. `projection`: "sparse",
-    the fastest, or a matrix of "rademacher" signs or "gaussian" numbers. `sample`: documents of the
-    pool that the Gram matrix is of. `damping`: share of its mean eigenvalue that is added; a sample
-    smaller than `dimension` leaves directions that only the damping weighs, and noise in them.
-    `layers`, `normalise`, `windows`, `context`, `batch_tokens`, `device`, `dtype`, `chats`: as in
-    `influence`; the sample's documents are cut as well.
-    """
+    """The estimated fall of the target's loss, by projected gradients of one or several models."""
 
     name: ClassVar[str] = "trak"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
-    models: tuple[str, ...] = ()
-    dimension: int = 0
-    projection: Literal["sparse", "rademacher", "gaussian"] = "sparse"
-    damping: float = 0.1
-    sample: int = 2048
-    layers: tuple[str, ...] = ()
-    normalise: Literal["length", "none"] = "length"
-
-    def __post_init__(self) -> None:
-        as_texts(self, "models", "layers")
-        check_models(self.name, self.models, "models=[FOLDER, ...]")
-        check_choice(self.name, "projection", self.projection, PROJECTIONS)
-        check_choice(self.name, "normalise", self.normalise, ("length", "none"))
-        if self.sample < 1 or min(self.dimension, self.damping) < 0:
-            raise ConfigError(f"{self.name}: sample is at least 1, dimension and damping 0 or more")
-        self.check_reading(self.name)
+    models: tuple[str, ...] = models_option(
+        help="Folders, of Hugging Face or of dataworth.lm; several, trained on random halves of "
+        "the pool or with several seeds, are better than one."
+    )
+    dimension: int = option(
+        0,
+        help="Numbers that a gradient is projected to; 0: a quarter of the documents in the "
+        "sample, 512 at most.",
+        minimum=0,
+    )
+    projection: Literal["sparse", "rademacher", "gaussian"] = option(
+        "sparse", help="The projection: sparse (the fastest), or a matrix of signs or of normals."
+    )
+    damping: float = option(
+        0.1,
+        help="Share of the Gram matrix's mean eigenvalue that is added; a sample smaller than "
+        "`dimension` leaves directions that only the damping weighs, and noise in them.",
+        minimum=0,
+    )
+    sample: int = option(
+        2048,
+        help="Documents of the pool that the Gram matrix is of; they are cut to `windows` too.",
+        minimum=1,
+    )
+    layers: tuple[str, ...] = layers_option()
+    normalise: Literal["length", "none"] = normalise_option()
 
     @property
     def unit(self) -> str:
