@@ -1,4 +1,7 @@
-"""Where units run: threads or processes of this machine.
+"""Where items run: threads or processes of this machine.
+
+An item is a unit of a pool, or anything else that is worked on alone and says how many bytes it has
+(`size`), such as a bucket of rows that share keys.
 
 Threads are the default: the work is done in kernels that release the interpreter's lock, so they
 share one memory. Processes are for steps written in plain Python. Either way a unit is worked on
@@ -23,13 +26,22 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from dataworth.corpus.units import Unit
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, DataworthError
 
 T = TypeVar("T")
+
+
+class Sized(Protocol):
+    """An item that is no unit: it says how many bytes it has."""
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        ...
 
 
 class StoppedError(Exception):
@@ -45,9 +57,9 @@ def cores() -> int:
 
 @dataclass
 class Tick:
-    """Tells the progress of one unit and, in a thread, stops it when the run stops."""
+    """Tells the progress of one item and, in a thread, stops it when the run stops."""
 
-    unit: Unit
+    unit: Unit | Sized
     size: int
     progress: Progress | None = None
     stop: threading.Event | None = None
@@ -58,7 +70,11 @@ class Tick:
         if self.stop is not None and self.stop.is_set():
             raise StoppedError
         if self.progress is not None:
-            plain = self.unit.file.compression is None and self.unit.file.format != "parquet"
+            plain = (
+                isinstance(self.unit, Unit)
+                and self.unit.file.compression is None
+                and self.unit.file.format != "parquet"
+            )
             on_disk = min(raw_bytes, self.size - self._told) if plain else 0
             self._told += on_disk
             self.progress.tick(documents, raw_bytes / 1e6, on_disk)
@@ -69,7 +85,7 @@ class Tick:
             self.progress.tick(0, 0.0, self.size - self._told)
 
 
-Work = Callable[[Unit, Tick], T]
+Work = Callable[[Any, Tick], T]
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,7 @@ class Engine:
     def map(
         self,
         work: Work[T],
-        units: Sequence[Unit],
+        units: Sequence[Unit | Sized],
         *,
         progress: Progress | None = None,
         name: str = "work",
@@ -127,7 +143,7 @@ class Engine:
         self,
         work: Work[T],
         combine: Callable[[T, T], T],
-        units: Sequence[Unit],
+        units: Sequence[Unit | Sized],
         *,
         progress: Progress | None = None,
         name: str = "fold",
@@ -161,7 +177,7 @@ class Engine:
         self,
         executor: Executor,
         work: Work[T],
-        units: Sequence[Unit],
+        units: Sequence[Unit | Sized],
         progress: Progress,
         stop: threading.Event,
     ) -> Iterator[T]:
@@ -195,12 +211,14 @@ class Engine:
             yield result
 
 
-def unit_sizes(units: Sequence[Unit]) -> list[int]:
-    """Bytes on disk of each unit; the units of a Parquet file, which are rows, share its bytes."""
-    shares = Counter(unit.file_index for unit in units)
+def unit_sizes(items: Sequence[Unit | Sized]) -> list[int]:
+    """Bytes on disk of each item; the units of a Parquet file, which are rows, share its bytes."""
+    shares = Counter(item.file_index for item in items if isinstance(item, Unit))
     return [
-        unit.file.size // shares[unit.file_index]
-        if unit.file.format == "parquet"
-        else unit.end - unit.start
-        for unit in units
+        item.size
+        if not isinstance(item, Unit)
+        else item.file.size // shares[item.file_index]
+        if item.file.format == "parquet"
+        else item.end - item.start
+        for item in items
     ]
