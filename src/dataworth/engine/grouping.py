@@ -51,6 +51,14 @@ class Groups:
         """Rows of each group, int64 [g]."""
         return np.diff(self.starts)
 
+    def take(self, wanted: NDArray[np.bool_]) -> Groups:
+        """Return some groups, by a mask [g]."""
+        rows = np.flatnonzero(np.repeat(wanted, self.sizes))
+        carried = {name: values.take(pa.array(rows)) for name, values in self.carried.items()}
+        starts = np.concatenate([[0], np.cumsum(self.sizes[wanted])]).astype(np.int64)
+        row, uid, rank = self.row[rows], self.uid[rows], self.rank[rows]
+        return Groups(self.key[wanted], starts, row, uid, rank, carried)
+
 
 @dataclass(frozen=True)
 class Pairs:

@@ -54,8 +54,8 @@ def scratch_bytes(rows: int, keys: int, carried: float = 0) -> int:
     carried
         Bytes that travel with each row.
     """
-    # Records; uid and rank of each row, by unit and all together; the closing; pairs of records.
-    return int(rows * (keys * (_ON_DISK + carried) + 2 * 16 + 8 + keys * 16))
+    # Records; facts of each row, by unit and all together; the closing; pairs.
+    return int(rows * (keys * (_ON_DISK + carried) + 24 + 16 + 8 + keys * 16))
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,10 @@ class Regrouped:
     rows: Rows
     results: tuple[Path, ...]
     folder: Path
+
+    def facts(self, unit: int) -> NDArray[Any]:
+        """Return `uid`, `rank` and `at` of a unit's rows, [n]; the rank of one left out is NaN."""
+        return read_array(row_file(self.folder, unit), mapped=True)
 
     def pairs(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """Yield the pairs of each bucket, (row [p], other [p])."""
@@ -116,7 +120,7 @@ class Regrouped:
 
 @dataclass(frozen=True)
 class _Spill:
-    """The work on one unit: its records, and the uid and rank of its rows."""
+    """The work on one unit: its records, and what is known of its rows."""
 
     spills: Spills
     folder: Path
@@ -126,8 +130,11 @@ class _Spill:
         rows, light = write_unit(
             record_file(self.folder, unit.index), self.spills(unit, tick), self.memory
         )
-        facts = np.zeros(rows, [("uid", np.uint64), ("rank", np.float64)])
+        facts = np.zeros(rows, [("uid", np.uint64), ("rank", np.float64), ("at", np.uint64)])
+        facts["rank"] = np.nan  # of rows that are left out
         for block in light:
+            if block.at is not None:
+                facts["at"][block.place] = block.at
             facts["uid"][block.place] = block.uid
             facts["rank"][block.place] = block.rank
         with atomic(row_file(self.folder, unit.index)) as path, path.open("wb") as file:
@@ -140,7 +147,7 @@ def record_file(folder: Path, unit: int) -> Path:
 
 
 def row_file(folder: Path, unit: int) -> Path:
-    """Return where uid and rank of a unit's rows lie: written last, so the unit is done."""
+    """Return where uid, rank and place of a unit's rows lie: written last, so it is done."""
     return folder / "rows" / f"{unit:05d}.npy"
 
 

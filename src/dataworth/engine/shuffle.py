@@ -13,7 +13,7 @@ written in the same memory. Files are Arrow IPC, so a range is read without copy
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def unmixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _unshifted(value: NDArray[np.uint64], bits: int) -> NDArray[np.uint64]:
     """Invert `x ^ (x >> bits)`."""
-    return value ^ (value >> np.uint64(bits)) ^ (value >> np.uint64(2 * bits))
+    return np.asarray(value ^ (value >> np.uint64(bits)) ^ (value >> np.uint64(2 * bits)))
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Keyed:
 
     `place` int64 [n]: the row's number within its unit; one that comes twice is there twice.
     `keys` uint64 [n, k], `NO_KEY` for none. `uid` uint64 [n]; `rank` float64 [n], less is better.
+    `at` uint64 [n] or none: a number that finds the row again within its file.
     `rows`: how many rows the unit had up to the end of this block, those without a key too.
     """
 
@@ -71,6 +72,7 @@ class Keyed:
     rank: NDArray[np.float64]
     rows: int
     carried: Carried = field(default_factory=dict)
+    at: NDArray[np.uint64] | None = None
 
 
 @dataclass
@@ -101,8 +103,9 @@ def write_unit(path: Path, blocks: Iterator[Keyed], memory: int) -> tuple[int, l
             for block in blocks:
                 rows = block.rows
                 none = np.empty((0, block.keys.shape[1]), np.uint64)
-                light.append(Keyed(block.place, none, block.uid, block.rank, block.rows))
-                held.append(_batch(block))
+                light.append(replace(block, keys=none, carried={}))
+                if len(block.place):
+                    held.append(_batch(block))
                 if sum(batch.nbytes for batch in held) > memory:
                     writer = _write_run(file, writer, held)
             if held or writer is None:
@@ -209,7 +212,7 @@ class Shuffle:
                 step = at_once or max(stop - start, 1)
                 for begin in range(start, stop, step):
                     end = min(begin + step, stop)
-                    row = place[begin:end].astype(self.row_type) + self.row_type(first)
+                    row = (place[begin:end] + np.uint64(first)).astype(self.row_type)
                     some = {name: copied(v.slice(begin, end - begin)) for name, v in carried}
                     held.append(Records(key[begin:end].copy(), row, some))
                     count += end - begin

@@ -34,10 +34,13 @@ class Named:
     def __init__(self, fitted: Fitted, label: str) -> None:
         self.inner = fitted
         self.label = label
-        old = f"utility:{fitted.step.name}:"
+        name = fitted.step.name
         self._names = {
-            column.name: column.name.replace(old, f"utility:{label}:", 1)
+            column.name: f"{kind}:{label}{rest.removeprefix(name)}"
+            if rest.split(":")[0] == name
+            else column.name
             for column in fitted.columns
+            for kind, _, rest in [column.name.partition(":")]
         }
         self.columns = tuple(
             replace(column, name=self._names[column.name], producer=label)

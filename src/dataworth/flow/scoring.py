@@ -25,10 +25,11 @@ from dataworth.errors import ConfigError, DataworthError, InputError, RunError
 from dataworth.flow import targets as target_files
 from dataworth.flow.annotating import Annotate, Named, Spent, join_quarantine
 from dataworth.flow.choosing import no_such_field
+from dataworth.flow.cross_document import fit_cross_document, load_cross_document
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.settings import ScoreSettings
 from dataworth.mechanism.budget import parse_quotas
-from dataworth.methods.base import Context, Targets
+from dataworth.methods.base import Context, CrossDocument, Fitted, Targets
 from dataworth.methods.registry import load_fitted, with_filters
 from dataworth.table import survey as surveys
 from dataworth.table.run import RunFolder
@@ -238,7 +239,16 @@ def fit_steps(
         label = step.name if is_filter else next(labels)
         place = folder / f"{number:02d}-{label}"
         before = tuple(fitted[: len(fitted) - own_filters])
-        if (place / "step.json").is_file():
+        if isinstance(step, CrossDocument):
+            scratch = folder.parent / "work" / place.name
+            if not (place / "step.json").is_file():
+                context = Context(engine, found, settings.seed, progress, before)
+                start = time.process_time()
+                fit_cross_document(step, corpus, targets, context, fitted, place, scratch)
+                if note is not None:
+                    note(label, time.process_time() - start)
+            learned: Fitted = load_cross_document(step, place, scratch)
+        elif (place / "step.json").is_file():
             learned = load_fitted(step, place)
         else:
             context = Context(engine, found, settings.seed, progress, before)
@@ -259,7 +269,12 @@ def load_steps(folder: Path, settings: ScoreSettings) -> tuple[Named, ...]:
     out = []
     for number, (step, is_filter) in enumerate(with_filters(settings.steps)):
         label = step.name if is_filter else next(labels)
-        out.append(Named(load_fitted(step, folder / f"{number:02d}-{label}"), label))
+        place = folder / f"{number:02d}-{label}"
+        if isinstance(step, CrossDocument):
+            scratch = folder.parent / "work" / place.name
+            out.append(Named(load_cross_document(step, place, scratch), label))
+        else:
+            out.append(Named(load_fitted(step, place), label))
     return tuple(out)
 
 
