@@ -21,8 +21,8 @@ import numpy as np
 from common import data_folder, table, write_results
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
+from dataworth.features.grams import ngrams_of, words_of
 from dataworth.measures.duplicates import ALIKE, SHINGLE, near, sketches
-from dataworth.measures.grams import ngrams_of, words_of
 
 LENGTHS = (5, 20, 50, 200)
 RATES = (0.0, 0.02, 0.05, 0.1, 0.2)

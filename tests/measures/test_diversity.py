@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataworth.features.grams import ngrams_of, words_of
 from dataworth.measures.diversity import compression_ratio, distinct, like_sized
-from dataworth.measures.grams import ngrams_of, words_of
 from features.twins import tokens_of
 from methods.fitting import docs
 from testdata import read_rows

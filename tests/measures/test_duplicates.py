@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataworth.features.grams import ngrams_of, words_of
 from dataworth.measures import duplicates
 from dataworth.measures.duplicates import BINS, exact, near, sketches
-from dataworth.measures.grams import ngrams_of, words_of
 from methods.fitting import docs
 from testdata import read_rows
 

@@ -34,11 +34,11 @@ from dataworth.engine.files import (
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
 from dataworth.errors import InputError
+from dataworth.features.grams import words_of
 from dataworth.flow.scoring import Scored, input_record
 from dataworth.flow.settings import fingerprint
 from dataworth.flow.targets import open_targets, read_targets
 from dataworth.measures.contamination import Index, index
-from dataworth.measures.grams import words_of
 
 # The most that is read of one document: a long one shows little more than its beginning does.
 DOCUMENT_BYTES = 2 * 1024

@@ -1,4 +1,7 @@
-"""Where units run: threads or processes of this machine.
+"""Where items run: threads or processes of this machine.
+
+An item is a unit of a pool, or anything else that is worked on alone and says how many bytes it has
+(`size`), such as a bucket of rows that share keys.
 
 Threads are the default: the work is done in kernels that release the interpreter's lock, so they
 share one memory. Processes are for steps written in plain Python. Either way a unit is worked on
@@ -23,13 +26,22 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from dataworth.corpus.units import Part, Unit
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, DataworthError
 
 T = TypeVar("T")
+
+
+class Sized(Protocol):
+    """An item that is no unit: it says how many bytes it has."""
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        ...
 
 
 class StoppedError(Exception):
@@ -71,7 +83,7 @@ class Tick:
             self.progress.tick(0, 0.0, self.size - self._told)
 
 
-Item = TypeVar("Item", bound=Unit | Part)
+Item = TypeVar("Item", bound=Unit | Part | Sized)
 Work = Callable[[Item, Tick], T]
 
 
@@ -200,19 +212,24 @@ class Engine:
             yield result
 
 
-def _is_plain(item: Unit | Part) -> bool:
-    return all(u.file.compression is None and u.file.format != "parquet" for u in item.units)
+def _is_plain(item: Unit | Part | Sized) -> bool:
+    return isinstance(item, Unit | Part) and all(
+        u.file.compression is None and u.file.format != "parquet" for u in item.units
+    )
 
 
-def unit_sizes(items: Sequence[Unit | Part]) -> list[int]:
-    """Bytes on disk of each unit or part; units of a Parquet file, which are rows, share its."""
-    shares = Counter(unit.file_index for item in items for unit in item.units)
-    return [
+def unit_sizes(items: Sequence[Unit | Part | Sized]) -> list[int]:
+    """Bytes on disk of each item; units of a Parquet file, which are rows, share its bytes."""
+    parts = [item.units if isinstance(item, Unit | Part) else () for item in items]
+    shares = Counter(unit.file_index for units in parts for unit in units)
+    sizes = [
         sum(
             unit.file.size // shares[unit.file_index]
             if unit.file.format == "parquet"
             else unit.end - unit.start
-            for unit in item.units
+            for unit in units
         )
-        for item in items
+        for units in parts
     ]
+    own = [0 if isinstance(item, Unit | Part) else item.size for item in items]
+    return [size + more for size, more in zip(sizes, own, strict=True)]

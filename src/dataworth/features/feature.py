@@ -66,6 +66,6 @@ def fingerprint(feature: Feature) -> str:
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
-def working(feature: Feature) -> AbstractContextManager[None]:
+def working(feature: object) -> AbstractContextManager[None]:
     """What a feature needs around its work, if anything."""
     return feature.working() if isinstance(feature, Works) else contextlib.nullcontext()

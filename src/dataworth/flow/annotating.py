@@ -24,8 +24,8 @@ from dataworth.corpus.units import Part, Unit
 from dataworth.engine.files import atomic, damaged
 from dataworth.engine.local import Tick
 from dataworth.errors import InputError, RunError
+from dataworth.flow.cross_document import load_learned
 from dataworth.methods.base import DROP, Explains, Fitted, Step
-from dataworth.methods.registry import load_fitted
 from dataworth.table.columns import ROW, ColumnFolder, Covered, PartWriter
 from dataworth.table.keys import uids_digest
 from dataworth.table.table import IDENTITY, PIECE, Tally, rows_of
@@ -48,10 +48,13 @@ class Named:
         self.folder = folder
         self.place = place
         self.state = state
-        old = f"utility:{fitted.step.name}:"
+        name = fitted.step.name
         self._names = {
-            column.name: column.name.replace(old, f"utility:{label}:", 1)
+            column.name: f"{kind}:{label}{rest.removeprefix(name)}"
+            if rest.split(":")[0] == name
+            else column.name
             for column in fitted.columns
+            for kind, _, rest in [column.name.partition(":")]
         }
         self.columns = tuple(
             replace(column, name=self._names[column.name], producer=label)
@@ -103,7 +106,7 @@ class Named:
 @lru_cache(maxsize=32)  # a worker is sent the steps with each part
 def _read_named(step: Step, label: str, folder: str, place: Path, state: str, saved: int) -> Named:
     """Return a step from where it is saved; `saved` is when, so that a later one is another."""
-    return Named(load_fitted(step, place), label, folder, place, state)
+    return Named(load_learned(step, place), label, folder, place, state)
 
 
 @dataclass

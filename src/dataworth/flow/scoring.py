@@ -44,12 +44,13 @@ from dataworth.flow.annotating import (
     label_names,
 )
 from dataworth.flow.choosing import no_such_field
+from dataworth.flow.cross_document import fit_cross_document, load_learned
 from dataworth.flow.identity import column_record, documents_record, fit_record, target_record
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.settings import ScoreSettings
 from dataworth.mechanism.budget import parse_quotas
-from dataworth.methods.base import Context, Targets, kept_by
-from dataworth.methods.registry import load_fitted, with_filters
+from dataworth.methods.base import Context, CrossDocument, Targets, kept_by
+from dataworth.methods.registry import with_filters
 from dataworth.table import survey as surveys
 from dataworth.table.columns import ColumnFolder, declare
 from dataworth.table.keys import folder_digest, key_of
@@ -384,15 +385,20 @@ def fit_steps(
         if name in known:
             learned = known[name].inner
         elif (folder / name / "step.json").is_file():
-            learned = load_fitted(step, folder / name)
+            learned = load_learned(step, folder / name)
         else:
             start = time.process_time()
             kept = partial(_kept, sample, found.sample, before)
             context = Context(engine, found, settings.seed, progress, before, kept)
-            learned = step.fit(corpus, targets, context)
+            if isinstance(step, CrossDocument):
+                scratch = folder.parent / "work" / name
+                fit_cross_document(step, corpus, targets, context, fitted, folder / name, scratch)
+                learned = load_learned(step, folder / name)
+            else:
+                learned = step.fit(corpus, targets, context)
+                with atomic_folder(folder / name) as temporary:
+                    learned.save(temporary)
             spent = time.process_time() - start
-            with atomic_folder(folder / name) as temporary:
-                learned.save(temporary)
         state = known[name].state if name in known else folder_digest(folder / name)
         columns = f"{step.name}-{key_of(column_record(step, documents, state))}"
         named = Named(learned, label, columns, folder / name, state)
@@ -436,7 +442,7 @@ def load_steps(
     """The fitted steps of a list; `names`: of the folders of what they learned."""
     steps = [step for step, _ in with_filters(settings.steps)]
     return tuple(
-        Named(load_fitted(step, folder / name), source.label, source.folder, folder / name)
+        Named(load_learned(step, folder / name), source.label, source.folder, folder / name)
         for step, source, name in zip(steps, layout.sources, names, strict=True)
     )
 

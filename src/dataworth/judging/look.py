@@ -20,11 +20,11 @@ from dataworth.corpus.units import Unit
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
 from dataworth.errors import InputError
+from dataworth.features.grams import words_of
 from dataworth.flow.scoring import BYTES_PER_TOKEN, first_bad
 from dataworth.judging.subject import Subject
 from dataworth.measures.contamination import Index, Seen
 from dataworth.measures.duplicates import sketches_of
-from dataworth.measures.grams import words_of
 from dataworth.table.survey import smallest
 
 SAMPLE_BYTES = 16 * 2**20

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
+from dataworth.features.grams import words_of
 from dataworth.flow.choosing import Choice
 from dataworth.flow.metrics import SelectionText, composition
 from dataworth.judging.look import Groups, Looked
@@ -18,7 +19,6 @@ from dataworth.measures import contamination as contaminations
 from dataworth.measures import diversity as varieties
 from dataworth.measures import duplicates as copies
 from dataworth.measures.contamination import Index
-from dataworth.measures.grams import words_of
 from dataworth.measures.overlap import expected_jaccard, jaccard, rank_correlation
 from dataworth.mechanism.base import split_name
 from dataworth.report import judgement_model as model

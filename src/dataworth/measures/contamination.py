@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
-from dataworth.measures.grams import Words, ngrams_of, words_of
+from dataworth.features.grams import Words, ngrams_of, words_of
 
 WORDS = 13
 LEAST = 8

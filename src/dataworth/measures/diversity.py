@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dataworth.corpus.documents import Documents
-from dataworth.measures.grams import Words, ngrams_of, words_of
+from dataworth.features.grams import Words, ngrams_of, words_of
 
 LEVEL = 6
 

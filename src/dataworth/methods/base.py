@@ -10,15 +10,19 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
+from dataworth.corpus.uid import checks
+from dataworth.engine.grouping import Groups, Pairs
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
+from dataworth.features.feature import working
 from dataworth.table.survey import Survey
 
 DROP = "drop"
@@ -95,6 +99,124 @@ class Fitted(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write arrays and JSON: never anything that executes when loaded."""
+        ...
+
+
+State = Mapping[str, NDArray[Any]]
+"""What a step that compares documents learned: arrays by name."""
+
+
+class Computed(Protocol):
+    """Something that is computed from documents and may travel with them, such as a feature."""
+
+    @property
+    def name(self) -> str:
+        """What it is called among what travels."""
+        ...
+
+    def values(self, documents: Documents) -> NDArray[Any] | pa.Array:
+        """An entry for each document: [n], [n, d] or lists."""
+        ...
+
+
+class Batch:
+    """Documents, and what is computed from them, each thing once."""
+
+    def __init__(self, documents: Documents) -> None:
+        self.documents = documents
+        self._known: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    def values(self, wanted: Computed) -> Any:
+        """What is computed, as it is: an array of NumPy or Arrow."""
+        if wanted.name not in self._known:
+            with working(wanted):
+                self._known[wanted.name] = wanted.values(self.documents)
+        return self._known[wanted.name]
+
+    def arrow(self, wanted: str | Computed) -> pa.Array:
+        """A column as it travels: "text", "text_bytes", "check", a field, or what is computed."""
+        if wanted == "text":
+            return self.documents.arrow().cast(pa.large_binary())
+        if wanted == "text_bytes":
+            return pa.array(self.documents.text_bytes)
+        if wanted == "check":
+            one = self.documents
+            return pa.array(checks(one.data, one.starts, one.ends))
+        if isinstance(wanted, str):
+            return self.documents.columns[wanted]
+        found = self.values(wanted)
+        if isinstance(found, np.ndarray) and found.ndim == 2:
+            flat = pa.array(np.ascontiguousarray(found).reshape(-1))
+            return pa.FixedSizeListArray.from_arrays(flat, found.shape[1])
+        return pa.array(found) if isinstance(found, np.ndarray) else found
+
+
+def matrix(travelled: pa.Array) -> NDArray[Any]:
+    """Return what travelled as rows of numbers, [m, d]."""
+    return np.asarray(travelled.flatten().to_numpy()).reshape(len(travelled), -1)
+
+
+@runtime_checkable
+class CrossDocument(Protocol):
+    """A step that compares documents: those that share a key meet.
+
+    `answers`: "pairs" (rows that belong together are closed to clusters, of which the best row
+    stays) or "columns" (rows alone under their key are handed over too). `reasons`: why a row is
+    dropped; a code in column `drop` counts from 1. `carries`: what travels with the rows where
+    there is one key, and with pairs that are verified.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in the registry and in the names of its columns."""
+        ...
+
+    @property
+    def answers(self) -> Literal["pairs", "columns"]:
+        """What `resolve` returns."""
+        ...
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why rows are dropped."""
+        ...
+
+    @property
+    def carries(self) -> tuple[str | Computed, ...]:
+        """What travels."""
+        ...
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that it adds."""
+        ...
+
+    def fit(self, pool: Corpus, targets: Targets, context: Context) -> State:
+        """Learn from the pool and the targets' fit half."""
+        ...
+
+    def keys(self, batch: Batch, state: State) -> NDArray[np.uint64]:
+        """The keys of each document, uint64 [n, k]; 0 where it meets nobody."""
+        ...
+
+    def rank(self, batch: Batch, state: State) -> NDArray[np.float64]:
+        """A number for each document, [n], of its text: the least of those that meet leads."""
+        ...
+
+    def resolve(self, groups: Groups, state: State) -> Mapping[str, pa.Array] | Pairs:
+        """Columns of the groups' rows, [m] (`drop`: codes uint8), or pairs of rows."""
+        ...
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """A step whose pairs are candidates: each is looked at again, with what its rows carry."""
+
+    def verify(self, pairs: Groups, state: State) -> NDArray[np.bool_]:
+        """Which pairs hold, [g]; rows 2i and 2i + 1 are those of pair i."""
         ...
 
 
@@ -181,6 +303,12 @@ def _spread(values: pa.Array, rows: np.ndarray[Any, Any], total: int) -> pa.Arra
     place = np.full(total, -1, np.int64)
     place[rows] = np.arange(len(rows))
     return values.take(pa.array(place, mask=place < 0))
+
+
+def copy_columns(step: str) -> tuple[Column, ...]:
+    """Return the columns of a step that drops all but one of a cluster: `drop`, and the cluster."""
+    cluster = Column(f"cluster:{step}", pa.uint64(), "id of the cluster", step)
+    return (Column(DROP, pa.string(), "reason", step), cluster)
 
 
 def write_arrays(folder: Path, facts: Mapping[str, Any], **arrays: Any) -> None:
