@@ -22,6 +22,7 @@ from dataworth.corpus.contents import (
     kind_of,
     not_read,
     result_of,
+    text_in,
 )
 from dataworth.corpus.shapes import is_transcript
 from dataworth.corpus.templates import INPUT, RowError, Turn
@@ -69,6 +70,7 @@ def messages_of(value: Any, path: str, unread: Unread) -> list[Turn]:
     content is a string or a list of parts, of which texts and tool calls are read; null is an empty
     turn. Calls of tools follow the content, one line each. Raises RowError.
     """
+    value = text_in(value, path) if isinstance(value, bytes) else value
     if isinstance(value, str) and is_transcript(value):
         return _transcript(value, path)
     value = _listed(value, path)
@@ -176,6 +178,7 @@ def _turn(message: Mapping[str, Any], place: str, unread: Unread) -> Turn:
     role_key = next((name for name in _ROLE_KEYS if message.get(name) is not None), "role")
     role = message.get(role_key)
     role = role.get("role") if isinstance(role, Mapping) else role
+    role = text_in(role, f"{place}.{role_key}") if isinstance(role, bytes) else role
     if not isinstance(role, str):
         raise RowError("missing_field", f"{place}.role")
     present = [key for key in _CONTENTS if key in message]
@@ -234,7 +237,7 @@ def pair_of(
             turns += messages_of([value], path, unread)
         elif _is_list_of(Mapping, value):
             turns += messages_of(value, path, unread)
-        elif isinstance(value, Sequence) and not isinstance(value, str):
+        elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
             raise RowError("text_not_a_string", f"{path} is neither text nor a list of messages")
         else:
             turns.append((role, content_of(value, path, unread)))

@@ -47,6 +47,8 @@ def content_of(value: Any, place: str, unread: Unread) -> str:
     """
     if value is None or isinstance(value, str):
         return value or ""
+    if isinstance(value, bytes):
+        return text_in(value, place)
     if isinstance(value, Mapping):
         parts = value.get("parts")
         value = parts if isinstance(parts, Sequence) and not isinstance(parts, str) else [value]
@@ -64,9 +66,18 @@ def content_of(value: Any, place: str, unread: Unread) -> str:
     return "\n".join(filter(None, [text, *(said for call, said in found if call)]))
 
 
+def text_in(value: bytes, place: str) -> str:
+    """Return bytes as text, of Parquet, whose writers do not always say so. Raises RowError."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RowError("invalid_utf8", place) from error
+
+
 def _part(part: Mapping[str, Any], place: str, unread: Unread) -> tuple[bool, str]:
     """Tell if a part of a content is a call of a tool, with its text."""
     text = part.get("text")
+    text = text_in(text, f"{place}.text") if isinstance(text, bytes) else text
     if isinstance(text, str):
         if part.get("thought") is not True:
             return False, text

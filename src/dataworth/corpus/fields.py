@@ -6,14 +6,15 @@ flattened by a named template, see `templates.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import orjson
 
 from dataworth.corpus.chats import beside, history_of, messages_of, pair_of
-from dataworth.corpus.contents import Unread
+from dataworth.corpus.contents import Unread, text_in
 from dataworth.corpus.shapes import held_by
 from dataworth.corpus.templates import TEMPLATES, RowError, Span, Turn, flatten
 from dataworth.errors import ConfigError
@@ -26,6 +27,7 @@ __all__ = [
     "chat_of",
     "label_of",
     "lookup",
+    "missing",
     "paths_read",
     "text_of",
 ]
@@ -144,17 +146,21 @@ def chat_of(row: Mapping[str, Any], fields: Fields) -> tuple[str, tuple[Span, ..
 def _string(row: Mapping[str, Any], path: str) -> str:
     value = lookup(row, path)
     if isinstance(value, bytes):  # of Parquet, whose writers do not always say that it is text
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise RowError("invalid_utf8", path) from error
+        return text_in(value, path)
     if isinstance(value, str):
         return value
     if value is MISSING:
-        raise RowError("missing_field", path)
+        raise RowError("missing_field", missing(row, path))
     if value is None:
         raise RowError("null_text", path)
     raise RowError("text_not_a_string", f"{path} is of type {type(value).__name__}")
+
+
+def missing(names: Iterable[str], path: str) -> str:
+    """Return what to say of a field that is not there: its path, and the fields that are."""
+    few = list(itertools.islice(names, 9))
+    there = ", ".join(few[:8]) + (", …" if len(few) > 8 else "")
+    return f"{path}; the row has {there}"[:300] if few else path
 
 
 def _turns(row: Mapping[str, Any], fields: Fields, unread: Unread) -> list[Turn]:
@@ -178,7 +184,7 @@ def _turns(row: Mapping[str, Any], fields: Fields, unread: Unread) -> list[Turn]
 def _present(row: Mapping[str, Any], path: str) -> Any:
     value = lookup(row, path)
     if value is MISSING:
-        raise RowError("missing_field", path)
+        raise RowError("missing_field", missing(row, path))
     return value
 
 

@@ -53,7 +53,8 @@ def held_by(row: Mapping[str, Any]) -> Held:
             return held
         first = first or held
     if first is None:
-        raise RowError("missing_field", "messages, or prompt and completion")
+        there = ", ".join(list(row)[:8])
+        raise RowError("missing_field", f"messages, or prompt and completion; the row has {there}")
     return first
 
 
