@@ -38,7 +38,10 @@ def test_contamination_is_seen_through_other_forms(change) -> None:  # type: ign
 ARABIC = "كَتَبَ الطَّالِبُ الدَّرْسَ في المَدْرَسَةِ ثُمَّ ذَهَبَ إِلى البَيْتِ مَعَ أَصْدِقائِهِ الكِرامِ اليَوْمَ"
 
 
-TURKISH = "\u0131ş\u0131k ve İzmir'de k\u0131y\u0131s\u0131nda \u0131l\u0131k \u0131rmak İyi insanlar Iğd\u0131r yolunda \u0131s\u0131nd\u0131 geri döndüler"
+DOTLESS = "\u0131"
+TURKISH = (
+    "XşXk ve İzmir'de kXyXsXnda XlXk XrmaklarXn İyi insanlarX IğdXr yolunda XsXndXlar dün akşam"
+).replace("X", DOTLESS)
 
 
 def bare(text: str) -> str:
@@ -59,7 +62,7 @@ def bare(text: str) -> str:
         (ARABIC, bare),
         (bare(ARABIC), lambda text: text.replace("ت", "ت\u0640")),
         (TURKISH,
-         lambda text: text.replace("\u0131", "i").replace("İ", "I")),
+         lambda text: text.replace(DOTLESS, "i").replace("İ", "I")),
         ("вчера ёжик и ещё трое друзей шли через тёмный лес к реке где нашли лодку", bare),
     ],
 )  # fmt: skip
