@@ -187,3 +187,16 @@ def test_a_name_may_hold_a_line_feed(tmp_path: Path) -> None:
     assert len(select(tmp_path / "a\nb.jsonl", tmp_path / "run")) == 5
     (bad,) = (tmp_path / "run" / "quarantine" / "bad-lines.jsonl").read_text().splitlines()
     assert json.loads(bad)["file"] == str(tmp_path / "a\nb.jsonl")
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("content", [{"features": {"text": "string"}}, [{"a": 1}]])
+def test_descriptions_beside_the_data_are_left_out(
+    indent: int | None, content: Any, tmp_path: Path
+) -> None:
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    (pool / "a.jsonl").write_text(LINES)
+    (pool / "dataset_info.json").write_text(json.dumps(content, indent=indent))
+    if indent or isinstance(content, list):
+        assert len(select(pool, tmp_path / "out").table) == 5
