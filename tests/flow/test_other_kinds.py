@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,15 @@ def parquet() -> bytes:
     out = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(ROWS[:20]), out)
     return out.getvalue().to_pybytes()
+
+
+def archive() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as file:
+        member = tarfile.TarInfo("a.jsonl")
+        member.size = len(LINES)
+        file.addfile(member, io.BytesIO(LINES.encode()))
+    return out.getvalue()
 
 
 def select(pool: Any, out: Path, **options: Any) -> Any:
@@ -69,7 +80,13 @@ OTHERS: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "lines.parquet": ("b.parquet", LINES.encode, "is JSON lines"),
     "noise": ("b.jsonl", lambda: bytes(range(128, 256)) * 20, "b.jsonl: gives no document"),
     "other fields": ("b.jsonl", lambda: b'{"body": "x"}\n' * 2, "b.jsonl: gives no document"),
-    "one array": ("b.jsonl", lambda: json.dumps(ROWS[:9]).encode(), "gives no document"),
+    "one array": ("b.jsonl", lambda: json.dumps(ROWS[:9]).encode(), "is a JSON array"),
+    "indented array": ("b.jsonl", lambda: json.dumps(ROWS[:9], indent=1).encode(), "JSON array"),
+    "indented": ("b.jsonl", lambda: json.dumps(ROWS[0], indent=1).encode() * 9, "several lines"),
+    "tar": ("b.jsonl", archive, "b.jsonl: is a tar archive"),
+    "tar.gz": ("b.jsonl.gz", lambda: gzip.compress(archive()), "its content is a tar archive"),
+    "part of a page": ("b.jsonl", lambda: b"<head>\n<title>a</title>\n</head>\n", "is a web page"),
+    "refused": ("b.jsonl", lambda: b"<Error><Code>AccessDenied</Code></Error>", "web page or XML"),
 }
 
 
@@ -170,3 +187,16 @@ def test_a_name_may_hold_a_line_feed(tmp_path: Path) -> None:
     assert len(select(tmp_path / "a\nb.jsonl", tmp_path / "run")) == 5
     (bad,) = (tmp_path / "run" / "quarantine" / "bad-lines.jsonl").read_text().splitlines()
     assert json.loads(bad)["file"] == str(tmp_path / "a\nb.jsonl")
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("content", [{"features": {"text": "string"}}, [{"a": 1}]])
+def test_descriptions_beside_the_data_are_left_out(
+    indent: int | None, content: Any, tmp_path: Path
+) -> None:
+    pool = tmp_path / "pool"
+    pool.mkdir()
+    (pool / "a.jsonl").write_text(LINES)
+    (pool / "dataset_info.json").write_text(json.dumps(content, indent=indent))
+    if indent or isinstance(content, list):
+        assert len(select(pool, tmp_path / "out").table) == 5

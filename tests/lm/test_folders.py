@@ -198,3 +198,102 @@ def test_adapter_without_some_of_its_weights(folder: Path, tmp_path: Path, kind:
         assert load_model(made).context == 32
     else:
         refused(made, r"lacks 1 of the 2 weights of the adapter .*lora_B.*base_model_name_or_path")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("config.json", "", "config.json: is no JSON .*; copy it again"),
+        ("tokenizer_config.json", "{", "tokenizer_config.json: is no JSON"),
+        ("tokenizer.json", "version https://git-lfs.github.com/spec/v1", "json: is a Git-LFS"),
+        ("model.safetensors.index.json", "{}", "index.json: names no files of weights"),
+    ],
+)
+def test_damaged_files_beside_the_weights(
+    folder: Path, file: str, content: str, words: str
+) -> None:
+    if "index" in file:
+        (folder / "model.safetensors").unlink()
+    (folder / file).write_text(content)
+    refused(folder, words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"hidden_size": "many"}, "no causal language model can be loaded"),
+        ({"hidden_size": 24}, "weights are of other shapes"),
+        ({"num_hidden_layers": 0}, "are no part of the model"),
+        ({"quantization": {"bits": 4}}, r"quantised \(MLX\)"),
+        ({"text_config": {"quantization_config": {"quant_method": "awq"}}}, r"quantised \(awq\)"),
+        ({"architectures": ["LlamaForSequenceClassification"]}, "no causal language model but"),
+        ({"is_encoder_decoder": True}, "no causal language model but"),
+    ],
+)
+def test_configurations_of_other_models(
+    folder: Path, changes: dict[str, object], words: str
+) -> None:
+    config(folder, **changes)
+    refused(folder, words)
+
+
+def test_weights_of_a_quantised_model(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    stored = {name: value.to(torch.int8) for name, value in load_file(file).items()}
+    save_file(stored, file, metadata={"format": "pt"})
+    refused(folder, r"model.safetensors: the model is quantised \(I8\)")
+
+
+def test_a_model_that_sees_later_tokens(folder: Path) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    for name in ("model.safetensors", "generation_config.json"):
+        (folder / name).unlink()
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertForMaskedLM(BertConfig(vocab_size=320, intermediate_size=32, **shape)).save_pretrained(
+        folder
+    )
+    refused(folder, "no causal language model but BertForMaskedLM")
+    config(folder, architectures=None)
+    refused(folder, "predicts depends on later tokens")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("model-00001-of-00002.safetensors", "but not model.safetensors.index.json"),
+     ("model.gguf", "has no weights .*; model.gguf is of another form")],
+)  # fmt: skip
+def test_weights_under_other_names(folder: Path, name: str, words: str) -> None:
+    (folder / "model.safetensors").rename(folder / name)
+    refused(folder, words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"task_type": "SEQ_CLS"}, "adapter for another task"),
+     ({"base_model_name_or_path": "ITSELF"}, "names the adapter itself")],
+)  # fmt: skip
+def test_adapters_of_other_kinds(
+    folder: Path, tmp_path: Path, changes: dict[str, str], words: str
+) -> None:
+    made = adapter(folder, tmp_path / "adapter")
+    path = made / "adapter_config.json"
+    changes = {key: str(made) if value == "ITSELF" else value for key, value in changes.items()}
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    refused(made, words)
+
+
+def test_end_token_in_the_map_of_special_tokens(folder: Path) -> None:
+    text = (folder / "tokenizer.json").read_text().replace("<|endoftext|>", "<over and out>")
+    (folder / "tokenizer.json").write_text(text)
+    for name in ("tokenizer_config.json", "generation_config.json"):
+        (folder / name).unlink()
+    config(folder, eos_token_id=None)
+    note = "names no token that ends a document"
+    made = dataworth.attribute(folder, TEXTS, TEXTS[:1], solver="cosine")
+    assert any(note in line for line in made.facts["notes"])
+    named = {"eos_token": {"content": "<over and out>"}}
+    (folder / "special_tokens_map.json").write_text(json.dumps(named))
+    assert edges(load_tokenizer(folder), folder) == (0, 0)
+    made = dataworth.attribute(folder, TEXTS, TEXTS[:1], solver="cosine")
+    assert not any(note in line for line in made.facts["notes"])

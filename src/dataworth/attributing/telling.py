@@ -58,6 +58,11 @@ def tell(
         facts["queries"].append(query)
     facts["common"] = extremes.common(facts["queries"])
     facts["notes"] = _notes(queries, store)
+    if reader.edges[1] is None:
+        facts["notes"].append(
+            "The tokenizer names no token that ends a document: they were read without one, and "
+            "their first token is not predicted. Name it in tokenizer_config.json (eos_token)."
+        )
     silent = len(store.uid) - found.documents
     if silent and train.fields.template is not None:
         facts["notes"].append(

@@ -6,13 +6,16 @@ flattened by a named template, see `templates.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import orjson
 
-from dataworth.corpus.chats import Unread, beside, history_of, messages_of, pair_of
+from dataworth.corpus.chats import beside, history_of, messages_of, pair_of
+from dataworth.corpus.contents import Unread, text_in
+from dataworth.corpus.shapes import held_by
 from dataworth.corpus.templates import TEMPLATES, RowError, Span, Turn, flatten
 from dataworth.errors import ConfigError
 
@@ -24,22 +27,13 @@ __all__ = [
     "chat_of",
     "label_of",
     "lookup",
+    "missing",
     "paths_read",
     "text_of",
 ]
 
 MISSING: Final = object()
 """What `lookup` returns when a path leads nowhere; None is a value that is null."""
-
-CHATS: Final = ("messages", "conversations", "conversation")
-"""Fields that hold a chat, tried in this order."""
-
-PAIRS: Final = (
-    ("prompt", (), ("completion", "response")),
-    ("instruction", ("input", "context"), ("output", "response")),
-    ("question", ("context",), ("answer", "response")),
-)
-"""Fields that hold a prompt, its further inputs and the answer, tried in this order."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +45,9 @@ class Fields:
     `join`, those of zero length left out.
     `id`, `groups`: dotted paths of the identifier and of the fields to group by.
     `template`: the name of a chat template (see `templates.py`). With the default `text` a row is
-    a chat (`messages`, `conversations`, `conversation`) or a pair (`prompt` with `completion` or
-    `response`, `instruction` with or without `input` or `context` with `output` or `response`,
-    `question` with `answer` or `response`), with `system` (`system_prompt`) and `history` beside
-    it; else `text` names one field with the chat, or two: prompt and completion.
+    a chat (`messages`, `conversations`, …) or a pair (`prompt` with `completion`, …), see
+    `shapes.py`, with `system` and `history` beside it; else `text` names one field with the chat,
+    or two: prompt and completion.
     `split_words`: cut texts into pieces of this many words, which become the documents.
     `txt`: whether a `.txt` file is a document or each of its lines is.
     `max_line_bytes`: a longer line is a bad line.
@@ -153,17 +146,21 @@ def chat_of(row: Mapping[str, Any], fields: Fields) -> tuple[str, tuple[Span, ..
 def _string(row: Mapping[str, Any], path: str) -> str:
     value = lookup(row, path)
     if isinstance(value, bytes):  # of Parquet, whose writers do not always say that it is text
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise RowError("invalid_utf8", path) from error
+        return text_in(value, path)
     if isinstance(value, str):
         return value
     if value is MISSING:
-        raise RowError("missing_field", path)
+        raise RowError("missing_field", missing(row, path))
     if value is None:
         raise RowError("null_text", path)
     raise RowError("text_not_a_string", f"{path} is of type {type(value).__name__}")
+
+
+def missing(names: Iterable[str], path: str) -> str:
+    """Return what to say of a field that is not there: its path, and the fields that are."""
+    few = list(itertools.islice(names, 9))
+    there = ", ".join(few[:8]) + (", …" if len(few) > 8 else "")
+    return f"{path}; the row has {there}"[:300] if few else path
 
 
 def _turns(row: Mapping[str, Any], fields: Fields, unread: Unread) -> list[Turn]:
@@ -172,7 +169,7 @@ def _turns(row: Mapping[str, Any], fields: Fields, unread: Unread) -> list[Turn]
         own = fields.text
         values = [(path, _present(row, path)) for path in own]
     else:
-        own, values = _found(row)
+        own, values = held_by(row)
     if len(values) == 1:
         path, value = values[0]
         turns = messages_of(_not_null(value, path), path, unread)
@@ -184,24 +181,10 @@ def _turns(row: Mapping[str, Any], fields: Fields, unread: Unread) -> list[Turn]
     return turns
 
 
-def _found(row: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, Any]]]:
-    """The fields that hold the chat or the pair, and their values."""
-    chats = [path for path in CHATS if path in row]
-    if chats:
-        path = next((path for path in chats if row[path] is not None), chats[0])
-        return (path,), [(path, row[path])]
-    for prompt, further, completions in PAIRS:
-        completion = next((path for path in completions if path in row), None)
-        if prompt in row and completion is not None:
-            own = (prompt, *(path for path in further if path in row), completion)
-            return own, [(path, row[path]) for path in own]
-    raise RowError("missing_field", "messages, or prompt and completion")
-
-
 def _present(row: Mapping[str, Any], path: str) -> Any:
     value = lookup(row, path)
     if value is MISSING:
-        raise RowError("missing_field", path)
+        raise RowError("missing_field", missing(row, path))
     return value
 
 

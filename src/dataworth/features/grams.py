@@ -28,15 +28,26 @@ _SPACE = 32
 
 
 def _letters_only() -> NDArray[np.uint8]:
-    """Every byte as it is, but ASCII that is no letter, digit or underscore as a space."""
+    """Every byte as it is, but ASCII that is no letter or digit as a space."""
     table = np.arange(256, dtype=np.uint8)
     for byte in range(128):
-        if not (chr(byte).isalnum() or byte == ord("_")):
+        if not chr(byte).isalnum():
             table[byte] = _SPACE
     return table
 
 
 _LETTERS = _letters_only()
+
+
+_UNSEEN = re.compile(  # what Unicode says to ignore, beside format characters
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
+_MARKS = re.compile(  # accents, and vowel signs of Hebrew and Arabic: many texts leave them out
+    "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
+    "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u0640]"
+)
+_ALIKE = {0x2122: " ", 0x2120: " ", 0x0131: "i", 0x06CC: "\u064a", 0x06A9: "\u0643"}
+"""Signs that are written as letters, and letters of one meaning: dotless i, Persian yeh and kaf."""
 
 
 class _Signs(dict[int, str]):
@@ -48,10 +59,10 @@ class _Signs(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         kind = unicodedata.category(chr(code))
-        value = chr(code)
-        if kind == "Cf":
+        value = _ALIKE.get(code, chr(code))
+        if kind == "Cf" or _UNSEEN.match(chr(code)):
             value = ""
-        elif self.spaces and ((kind[0] in "PSZ" and value != "_") or code in (0x02BC, 0x02BB)):
+        elif self.spaces and (kind[0] in "PSZ" or code in (0x02B9, 0x02BB, 0x02BC)):
             value = " "
         self[code] = value
         return value
@@ -59,18 +70,16 @@ class _Signs(dict[int, str]):
 
 _SIGNS = _Signs(spaces=True)
 _FORMAT = _Signs(spaces=False)
-_LONE_ACCENT = re.compile(r"(?:(?<=\s)|^)[\u0300-\u036f]+")
-
 
 _CHUNK = re.compile(r"[^\t-\r\x1c-\x20]+")  # up to white space of ASCII
 _SHORT = 40  # characters of a chunk that is kept, since it may come again
 
 
 def _fold(text: str) -> str:
-    """Return a text as it is compared: without format characters, signs as spaces."""
+    """Return a text as it is compared: without format characters and accents, signs as spaces."""
     text = unicodedata.normalize("NFKC", text.translate(_FORMAT))
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", text.casefold()))
-    return _LONE_ACCENT.sub("", text.translate(_SIGNS))
+    text = _MARKS.sub("", unicodedata.normalize("NFKD", text.casefold()))
+    return unicodedata.normalize("NFKC", text).translate(_SIGNS)
 
 
 _fold_known = lru_cache(1 << 16)(_fold)
@@ -127,9 +136,9 @@ def words_of(documents: Documents, *, punctuation: bool = True) -> Words:
     """The words of each text, lower-cased.
 
     With `punctuation` as DSIR cuts them: runs of letters, digits and underscores, and runs of
-    other signs. Without, texts are compared after NFKC and case folding, format characters are left
-    out, punctuation and symbols of any script count as spaces, and every character of a script
-    that is written without spaces is a word.
+    other signs. Without, texts are compared after NFKC and case folding, format characters, accents
+    and the vowel signs of Arabic and Hebrew are left out, punctuation and symbols of any script
+    count as spaces, and every character of a script that is written without spaces is a word.
     """
     if punctuation:
         spans, ids = WORDPUNCT.rows(documents)

@@ -28,7 +28,7 @@ from dataworth.flow.cross_document import load_learned
 from dataworth.methods.base import DROP, Explains, Fitted, Step
 from dataworth.table.columns import ROW, ColumnFolder, Covered, PartWriter
 from dataworth.table.keys import uids_digest
-from dataworth.table.table import IDENTITY, PIECE, Tally, rows_of
+from dataworth.table.table import IDENTITY, PIECE, Tally, labelled, rows_of
 
 _RIGHT_KIND = ("empty_text", "null_text", "line_too_long")
 
@@ -48,13 +48,8 @@ class Named:
         self.folder = folder
         self.place = place
         self.state = state
-        name = fitted.step.name
         self._names = {
-            column.name: f"{kind}:{label}{rest.removeprefix(name)}"
-            if rest.split(":")[0] == name
-            else column.name
-            for column in fitted.columns
-            for kind, _, rest in [column.name.partition(":")]
+            column.name: labelled(column.name, fitted.step.name, label) for column in fitted.columns
         }
         self.columns = tuple(
             replace(column, name=self._names[column.name], producer=label)

@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
-from dataworth.corpus.fields import CHATS, PAIRS, RowError
+from dataworth.corpus.fields import RowError
 from dataworth.corpus.read.blocks import LineBlock, line_blocks
 from dataworth.corpus.read.folders import folder_keys
 from dataworth.corpus.read.lines import decode, is_blank
 from dataworth.corpus.read.reader import BLOCK_BYTES, BadLine, read
 from dataworth.corpus.read.streams import open_raw, open_stream
+from dataworth.corpus.shapes import may_be_chat
 from dataworth.corpus.units import Unit
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
@@ -232,8 +233,7 @@ def _with_text(corpus: Corpus, found: Inspection, given: bool) -> Corpus:
 def suggest(facts: Sequence[FieldFacts]) -> tuple[str | None, dict[str, Any]]:
     """(options to read the text with, the same for `Fields`): a chat, a pair, the longest text."""
     names = {fact.name for fact in facts}
-    paired = any(prompt in names and names & set(answers) for prompt, _, answers in PAIRS)
-    if paired or any(chat in names for chat in CHATS):
+    if may_be_chat(names):
         return "--template plain", {"template": "plain"}
     rows = max((fact.rows for fact in facts), default=0)
     texts = [fact for fact in facts if fact.mean_length and 2 * fact.types["text"] > rows]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dataworth.engine.files import read_json
-from dataworth.errors import ConfigError
+from dataworth.errors import ConfigError, RunError
 
 CONFIG, ADAPTER = "config.json", "adapter_config.json"
 _POINTER = b"version https://git-lfs"
@@ -22,6 +22,9 @@ _LARGEST_HEADER = 100_000_000  # bytes, as the safetensors library allows
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _LORA = re.compile(r"\.lora_(?:embedding_)?[AB]\.")
 _ADAPTED = ("adapter_model.safetensors", "adapter_model.bin")
+_OTHER_TASKS = re.compile(r"Classification|MaskedLM|QuestionAnswering|Reward|MultipleChoice")
+_OTHER_ADAPTERS = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "SEQ_2_SEQ_LM")
+_STORED = re.compile(r"(?:[IU]\d+|F8_.*|F4.*|F6.*)$")  # types of quantised weights
 
 
 def is_adapter(folder: Path) -> bool:
@@ -31,7 +34,7 @@ def is_adapter(folder: Path) -> bool:
 
 def base_name(folder: Path) -> str:
     """Return the folder or name of the model that an adapter was trained on; "" if unknown."""
-    return str(_facts(folder / ADAPTER).get("base_model_name_or_path") or "")
+    return str(facts_of(folder / ADAPTER).get("base_model_name_or_path") or "")
 
 
 def check_model_folder(folder: Path) -> None:
@@ -46,7 +49,18 @@ def check_model_folder(folder: Path) -> None:
                 f"{folder}: is an adapter and {ADAPTER} names no model that it is for; write that "
                 "model's folder into it (base_model_name_or_path)"
             )
+        task = facts_of(folder / ADAPTER).get("task_type")
+        if task in _OTHER_ADAPTERS:
+            raise ConfigError(
+                f"{folder}: is an adapter for another task ({task}), not for a causal language "
+                "model; give one of CAUSAL_LM"
+            )
         _check_weights(folder, _ADAPTED)
+        if Path(name).is_dir() and Path(name).samefile(folder):
+            raise ConfigError(
+                f"{folder}: is an adapter and {ADAPTER} names the adapter itself as its model; "
+                "write the model's folder into it (base_model_name_or_path)"
+            )
         if Path(name).is_dir():
             check_model_folder(Path(name))
         elif name.startswith(("/", ".", "~")):
@@ -57,7 +71,7 @@ def check_model_folder(folder: Path) -> None:
         return
     if not (folder / CONFIG).is_file():
         return
-    facts = _facts(folder / CONFIG)
+    facts = facts_of(folder / CONFIG)
     _check_plain(folder, facts)
     if "dataworth" not in facts:
         _check_weights(folder, _WEIGHTS)
@@ -88,13 +102,25 @@ def check_adapter(folder: Path, names: Iterable[str]) -> None:
 
 
 def _check_plain(folder: Path, facts: dict[str, Any]) -> None:
-    """Raise ConfigError for a quantised model and for one that needs code of its own."""
-    how = facts.get("quantization_config") or facts.get("compression_config")
-    if how:
-        method = how.get("quant_method") if isinstance(how, dict) else None
+    """Raise ConfigError for a quantised model, one of another task or with code of its own."""
+    inner = facts.get("text_config")
+    for part in (facts, inner if isinstance(inner, dict) else {}):
+        for key in ("quantization_config", "compression_config", "quantization"):
+            if how := part.get(key):
+                method = (
+                    how.get("quant_method") or how.get("format") if isinstance(how, dict) else 0
+                )
+                default = "MLX" if key == "quantization" else "bitsandbytes"
+                raise _quantised(folder, str(method or default))
+    names = facts.get("architectures")
+    names = [str(name) for name in names] if isinstance(names, list) else []
+    other = next((name for name in names if _OTHER_TASKS.search(name)), None)
+    if facts.get("is_encoder_decoder") is True:
+        other = names[0] if names else "encoder and decoder"
+    if other:
         raise ConfigError(
-            f"{folder}: the model is quantised ({method or 'bitsandbytes'}), so its weights have "
-            "no gradients; give the weights in float32, float16 or bfloat16, or an adapter on such"
+            f"{folder}: is no causal language model but {other}; give one that predicts each token "
+            "from those before it"
         )
     if facts.get("auto_map"):
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -106,6 +132,13 @@ def _check_plain(folder: Path, facts: dict[str, Any]) -> None:
             )
 
 
+def _quantised(place: Path, how: str) -> ConfigError:
+    return ConfigError(
+        f"{place}: the model is quantised ({how}), so its weights have no gradients; give the "
+        "weights in float32, float16 or bfloat16, or an adapter on such"
+    )
+
+
 def _check_weights(folder: Path, names: tuple[str, ...]) -> None:
     """Raise ConfigError for weights that are missing, cut off or Git-LFS pointers."""
     for name in names:
@@ -114,7 +147,9 @@ def _check_weights(folder: Path, names: tuple[str, ...]) -> None:
             check_file(folder / name)
             return
         if index.is_file():
-            shards = _facts(index).get("weight_map") or {}
+            shards = facts_of(index).get("weight_map")
+            if not isinstance(shards, dict) or not shards:
+                raise ConfigError(f"{index}: names no files of weights; copy it again")
             for shard in sorted(set(shards.values())):
                 if not (folder / str(shard)).is_file():
                     raise ConfigError(
@@ -123,7 +158,21 @@ def _check_weights(folder: Path, names: tuple[str, ...]) -> None:
                     )
                 check_file(folder / str(shard))
             return
-    raise ConfigError(f"{folder}: has no weights ({' or '.join(names)}); copy them beside it")
+    found = sorted(folder.glob("*-of-*.safetensors")) or sorted(folder.glob("*-of-*.bin"))
+    if found:
+        raise ConfigError(
+            f"{folder}: has {found[0].name} but not {names[0]}.index.json, which says what lies in "
+            "which file; copy it beside them"
+        )
+    others = [
+        path.name
+        for kind in ("gguf", "safetensors", "bin", "pt", "pth", "h5", "msgpack")
+        for path in sorted(folder.glob(f"*.{kind}"))
+    ]
+    there = f"; {others[0]} is of another form or name" if others else ""
+    raise ConfigError(
+        f"{folder}: has no weights ({' or '.join(names)}){there}; copy them beside it"
+    )
 
 
 def check_file(path: Path) -> None:
@@ -143,10 +192,13 @@ def check_file(path: Path) -> None:
             try:
                 entries = json.loads(file.read(length))
                 ends = list(_ends(entries))
+                kinds = [v["dtype"] for k, v in entries.items() if k.endswith(".weight")]
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise ConfigError(f"{path}: is no file of weights ({error})") from error
             if max(ends, default=0) + 8 + length != size:
                 raise ConfigError(f"{path}: is cut off ({size:,} bytes); copy it again")
+            if stored := next((kind for kind in kinds if _STORED.match(str(kind))), None):
+                raise _quantised(path, str(stored))
         elif not size or (head[:2] == b"PK" and not zipfile.is_zipfile(path)):
             raise ConfigError(f"{path}: is cut off ({size:,} bytes); copy it again")
 
@@ -155,13 +207,16 @@ def _ends(entries: dict[str, Any]) -> Iterator[int]:
     return (int(v["data_offsets"][1]) for k, v in entries.items() if k != "__metadata__")
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def facts_of(path: Path) -> dict[str, Any]:
     """Return a JSON object. Raise ConfigError if the file holds none."""
     with path.open("rb") as file:
         pointer = file.read(len(_POINTER)) == _POINTER
     if pointer:
         raise ConfigError(f"{path}: is a Git-LFS pointer and not the file itself; run git lfs pull")
-    found = read_json(path)
+    try:
+        found = read_json(path)
+    except RunError as error:
+        raise ConfigError(f"{path}: is no JSON ({error.__cause__}); copy it again") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: is not a JSON object")
     return found

@@ -10,13 +10,13 @@ from __future__ import annotations
 import inspect
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from dataworth.lm.tokenizer import END, end_token, save_tokenizer
 _WEIGHTS = "model.safetensors"
 _REMEDY = "train the model again, or copy its folder anew"
 _OWN = "dataworth"
+_LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.\d+\..*\.weight$")
 
 
 def save_model(
@@ -73,12 +74,15 @@ def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
         inner, info = loader.from_pretrained(
             str(source), dtype=torch.float32, trust_remote_code=False, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except Exception as error:  # configurations of any kind make transformers fail in any way
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        if "ignore_mismatched_sizes" in reason:
+            reason = "the weights are of other shapes than its configuration says"
         raise ConfigError(f"{source}: no causal language model can be loaded ({reason})") from error
     if is_adapter(folder):
         check_adapter(folder, [name for name, _ in inner.named_parameters()])
     _check_loaded(source, inner, info)
+    _check_causal(source, inner)
     return HuggingFaceLM(inner, str(source)).to(device)
 
 
@@ -98,9 +102,32 @@ def _check_loaded(source: str | Path, inner: nn.Module, info: dict[str, Any]) ->
             f"parameters are missing or of another shape ({', '.join(lost[:3])}); copy the "
             "weights and config.json of one model"
         )
+    _check_all_read(source, info.get("unexpected_keys") or ())
     unset = [name for name, value in named if value.is_meta]
     if unset:
         raise ConfigError(f"{source}: {unset[0]} has no values (a meta tensor) as it is loaded")
+
+
+def _check_all_read(source: str | Path, unread: Iterable[str]) -> None:
+    """Raise ConfigError if layers that the weights hold are no part of the model."""
+    lost = sorted(name for name in unread if _LAYER.search(name))
+    if lost:
+        raise ConfigError(
+            f"{source}: the weights do not fit config.json: {len(lost):,} of them are no part of "
+            f"the model ({', '.join(lost[:3])}); copy the weights and config.json of one model"
+        )
+
+
+def _check_causal(source: str | Path, inner: Any) -> None:
+    """Raise ConfigError for a model whose predictions depend on the tokens after them."""
+    ids = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 5]]) % max(int(inner.config.vocab_size), 1)
+    with torch.no_grad():
+        first, second = inner.eval()(input_ids=ids).logits[:, :3].float()
+    if (first - second).abs().max() > 1e-4 * first.abs().max():
+        raise ConfigError(
+            f"{source}: is no causal language model: what {type(inner).__name__} predicts depends "
+            "on later tokens; give one that predicts each token from those before it"
+        )
 
 
 class HuggingFaceLM(nn.Module):

@@ -13,9 +13,9 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from dataworth.engine.files import atomic, read_json
+from dataworth.engine.files import atomic
 from dataworth.errors import ConfigError
-from dataworth.lm.folders import base_name, is_adapter
+from dataworth.lm.folders import base_name, check_file, facts_of, is_adapter
 
 END = "<|endoftext|>"
 FILE = "tokenizer.json"
@@ -74,6 +74,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         )
     try:
         if place.exists():
+            check_file(place)
             return _useful(_plain(Tokenizer.from_file(str(place))), path)
         from dataworth.lm.extra import needs_lm
 
@@ -102,8 +103,10 @@ def end_token(tokenizer: Tokenizer, source: str | Path | None = None) -> int:
         number = tokenizer.token_to_id(name)
         if number is not None:
             return int(number)
+    place = "the tokenizer" if source is None else f"{source}: the tokenizer"
     raise ConfigError(
-        f"the tokenizer has no token that ends a document: none of {', '.join(_ENDS)}"
+        f"{place} has no token that ends a document: none of {', '.join(_ENDS)}; name it in "
+        "tokenizer_config.json (eos_token)"
     )
 
 
@@ -146,11 +149,12 @@ def _special(tokenizer: Tokenizer, source: str | Path | None, kind: str) -> int 
     """Return the id of the `eos` or `bos` token that a model's folder names, None if none."""
     if source is None:
         return None
-    name = beside(source, "tokenizer_config.json").get(f"{kind}_token")
-    name = name.get("content") if isinstance(name, dict) else name
-    number = tokenizer.token_to_id(name) if isinstance(name, str) else None
-    if number is not None:
-        return int(number)
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        name = beside(source, file).get(f"{kind}_token")
+        name = name.get("content") if isinstance(name, dict) else name
+        number = tokenizer.token_to_id(name) if isinstance(name, str) else None
+        if number is not None:
+            return int(number)
     for file in ("config.json", "generation_config.json"):
         found = beside(source, file).get(f"{kind}_token_id")
         found = found[0] if isinstance(found, list) and found else found
@@ -165,8 +169,7 @@ def beside(source: str | Path, name: str) -> dict[str, Any]:
     folder = Path(source)
     if not (folder / name).is_file() and is_adapter(folder):
         folder = Path(base_name(folder))
-    found = read_json(folder / name) if (folder / name).is_file() else {}
-    return found if isinstance(found, dict) else {}
+    return facts_of(folder / name) if (folder / name).is_file() else {}
 
 
 def _useful(tokenizer: Tokenizer, path: str | Path) -> Tokenizer:

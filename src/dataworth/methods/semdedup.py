@@ -21,7 +21,7 @@ from dataworth.corpus.documents import Column
 from dataworth.corpus.uid import uniform
 from dataworth.engine.grouping import Groups
 from dataworth.features.embeddings import kmeans, nearest_before, unit_rows
-from dataworth.methods.base import Batch, Context, State, Targets
+from dataworth.methods.base import Batch, Context, State, Targets, copy_columns, matrix
 from dataworth.methods.embedding_similarity import EmbeddingSimilarity
 from dataworth.options import option
 from dataworth.registry import register
@@ -87,7 +87,7 @@ class SemDeDup:
     def columns(self) -> tuple[Column, ...]:
         """`drop`, the cluster of k-means, and the greatest cosine with a document before."""
         similar = Column(f"similarity:{self.name}", pa.float32(), "cosine", self.name)
-        return (*base.copy_columns(self.name), similar)
+        return (*copy_columns(self.name), similar)
 
     def fit(self, pool: Corpus, targets: Targets, context: Context) -> State:
         """Fit the mean and the centroids on the sample."""
@@ -118,7 +118,7 @@ class SemDeDup:
 
     def resolve(self, groups: Groups, state: State) -> dict[str, pa.Array]:
         """Drop what is too near to any document before it in its cluster."""
-        vectors = unit_rows(base.matrix(groups.carried[self.feature.name]) - state["mean"])
+        vectors = unit_rows(matrix(groups.carried[self.feature.name]) - state["mean"])
         nearest = np.round(nearest_before(vectors, groups.starts), _DECIMALS)
         cluster = np.repeat(groups.key - np.uint64(1), groups.sizes)
         drop = (nearest > np.float32(1 - self.epsilon)).astype(np.uint8)

@@ -59,6 +59,13 @@ def folder_name(name: str) -> str:
     return name
 
 
+def labelled(column: str, step: str, label: str) -> str:
+    """Return what a step's column `kind:step` or `kind:step:target` is called under a label."""
+    kind, _, rest = column.partition(":")
+    own, colon, target = rest.partition(":")
+    return f"{kind}:{label}{colon}{target}" if own == step else column
+
+
 def rows_of(documents: Documents) -> dict[str, pa.Array]:
     """The columns that every document has, before any step."""
     return {
@@ -244,10 +251,9 @@ class Table:
         for folder in [self._labels] if self._labels else []:
             homes |= {name: (folder, name) for name in folder.schema.names}
         for source, folder in zip(self.layout.sources, self._sources, strict=True):
-            own = f"{UTILITY}{source.name}:"
             for name in folder.schema.names:
                 if name != DROP:
-                    homes[name.replace(own, f"{UTILITY}{source.label}:", 1)] = (folder, name)
+                    homes[labelled(name, source.name, source.label)] = (folder, name)
         return homes
 
     @cached_property

@@ -10,7 +10,8 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataworth.corpus.chats import Unread, mark_of
+from dataworth.corpus.chats import mark_of
+from dataworth.corpus.contents import Unread
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields, RowError, chat_of, paths_read
 from dataworth.corpus.read.reader import read_rows

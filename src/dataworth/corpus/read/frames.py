@@ -20,14 +20,22 @@ _FAILURES: Any = Exception
 """Each library raises errors of its own kinds while it exports a table."""
 
 
-def tables_of(source: Any) -> Iterable[pa.Table] | None:
+def tables_of(source: Any, text_field: str) -> Iterable[pa.Table] | None:
     """Return the batches of a table of any library; None if it is no table.
 
     A single column is no table: its elements are the documents. Values of an object column that
-    have no common type become JSON, strings stay. Raises InputError naming the column.
+    have no common type become JSON, strings stay; the column `text_field` must be of strings alone.
+    Raises InputError naming the column.
     """
     if hasattr(source, "collect_schema") and not hasattr(source, "__arrow_c_stream__"):
-        source = source.collect()  # a plan of a table
+        try:
+            source = source.collect()  # a plan of a table
+        except _FAILURES as error:
+            raise InputError(f"the table's plan cannot be run ({_line(error)})") from error
+    if type(source).__module__.startswith("pyarrow._dataset") and hasattr(source, "head"):
+        source = (
+            source.to_reader() if hasattr(source, "to_reader") else source.scanner().to_reader()
+        )
     if isinstance(source, pa.RecordBatch):
         source = pa.Table.from_batches([source])
     if hasattr(source, "__arrow_c_stream__"):
@@ -36,7 +44,7 @@ def tables_of(source: Any) -> Iterable[pa.Table] | None:
             reader = pa.RecordBatchReader.from_stream(source)
         except _FAILURES as error:
             if _is_pandas(source):
-                return [_from_pandas(source)]
+                return [_from_pandas(source, text_field)]
             if not _is_frame(source):
                 return None
             raise _refused(source, error) from error
@@ -52,12 +60,12 @@ def tables_of(source: Any) -> Iterable[pa.Table] | None:
     return None
 
 
-def check_names(names: Iterable[object]) -> None:
+def check_names(names: Iterable[object], what: str = "the table") -> None:
     """Raise InputError if two columns have one name."""
     for name, count in Counter(map(str, names)).items():
         if count > 1:
             raise InputError(
-                f"the table has {count} columns named {name!r}; rename or drop all but one"
+                f"{what} has {count} columns named {name!r}; rename or drop all but one"
             )
 
 
@@ -86,13 +94,25 @@ def _is_pandas(source: Any) -> bool:
     )
 
 
-def _from_pandas(frame: Any) -> pa.Table:
+def _from_pandas(frame: Any, text_field: str) -> pa.Table:
     if any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
     names = [str(name) for name in frame.columns]
     check_names(names)
+    if text_field in names:
+        _check_texts(frame.iloc[:, names.index(text_field)], text_field)
     columns = [_column(frame.iloc[:, number], name) for number, name in enumerate(names)]
     return pa.Table.from_arrays(columns, names=names)
+
+
+def _check_texts(series: Any, name: str) -> None:
+    """Raise InputError for a text that is no string."""
+    for row, (value, there) in enumerate(zip(series, series.notna().tolist(), strict=True)):
+        if there is True and not isinstance(value, str | bytes):
+            raise InputError(
+                f"column {name!r} of the table, the text, holds a value of type "
+                f"{type(value).__name__} (row {row}); turn it into a string, or drop the row"
+            )
 
 
 def _column(series: Any, name: str) -> Any:

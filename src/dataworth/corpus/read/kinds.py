@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import zstandard
@@ -30,10 +32,20 @@ _BINARY: Final = (
     (b"Obj\x01", "an Avro file", "convert it to Parquet"),
     (b"ORC", "an ORC file", "convert it to Parquet"),
     (b"SQLite format 3\0", "an SQLite database", "export its rows as JSON lines"),
-    (b"%PDF-", "a PDF document", "leave it out, or extract its text"),
+    (b"%PDF-", "a PDF document", "extract its text"),
+    (b"PK\x05\x06", "an empty zip archive", "unpack it (unzip)"),
+    (b"\xff\xff\xff\xff", "a stream of Arrow data", "convert it to Parquet"),
+    (b"\x5d\0\0", "lzma data", "unpack it (unlzma)"),
+    (b"\x93NUMPY", "a NumPy array", "write its texts as JSON lines"),
+    (b"\x89HDF", "an HDF5 file", "convert it to Parquet"),
+    (b"\x89PNG", "an image", "take it out of the folder"),
+    (b"Rar!", "a RAR archive", "unpack it"),
 )
 _LFS: Final = b"version https://git-lfs.github.com/spec/"
-_MARKUP: Final = (b"<!doctype html", b"<html", b"<?xml")
+_MARKUP: Final = re.compile(rb"\s*<[!?a-z]", re.IGNORECASE)
+_ARRAY: Final = re.compile(rb"\s*\[\s*\{")
+_PRETTY: Final = re.compile(rb"\s*\{[ \t\r]*\n\s*\"")
+_TAR: Final = 257  # where a tar archive says that it is one
 _ENCODINGS: Final = ("UTF-32LE", "UTF-32BE", "UTF-16LE", "UTF-16BE")
 
 
@@ -72,9 +84,15 @@ def check_compressed(path: str, raw: bytes, compression: Compression | None) -> 
 def check_kind(path: str, head: bytes, kind: tuple[Format, Compression | None]) -> None:
     """Raise InputError, with a remedy, if content is plainly not what the file's name says."""
     form, compression = kind
+    if ".json" in _endings(path) and (_ARRAY.match(head) or _PRETTY.match(head)):
+        return  # a description of the data, most likely; whoever finds files tells
     found = _other(head, form)
     if found is not None:
         raise InputError(f"{path}: {'its content ' if compression else ''}is {_told(*found)}")
+
+
+def _endings(path: str) -> list[str]:
+    return [ending.lower() for ending in PurePosixPath(path).suffixes[-2:]]
 
 
 def _told(what: str, remedy: str) -> str:
@@ -99,8 +117,15 @@ def _other(head: bytes, form: Format) -> tuple[str, str] | None:
             return what, remedy
     if head.startswith(_LFS):
         return "a Git LFS pointer, not the file itself", "fetch it (git lfs pull)"
-    if form == "jsonl" and head.lstrip()[:20].lower().startswith(_MARKUP):
-        return "a web page or XML, not JSON lines", "download it again, signed in where needed"
+    if head[_TAR : _TAR + 5] == b"ustar" and _has_controls(head):
+        return "a tar archive", "unpack it (tar -x)"
+    if form == "jsonl":
+        if _MARKUP.match(head):
+            return "a web page or XML, not JSON lines", "download it again, signed in where needed"
+        if _ARRAY.match(head):
+            return "a JSON array, not one object a line", "write it so (jq -c '.[]')"
+        if _PRETTY.match(head):
+            return "JSON over several lines, not one object a line", "write it so (jq -c .)"
     encoding = _encoding(head, form)
     if encoding is not None:
         return encoding, f"convert it to UTF-8 (iconv -f {encoding} -t UTF-8)"

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from dataworth.corpus.chats import Unread
+from dataworth.corpus.contents import Unread
 from dataworth.corpus.fields import Fields, RowError, Span, chat_of
 from dataworth.corpus.read.rows import SAMPLE_BYTES, BadLine, Rows, RowsBuilder, labels_of
 

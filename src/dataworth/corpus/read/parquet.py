@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from dataworth.corpus.fields import Fields, RowError, chat_of, paths_read
+from dataworth.corpus.fields import Fields, RowError, chat_of, missing, paths_read
 from dataworth.corpus.kernels.utf8 import valid_utf8
+from dataworth.corpus.read.frames import check_names
 from dataworth.corpus.read.rows import (
     SAMPLE_BYTES,
     BadLine,
@@ -158,6 +159,7 @@ def read_parquet(
     paths = paths_read(fields)
     columns = None if paths is None else list(paths)
     with _opened(unit, options) as file:
+        check_names(file.schema_arrow.names, f"{unit.file.path}: the file")
         for group, start, _ in _groups(file, unit):
             batches = _batches(file, unit, options, group, columns, block_bytes)
             at = start
@@ -166,7 +168,7 @@ def read_parquet(
                     batch = next(batches, None)
                 if batch is None:
                     break
-                yield _rows(batch, fields, unit, at), batch.nbytes
+                yield _rows(batch, fields, unit, at, file.schema_arrow.names), batch.nbytes
                 at += batch.num_rows
 
 
@@ -205,9 +207,12 @@ def read_parquet_rows(
                 at += batch.num_rows
 
 
-def _rows(batch: pa.RecordBatch, fields: Fields, unit: Unit, first: int) -> Rows:
+def _rows(
+    batch: pa.RecordBatch, fields: Fields, unit: Unit, first: int, names: Sequence[str]
+) -> Rows:
+    """Return the documents of a batch. `names`: all columns of the file, for messages."""
     if len(fields.text) == 1 and fields.template is None:
-        return _from_column(batch, fields, unit, first)
+        return _from_column(batch, fields, unit, first, names)
     return _row_by_row(batch, fields, unit, first)
 
 
@@ -233,7 +238,9 @@ def _children(array: pa.StructArray) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(array.flatten(), names=names)
 
 
-def _from_column(batch: pa.RecordBatch, fields: Fields, unit: Unit, first: int) -> Rows:
+def _from_column(
+    batch: pa.RecordBatch, fields: Fields, unit: Unit, first: int, names: Sequence[str]
+) -> Rows:
     """Rows whose text is one column: without a copy where Arrow's layout allows it."""
     count = batch.num_rows
     reasons = np.full(count, "", object)
@@ -242,6 +249,7 @@ def _from_column(batch: pa.RecordBatch, fields: Fields, unit: Unit, first: int) 
     detail = fields.text[0]
     if column is None:
         reasons[:] = "missing_field"
+        detail = missing(names, detail)
     else:
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataworth.corpus.chats import Unread, mark_of
+from dataworth.corpus.chats import mark_of
+from dataworth.corpus.contents import Unread
 from dataworth.corpus.documents import RoleSpans
 from dataworth.corpus.fields import Fields, Span, label_of
 from dataworth.corpus.uid import uids_of

@@ -103,9 +103,14 @@ def _resolve(
     if is_dataset_dict(source) or isinstance(source, Mapping):
         keys = ", ".join(repr(key) for key in list(source)[:4])
         raise InputError(f"a dictionary ({keys}) is no corpus; give one of its values, or a list")
-    if (tables := tables_of(source)) is not None:
+    if (tables := tables_of(source, text_field)) is not None:
         return [_spooled(spool_tables(tables, _folder(spool), "the table"))]
-    if isinstance(source, bytes | bytearray) or not isinstance(source, Iterable):
+    if hasattr(source, "read") and hasattr(source, "readline"):
+        name = getattr(source, "name", None)
+        known = f" ({name})" if isinstance(name, str) else ""
+        raise InputError(f"an open file is no corpus; give its path{known}")
+    scalar = getattr(source, "ndim", 1) == 0
+    if isinstance(source, bytes | bytearray) or scalar or not isinstance(source, Iterable):
         raise InputError(
             f"{type(source).__name__} is no corpus; give a path, a glob, a URL, a folder, a data "
             f"set, or strings or dictionaries"

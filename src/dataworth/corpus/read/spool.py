@@ -11,13 +11,14 @@ import itertools
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dataworth.corpus.files import (
     flush,
@@ -29,7 +30,7 @@ from dataworth.corpus.files import (
     writing_to,
 )
 from dataworth.corpus.read.frames import check_names
-from dataworth.corpus.write.convert import plain_schema
+from dataworth.corpus.write.convert import plain_table
 from dataworth.errors import InputError
 
 log = logging.getLogger("dataworth")
@@ -59,6 +60,8 @@ def spool_dataset(dataset: Any, folder: Path) -> Path:
     """Writes a HF data set: a `Dataset` as Parquet with its types, a stream as JSON lines."""
     if _hf_class(dataset) == "IterableDataset":
         return spool_rows(dataset, folder, "text")
+    if dataset.format["type"] == "custom":  # a transform, which another format would leave out
+        return spool_rows(dataset, folder, "text")
     tables = dataset.with_format("arrow").iter(batch_size=_BATCH)
     return spool_tables(tables, folder, "the data set")
 
@@ -70,11 +73,13 @@ def spool_tables(tables: Iterable[pa.Table], folder: Path, what: str) -> Path:
     if first is None or len(first.schema) == 0:
         raise InputError(f"{what} holds no rows")
     check_names(first.schema.names)
-    first = first.cast(plain_schema(first.schema))
+    first = _plain_table(first, what)
+    for field in first.schema:
+        _check_parquet(field, what)
     rows = 0
     with _by_content(folder, ".parquet") as (file, result):
         with parquet_writer(file, first.schema, folder) as out:
-            plain = (table.cast(plain_schema(table.schema)) for table in found)
+            plain = (_plain_table(table, what) for table in found)
             for group in _row_groups(itertools.chain([first], plain)):
                 try:
                     with writing_to(folder):
@@ -89,6 +94,27 @@ def spool_tables(tables: Iterable[pa.Table], folder: Path, what: str) -> Path:
         if not rows:
             raise InputError(f"{what} holds no rows")
     return _said(result[0], rows)
+
+
+def _plain_table(table: pa.Table, what: str) -> pa.Table:
+    try:
+        return plain_table(table)
+    except pa.ArrowException as error:
+        said = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"{what} cannot be read ({said}); turn the column at fault into strings, or drop it"
+        ) from error
+
+
+def _check_parquet(field: pa.Field, what: str) -> None:
+    """Raise InputError for a column of a type that Parquet does not have."""
+    try:
+        pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
+    except pa.ArrowException as error:
+        raise InputError(
+            f"column {field.name!r} of {what} is of the type {field.type}, which Parquet does not "
+            "have; turn it into strings, or drop it"
+        ) from error
 
 
 def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -133,6 +159,8 @@ def _line(row: Any, number: int, text_field: str) -> bytes:
     if isinstance(row, pa.Scalar):
         row = row.as_py()
     if isinstance(row, str):
+        if number == 0:
+            _check_no_row(row, text_field)
         row = {text_field: row}
     elif not isinstance(row, Mapping):
         raise InputError(
@@ -150,6 +178,17 @@ def _line(row: Any, number: int, text_field: str) -> bytes:
                 f"document {number} holds a value that JSON cannot ({error}); turn it into a "
                 f"string or leave it out"
             ) from error
+
+
+def _check_no_row(text: str, text_field: str) -> None:
+    """Raise InputError for a text that is a row written as JSON, such as the line of a file."""
+    if text.lstrip().startswith("{"):
+        with suppress(orjson.JSONDecodeError):
+            if text_field in orjson.loads(text):
+                raise InputError(
+                    f"document 0 is a string that holds a row as JSON, with the field "
+                    f"{text_field!r}; give the rows decoded (json.loads), or the path of the file"
+                )
 
 
 def _plain(value: Any) -> Any:

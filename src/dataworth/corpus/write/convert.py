@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dataworth.corpus.read.find import open_bytes, reading_from
@@ -160,9 +161,29 @@ def parquet_schema(
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """Return a schema with views, which few kernels take, as strings and binaries."""
+    """Return a schema with views, which few kernels take, as strings and binaries; no run ends."""
     fields = [field.with_type(_plain_type(field.type)) for field in schema]
     return pa.schema(fields, schema.metadata)
+
+
+def plain_table(table: pa.Table) -> pa.Table:
+    """Return a table without views and run ends. Raises pa.ArrowException."""
+    schema = plain_schema(table.schema)
+    columns = [
+        pa.chunked_array([_plain_array(chunk, field.type) for chunk in column.chunks], field.type)
+        for column, field in zip(table.columns, schema, strict=True)
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _plain_array(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if pa.types.is_run_end_encoded(array.type):
+        array = pc.run_end_decode(array)
+    if pa.types.is_dictionary(array.type) and _is_view(array.type.value_type):
+        # Arrow has no kernel that looks views up.
+        values = array.dictionary.cast(_plain_type(array.type.value_type))
+        array = pa.DictionaryArray.from_arrays(array.indices, values)
+    return array.cast(kind)
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
@@ -173,7 +194,7 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
         return pa.large_string()
     if pa.types.is_binary_view(kind):
         return pa.large_binary()
-    if pa.types.is_dictionary(kind):
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return _plain_type(kind.value_type)
     if pa.types.is_map(kind):
         return pa.map_(_plain_type(kind.key_type), _plain_type(kind.item_type), kind.keys_sorted)
@@ -197,6 +218,7 @@ def _is_view(kind: pa.DataType) -> bool:
             pa.types.is_binary_view,
             pa.types.is_list_view,
             pa.types.is_large_list_view,
+            pa.types.is_run_end_encoded,
         )
     )
 

@@ -77,7 +77,8 @@ class Reader:
         self._foreign = hasattr(found, "inner")  # of transformers
         self.tokenizer = load_tokenizer(self.folder)
         template = chat_template(self.tokenizer, self.folder) if reading.chats == "model" else None
-        self._readings = Readings(self.tokenizer, _edges(self.tokenizer, self.folder), template)
+        self.edges = _edges(self.tokenizer, self.folder)
+        self._readings = Readings(self.tokenizer, self.edges, template)
         self.known_context = int(found.context)
         self.context = reading.context or min(self.known_context, LONGEST)
         self.engine = Gradients(self.model, CausalLM("sum", "sum", reading.layers or None))
