@@ -6,6 +6,7 @@ import json
 import shutil
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -351,5 +352,7 @@ def fit_cross_document(
 def load_cross_document(step: CrossDocument, folder: Path, scratch: Path) -> Resolved:
     """Return the decisions of a step that is done; what was under way meanwhile is removed."""
     shutil.rmtree(scratch, ignore_errors=True)
+    with suppress(OSError):  # not there, or not empty: there is other work under way
+        scratch.parent.rmdir()
     with damaged(folder, _REMEDY):
         return Resolved(step, folder)
