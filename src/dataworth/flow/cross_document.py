@@ -6,6 +6,7 @@ import json
 import shutil
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -349,6 +350,8 @@ def fit_cross_document(
                 write_parquet(temporary / f"{unit.index:05d}.parquet", covered)
         (temporary / "step.json").write_text(json.dumps({"units": units}) + "\n", "utf-8")
     shutil.rmtree(scratch, ignore_errors=True)
+    with suppress(OSError):  # not there, or not empty: there is other work under way
+        scratch.parent.rmdir()
 
 
 def load_learned(step: Step, folder: Path) -> Fitted:
