@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import yaml
 import dataworth
 from contract.cases import MODELS, Case, core
 from contract.conftest import World
-from contract.ways import annotate, assert_equal, utilities
+from contract.ways import annotate, assert_equal, dropped, utilities
 from dataworth.errors import DataworthError
 
 ASKING = [case for case in core() if {"model", "models"} & set(case.options)]
@@ -86,3 +88,22 @@ def test_a_model_that_is_not_there_is_told_before_any_work(world: World, tmp_pat
         with pytest.raises(DataworthError, match="nowhere"):
             world.score(with_model(case, "./nowhere"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_that_changed_in_place(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the one that the process has in memory, nor one of the same name elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    tokenizer, found = Path("tokenizer.json"), []
+    step, pool = [{"length": {"minimum": 30, "tokens": "tokenizer.json"}}], world.folder / "pool"
+    few = json.loads((world.folder / MODELS[0] / "tokenizer.json").read_text())
+    for number, merges in enumerate((few["model"]["merges"], [])):
+        made = {**few, "model": {**few["model"], "merges": merges}}
+        tokenizer.write_text(json.dumps(made))
+        recipe = {"pool": str(pool), "out": f"out-{number}", "budget": "100%", "steps": step}
+        Path("recipe.yaml").write_text(yaml.safe_dump({**recipe, "mechanism": "random"}))
+        with contextlib.chdir(world.folder):
+            scores = dataworth.run_recipe(tmp_path / "recipe.yaml").scores
+        found.append(sum(reason is not None for reason in dropped(scores).values()))
+    assert found[0] > found[1]

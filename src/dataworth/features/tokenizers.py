@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from dataworth.errors import ConfigError
 
 
-@cache
 def load_tokenizer(path: str) -> Any:
     """The tokenizer in a `tokenizer.json`. Raises ConfigError if it is none.
 
     Truncation and padding, which many files ask for, are switched off: all of a text counts.
     """
+    try:
+        state = Path(path).stat()
+    except OSError as error:
+        raise ConfigError(f"{path}: the tokenizer cannot be read ({error.strerror})") from error
+    return _load(str(Path(path).absolute()), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _load(path: str, size: int, modified: int) -> Any:
     from tokenizers import Tokenizer
 
     try:

@@ -26,7 +26,7 @@ from dataworth.errors import ConfigError, DataworthError
 from dataworth.flow.amounts import parse_share, parse_size
 from dataworth.flow.loading import load_file
 from dataworth.flow.settings import ChoiceSettings
-from dataworth.methods.places import placed
+from dataworth.methods.places import placed, placed_options
 from dataworth.methods.registry import parse_step
 from dataworth.table.run import FILE
 
@@ -144,7 +144,12 @@ def _value(name: str, value: Any, folder: Path) -> Any:
 
 
 def _step(step: Any, folder: Path) -> Any:
-    """The step as it stands there, or the object if its models lie beside the recipe."""
+    """The step with paths from the recipe's folder; as it stands there if it has none."""
+    if isinstance(step, Mapping):
+        return {
+            name: placed_options(options, folder) if isinstance(options, Mapping) else options
+            for name, options in step.items()
+        }
     parsed = parse_step(step)
     found = placed(parsed, folder)
     return step if found == parsed else found

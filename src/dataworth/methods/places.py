@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,19 +17,23 @@ def placed(step: Step, folder: Path) -> Step:
 
     A name of which nothing lies there stays: it may be that of a model of Hugging Face.
     """
-    changes: dict[str, Any] = {}
-    for name in _PATHS:
-        value = getattr(step, name, None)
-        if isinstance(value, str):
-            changes[name] = _whole(value, folder)
-        elif isinstance(value, tuple):
-            changes[name] = tuple(_whole(item, folder) for item in value)
-    if all(getattr(step, name) == value for name, value in changes.items()):
-        return step
-    return cast(Step, replace(cast(Any, step), **changes))
+    options = {name: getattr(step, name) for name in _PATHS if hasattr(step, name)}
+    changed = placed_options(options, folder)
+    return step if changed == options else cast(Step, replace(cast(Any, step), **changed))
 
 
-def _whole(name: str, folder: Path) -> str:
-    path = folder / Path(name).expanduser()
+def placed_options(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the options of a step with whole paths in the same way."""
+    return {
+        name: _whole(value, folder) if name in _PATHS else value for name, value in options.items()
+    }
+
+
+def _whole(value: Any, folder: Path) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_whole(item, folder) for item in value)
+    if not isinstance(value, str) or not value:
+        return value
+    path = folder / Path(value).expanduser()
     is_path = path.is_dir() or (path.suffix == ".json" and path.is_file())
-    return str(path.absolute()) if name and is_path else name
+    return str(path.absolute()) if is_path else value
