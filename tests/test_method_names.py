@@ -1,6 +1,6 @@
-"""The one rule of the design: no method's name occurs outside `methods/` and its tests.
+"""The one rule of the design: no method's or mechanism's name occurs outside its folder.
 
-Names are those of the registry and their classes. Text for people may name methods as examples:
+Names are those of the registries and their classes. Text for people may name methods as examples:
 docstrings anywhere, and help texts (strings of several words) of the command line. Code, values and
 comments may not, defaults included.
 """
@@ -11,22 +11,23 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from dataworth.mechanism.registry import MECHANISMS
 from dataworth.methods.registry import STEPS
 
 SOURCE = Path(__file__).parent.parent / "src" / "dataworth"
 
-# Steps that are no published method: their names are everyday words.
-NOT_METHODS = {"length"}
+# Names that are everyday words: looked for in imports and defaults alone.
+EVERYDAY = {"length", "random", "threshold"}
 
 
-def method_names() -> set[str]:
-    methods = set(STEPS) - NOT_METHODS
-    return methods | {STEPS[name].__name__ for name in methods}
+def names_of(registry: Mapping[str, type]) -> set[str]:
+    names = set(registry) - EVERYDAY
+    return names | {registry[name].__name__ for name in names}
 
 
 def docstring_lines(tree: ast.Module) -> set[int]:
@@ -74,15 +75,43 @@ def test_mentions(source: str, found: list[str]) -> None:
     assert [name for _, name in mentions(source, {"dsir"}, help_texts=True)] == found
 
 
-def test_no_method_is_named_outside_methods() -> None:
-    names = method_names()
+@pytest.mark.parametrize(
+    ("registry", "own"), [(STEPS, {"methods"}), (MECHANISMS, {"mechanism", "methods"})]
+)
+def test_no_name_stands_outside_its_folder(registry: Mapping[str, type], own: set[str]) -> None:
+    names = names_of(registry)
     assert names
     wrong = [
         f"{path.relative_to(SOURCE)}:{line}: {name}"
-        for path in sorted(SOURCE.rglob("*.py"))
-        if "methods" not in path.relative_to(SOURCE).parts[:1]
+        for path in outside(own)
         for line, name in mentions(
-            path.read_text("utf-8"), names, help_texts=path.parent.name == "cli"
+            path.read_text("utf-8"),
+            names,
+            help_texts=path.parent.name == "cli" or registry is MECHANISMS,
         )
     ]
-    assert not wrong, "methods named outside methods/:\n" + "\n".join(wrong)
+    assert not wrong, "\n".join(["named outside its folder:", *wrong])
+
+
+@pytest.mark.parametrize(("registry", "own"), [(STEPS, "methods"), (MECHANISMS, "mechanism")])
+def test_no_file_of_one_is_imported_and_none_is_a_default(
+    registry: Mapping[str, type], own: str
+) -> None:
+    wrong = []
+    for path in outside({own}):
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                _, _, file = node.module.partition(f"dataworth.{own}.")
+                wrong += [f"{path}:{node.lineno}: {file}"] if file in registry else []
+            if isinstance(node, ast.arguments) and path.parent.name != "methods":
+                defaults = [*node.defaults, *node.kw_defaults]
+                values = [item.value for item in defaults if isinstance(item, ast.Constant)]
+                wrong += [f"{path}: default {value}" for value in values if value in registry]
+    assert not wrong, "\n".join(wrong)
+
+
+def outside(own: set[str]) -> list[Path]:
+    """The package's files that are in none of some folders."""
+    files = sorted(SOURCE.rglob("*.py"))
+    return [path for path in files if not own & set(path.relative_to(SOURCE).parts[:1])]

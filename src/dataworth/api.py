@@ -21,15 +21,12 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import RunError
 from dataworth.flow.calls import (
-    READING_OPTIONS,
-    check_reading,
-    chosen_by,
     engine_of,
     fields_beside,
-    fields_of_both,
+    folder_of,
     grouped,
     open_run,
-    prepare,
+    score_settings,
 )
 from dataworth.flow.inspect import Inspection, inspect_corpus
 from dataworth.flow.plan import Plan, make_plan
@@ -39,6 +36,7 @@ from dataworth.flow.recipe import read_recipe as read_file
 from dataworth.flow.scores import (
     Scores,
     as_tuple,
+    choice_settings,
     load_scores,
 )
 from dataworth.flow.scoring import run_scoring
@@ -48,6 +46,7 @@ from dataworth.flow.targets import called, named, open_targets
 from dataworth.judging.judgement import Judgement, check_folder, judge_selection
 from dataworth.judging.opening import JudgeSettings
 from dataworth.methods.registry import DEFAULT
+from dataworth.options import public
 from dataworth.report.model import Explanation
 from dataworth.table.run import RunFolder
 
@@ -55,12 +54,18 @@ if TYPE_CHECKING:
     from dataworth.attributing.attribution import Attribution
 
 
+@public
 def score(
     pool: Any,
     target: Any = None,
     *,
     steps: Any = DEFAULT,
     text_field: Any = "text",
+    join: str = Fields.join,
+    template: str | None = None,
+    split_words: int | None = None,
+    txt: Literal["file", "line"] = "file",
+    max_line_bytes: int = Fields.max_line_bytes,
     target_text_field: Any = None,
     target_template: str | None = None,
     id_field: str | None = None,
@@ -75,7 +80,6 @@ def score(
     overwrite: bool = False,
     engine: Engine | int | None = None,
     progress: Progress | None = None,
-    **field_options: Any,
 ) -> Scores:
     """Score every document of a pool.
 
@@ -83,7 +87,9 @@ def score(
     or dictionaries. `target`: the same, or a mapping of names to such. `steps`: filters and
     methods in order, as text (`"dsir(ngrams=3)"`) or objects.
     `text_field`, `id_field`, `group_by`: fields of the rows, dotted paths; several text fields are
-    joined. Further options of reading: join, template, split_words, txt, max_line_bytes.
+    joined with `join`. `template`: how chats become text. `split_words`: pieces of so many words
+    are the documents. `txt`: a .txt file is one document, or each "line". `max_line_bytes`: longer
+    lines are bad lines.
     `target_text_field`, `target_template`: those of the targets where they are read in another way
     ("none" for no template).
     `seed`: of the pool's sample and the targets' halves. `holdout`: share of each target that only
@@ -98,7 +104,27 @@ def score(
     """
     engine = engine_of(engine)
     progress = progress or Progress()
-    settings, keep, folder = prepare(locals())
+    fields = Fields(
+        as_tuple(text_field),
+        join,
+        id_field,
+        as_tuple(group_by),
+        template,
+        split_words,
+        txt,
+        max_line_bytes,
+    )
+    settings = score_settings(
+        steps,
+        fields,
+        fields_beside(fields, target_text_field, target_template),
+        seed=seed,
+        holdout=holdout,
+        sample_bytes=sample_bytes,
+        max_bad=max_bad,
+        tokenizer=tokenizer,
+    )
+    keep, folder = folder_of(out)
     corpus, targets, run = open_run(
         pool, target, settings, folder, storage_options, overwrite, {"score": settings.as_dict()}
     )
@@ -107,6 +133,7 @@ def score(
     return Scores(folder, scored, settings, engine=engine, progress=progress, keep=keep)
 
 
+@public
 def select(
     pool: Any,
     target: Any = None,
@@ -125,6 +152,11 @@ def select(
     shard_bytes: int = 256_000_000,
     order: str = "shuffled",
     text_field: Any = "text",
+    join: str = Fields.join,
+    template: str | None = None,
+    split_words: int | None = None,
+    txt: Literal["file", "line"] = "file",
+    max_line_bytes: int = Fields.max_line_bytes,
     target_text_field: Any = None,
     target_template: str | None = None,
     id_field: str | None = None,
@@ -139,7 +171,6 @@ def select(
     overwrite: bool = False,
     engine: Engine | int | None = None,
     progress: Progress | None = None,
-    **field_options: Any,
 ) -> Selection:
     """Select the documents of a pool to train on.
 
@@ -156,9 +187,40 @@ def select(
     """
     engine = engine_of(engine)
     progress = progress or Progress()
-    group_by = grouped(group_by, quotas)
-    settings, keep, folder = prepare(locals())
-    choice, write = chosen_by(locals())
+    fields = Fields(
+        as_tuple(text_field),
+        join,
+        id_field,
+        grouped(group_by, quotas),
+        template,
+        split_words,
+        txt,
+        max_line_bytes,
+    )
+    settings = score_settings(
+        steps,
+        fields,
+        fields_beside(fields, target_text_field, target_template),
+        seed=seed,
+        holdout=holdout,
+        sample_bytes=sample_bytes,
+        max_bad=max_bad,
+        tokenizer=tokenizer,
+    )
+    choice = choice_settings(
+        budget=budget,
+        utility=utility,
+        scale=scale,
+        mechanism=mechanism,
+        proportions=proportions,
+        quotas=quotas,
+        max_repeat=max_repeat,
+        exclude=exclude,
+        duplicates=duplicates,
+        seed=seed,
+    )
+    write = WriteSettings(format, shard_bytes, order)
+    keep, folder = folder_of(out)
     configuration = {
         "score": settings.as_dict(),
         "choose": choice.as_dict(),
@@ -193,6 +255,7 @@ def finish(run: RunFolder, selection: Selection, settings: WriteSettings) -> Non
     run.update(selection=selection.folder.name)
 
 
+@public
 def load(
     folder: str | Path,
     *,
@@ -206,34 +269,94 @@ def load(
     )
 
 
+@public
 def plan(
     pool: Any,
     target: Any = None,
     budget: str | int | None = "10%",
-    **options: Any,
+    *,
+    steps: Any = DEFAULT,
+    mechanism: Any = None,
+    utility: str | None = None,
+    scale: str = "raw",
+    proportions: Mapping[str, float] | None = None,
+    quotas: Any = None,
+    max_repeat: int = 1,
+    exclude: Any = (),
+    duplicates: str = "drop",
+    format: str | None = None,
+    shard_bytes: int = 256_000_000,
+    order: str = "shuffled",
+    text_field: Any = "text",
+    join: str = Fields.join,
+    template: str | None = None,
+    split_words: int | None = None,
+    txt: Literal["file", "line"] = "file",
+    max_line_bytes: int = Fields.max_line_bytes,
+    target_text_field: Any = None,
+    target_template: str | None = None,
+    id_field: str | None = None,
+    group_by: Any = (),
+    seed: int = 0,
+    holdout: float = 0.5,
+    sample_bytes: int | None = None,
+    max_bad: float = 0.01,
+    tokenizer: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    engine: Engine | int | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
     """What `select` (or `score`, for the budget None) would read and need with these options.
 
     Reads a small part of the pool and all of the targets; writes nothing into `out`. Raises what
     `select` raises at its start.
     """
-    given = signature(select).bind(pool, target, budget or "10%", **options)
-    given.apply_defaults()
-    resolved = given.arguments
-    resolved["group_by"] = grouped(resolved["group_by"], resolved["quotas"])
-    settings, _, folder = prepare({**resolved, "out": resolved["out"] or "."})
+    fields = Fields(
+        as_tuple(text_field),
+        join,
+        id_field,
+        grouped(group_by, quotas),
+        template,
+        split_words,
+        txt,
+        max_line_bytes,
+    )
+    settings = score_settings(
+        steps,
+        fields,
+        fields_beside(fields, target_text_field, target_template),
+        seed=seed,
+        holdout=holdout,
+        sample_bytes=sample_bytes,
+        max_bad=max_bad,
+        tokenizer=tokenizer,
+    )
     configuration = {"score": settings.as_dict()}
     choice = None
     if budget is not None:
-        choice, write = chosen_by(resolved)
+        choice = choice_settings(
+            budget=budget,
+            utility=utility,
+            scale=scale,
+            mechanism=mechanism,
+            proportions=proportions,
+            quotas=quotas,
+            max_repeat=max_repeat,
+            exclude=exclude,
+            duplicates=duplicates,
+            seed=seed,
+        )
+        write = WriteSettings(format, shard_bytes, order)
         configuration |= {"choose": choice.as_dict(), "write": write.as_dict()}
-    storage_options = resolved["storage_options"]
+    folder = None if out is None else folder_of(out)[1]
     targets = open_targets(named(target), settings.target_fields, None, storage_options)
     corpus = Corpus.open(
         pool,
-        fields=settings.fields,
+        fields=fields,
         storage_options=storage_options,
-        out=None if resolved["out"] is None else folder,
+        out=folder,
         others=called(targets),
     )
     return make_plan(
@@ -242,23 +365,25 @@ def plan(
         settings,
         choice,
         configuration,
-        folder=None if resolved["out"] is None else folder,
-        overwrite=resolved["overwrite"],
-        engine=engine_of(resolved["engine"]),
+        folder=folder,
+        overwrite=overwrite,
+        engine=engine_of(engine),
     )
 
 
+@public
 def inspect(
     source: Any,
     *,
     text_field: Any = None,
+    join: str = Fields.join,
     template: str | None = None,
     txt: Literal["file", "line"] = "file",
+    max_line_bytes: int = Fields.max_line_bytes,
     sample: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     engine: Engine | int | None = None,
     progress: Progress | None = None,
-    **field_options: Any,
 ) -> Inspection:
     """What is in a corpus: files, documents, fields with their types, lengths, bad lines.
 
@@ -267,7 +392,7 @@ def inspect(
     corpus, instead of all. Raises InputError for what cannot be read.
     """
     text = as_tuple(text_field) or ("text",)
-    fields = Fields(text=text, template=template, txt=txt, **field_options)
+    fields = Fields(text=text, join=join, template=template, txt=txt, max_line_bytes=max_line_bytes)
     corpus = Corpus.open(source, fields=fields, storage_options=storage_options)
     return inspect_corpus(
         corpus,
@@ -278,6 +403,7 @@ def inspect(
     )
 
 
+@public
 def judge(
     selection: Any,
     target: Any = None,
@@ -286,6 +412,10 @@ def judge(
     validation: Any = None,
     against: Any = (),
     text_field: Any = None,
+    join: str | None = None,
+    template: str | None = None,
+    txt: Literal["file", "line"] | None = None,
+    max_line_bytes: int | None = None,
     target_text_field: Any = None,
     target_template: str | None = None,
     group_by: Any = None,
@@ -296,7 +426,6 @@ def judge(
     out: str | Path | None = None,
     engine: Engine | int | None = None,
     progress: Progress | None = None,
-    **field_options: Any,
 ) -> Judgement:
     """Is a selection any good? Measured on its text, without training.
 
@@ -311,17 +440,16 @@ def judge(
 
     Raises InputError for what cannot be read or is empty, ConfigError for wrong options.
     """
-    check_reading(field_options, pieces=False)
     folder = None if out is None else local_path(out)
     if folder is not None:
         check_folder(folder)
-    texts, target_texts = as_tuple(text_field), as_tuple(target_text_field)
-    fields = target_fields = None
-    if texts or field_options:
-        fields = Fields(text=texts or ("text",), **field_options)
-    if target_texts or target_template is not None or fields is not None:
-        text = texts or ("text",)
-        target_fields = fields_beside(text, target_texts, field_options, target_template)
+    reading = {"join": join, "template": template, "txt": txt, "max_line_bytes": max_line_bytes}
+    reading = {name: value for name, value in reading.items() if value is not None}
+    texts, fields, target_fields = as_tuple(text_field), None, None
+    if texts or reading:
+        fields = Fields(text=texts or ("text",), **reading)  # type: ignore[arg-type]
+    if as_tuple(target_text_field) or target_template is not None or fields is not None:
+        target_fields = fields_beside(fields or Fields(), target_text_field, target_template)
     settings = JudgeSettings(
         fields=fields,
         target_fields=target_fields,
@@ -348,6 +476,7 @@ def judge(
     return found
 
 
+@public
 def compare(
     plan: str | Path | Mapping[str, Any],
     *,
@@ -386,6 +515,7 @@ def compare(
     )
 
 
+@public
 def proxy(
     pool: Any,
     *,
@@ -396,6 +526,10 @@ def proxy(
     vocabulary: int = 4096,
     tokenizer: str | Path | None = None,
     text_field: Any = "text",
+    join: str = Fields.join,
+    template: str | None = None,
+    txt: Literal["file", "line"] = "file",
+    max_line_bytes: int = Fields.max_line_bytes,
     max_bad: float = 0.01,
     seed: int = 0,
     storage_options: Mapping[str, Any] | None = None,
@@ -403,7 +537,6 @@ def proxy(
     overwrite: bool = False,
     engine: Engine | int | None = None,
     progress: Progress | None = None,
-    **field_options: Any,
 ) -> Proxies:
     """Train small models on random documents of a pool: for methods and `attribute` to ask.
 
@@ -417,6 +550,9 @@ def proxy(
     Raises InputError for what cannot be read, ConfigError for wrong options, RunError for a folder
     that holds other models, MissingExtra without the extra lm.
     """
+    fields = Fields(
+        as_tuple(text_field), join, template=template, txt=txt, max_line_bytes=max_line_bytes
+    )
     return run_proxies(
         pool,
         {
@@ -429,7 +565,7 @@ def proxy(
             "seed": seed,
             "max_bad": max_bad,
         },
-        fields=fields_of_both(text_field, None, field_options)[0],
+        fields=fields,
         storage_options=storage_options,
         out=out,
         overwrite=overwrite,
@@ -438,6 +574,7 @@ def proxy(
     )
 
 
+@public
 def attribute(
     model: str | Path,
     train: Any,
@@ -460,6 +597,10 @@ def attribute(
     trained: str | int | None = None,
     check: bool = False,
     text_field: Any = "text",
+    join: str = Fields.join,
+    template: str | None = None,
+    txt: Literal["file", "line"] = "file",
+    max_line_bytes: int = Fields.max_line_bytes,
     query_text_field: Any = None,
     query_template: str | None = None,
     max_bad: float = 0.01,
@@ -470,7 +611,6 @@ def attribute(
     dry_run: bool = False,
     engine: Engine | int | None = None,
     progress: Progress | None = None,
-    **field_options: Any,
 ) -> Attribution:
     """Which training documents help and which harm a model on some queries, by their gradients.
 
@@ -498,6 +638,9 @@ def attribute(
     Raises InputError for what cannot be read, ConfigError for wrong options or no model, RunError
     for a folder that holds something else, MissingExtra without the extra lm.
     """
+    fields = Fields(
+        as_tuple(text_field), join, template=template, txt=txt, max_line_bytes=max_line_bytes
+    )
     return run_attribution(
         model,
         train,
@@ -521,7 +664,7 @@ def attribute(
         },
         shown={"normalise": normalise, "top": top, "max_bad": max_bad},
         trained=trained,
-        fields=fields_of_both(text_field, query_text_field, field_options, query_template),
+        fields=(fields, fields_beside(fields, query_text_field, query_template)),
         storage_options=storage_options,
         out=out,
         overwrite=overwrite,
@@ -534,8 +677,8 @@ def attribute(
 
 def read_recipe(file: str | Path) -> Recipe:
     """The options in a recipe, a YAML file, or in the record (`run.json`) of an earlier run."""
-    known = {*signature(select).parameters, *READING_OPTIONS, "workers"}
-    return read_file(file, known - {"field_options", "progress"})
+    known = {*signature(select).parameters, "workers"}
+    return read_file(file, known - {"progress"})
 
 
 def run_recipe(file: str | Path, **changes: Any) -> Selection | Scores:
@@ -545,6 +688,7 @@ def run_recipe(file: str | Path, **changes: Any) -> Selection | Scores:
     return select(**options) if recipe.chooses else score(**options)
 
 
+@public
 def explain(
     folder: str | Path,
     document: str,

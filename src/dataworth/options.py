@@ -19,11 +19,23 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from dataworth.errors import ConfigError
 
 T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
 Read = Callable[[Any], Any]
 """Text or a mapping → the object that it describes, for options that are objects themselves."""
 
@@ -148,6 +160,21 @@ def checked(cls: type[T]) -> type[T]:
 
     cls.__init__ = __init__  # type: ignore[method-assign]
     return cls
+
+
+def public(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function refuse a keyword that it does not have by ConfigError, with the nearest."""
+    known = inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def call(*values: P.args, **options: P.kwargs) -> R:
+        for key in options:
+            if key not in known:
+                hint = near(key, known) or f"; its options: {', '.join(known)}"
+                raise ConfigError(f"{function.__name__} has no option {key!r}{hint}")
+        return function(*values, **options)
+
+    return call
 
 
 def name_of(cls: type[Any]) -> str:

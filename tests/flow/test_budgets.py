@@ -127,7 +127,7 @@ class TestUnits:
             with pytest.raises(ConfigError):
                 dataworth.select(pool, math, out=tmp_path / "out", **options)
             assert not (tmp_path / "out").exists(), options
-        with pytest.raises(TypeError, match="no_option"):
+        with pytest.raises(ConfigError, match="select has no option 'no_option'"):
             dataworth.select(pool, math, out=tmp_path / "out", no_option=1)
 
 

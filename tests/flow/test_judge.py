@@ -18,6 +18,7 @@ import dataworth
 from dataworth.corpus import corpus as corpus_module
 from dataworth.corpus.uid import uid_of
 from dataworth.corpus.units import split
+from dataworth.errors import ConfigError
 from dataworth.judging import look as look_module
 from dataworth.judging.judgement import judge_selection
 from dataworth.measures.diversity import distinct
@@ -465,7 +466,7 @@ class TestFiles:
         assert kl.DRAWS == 5
         assert dataworth.judge(run).metrics["selection"]["documents"] == 100
         assert "against" in looks.signature(dataworth.judge).parameters
-        with pytest.raises(TypeError, match="unknown option 'split_words'"):
+        with pytest.raises(ConfigError, match="judge has no option 'split_words'"):
             dataworth.judge(run, split_words=5)
         assert callable(judge_selection)
 

@@ -14,7 +14,6 @@ import typer
 from dataworth.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dataworth.cli.options import EngineKind
     from dataworth.engine.local import Engine
 
 _NAMED = re.compile(r"([^/\\=:]+)=(.+)", re.S)
@@ -40,11 +39,11 @@ def size(text: str | int) -> int:
         raise typer.BadParameter(str(error)) from None
 
 
-def engine(workers: int | None, kind: EngineKind | None) -> Engine:
+def engine(workers: int | None, kind: str | None) -> Engine:
     """The engine that the options ask for."""
     from dataworth.engine.local import Engine
 
-    return Engine(workers or 0, kind.value if kind else "threads")
+    return Engine(workers or 0, "processes" if kind == "processes" else "threads")
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value.value if isinstance(value, StrEnum) else value
         for name, value in options.items()
-        if value is not None and value != [] and value is not False
+        if value is not None and value not in ([], ()) and value is not False
     }
 
 

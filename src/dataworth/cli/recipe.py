@@ -69,9 +69,9 @@ def run(
     read = dataworth.read_recipe(recipe)
     options = {"out": Path(o.OUT), **read.options, **p.given(changes), "progress": progress}
     if dry_run:
-        show_plan(
-            dataworth.plan(**({} if read.chooses else {"budget": None}), **options), json=json
-        )
+        if not read.chooses:
+            options["budget"] = None
+        show_plan(dataworth.plan(**options), json=json)
     elif not read.chooses:
         show_scores(dataworth.score(**options), json=json, quiet=quiet)
     else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from dataworth.cli import options as o
 from dataworth.cli import parsing as p
 from dataworth.cli.console import begin
@@ -12,6 +14,7 @@ from dataworth.cli.show import show_json, show_plan, show_scores, show_selection
 
 
 def select(
+    context: typer.Context,
     pool: o.Pool,
     target: o.Target = None,
     step: o.Steps = None,
@@ -67,9 +70,8 @@ def select(
         --group-by source --quota source=web:30% --format parquet
     dataworth select s3://bucket/pool/ -t t.jsonl --dry-run
     """
-    options = locals()
     progress = begin(quiet)
-    given = _resolve(options)
+    given = _resolve(context.params)
     import dataworth
 
     if dry_run:
@@ -83,6 +85,7 @@ def select(
 
 
 def score(
+    context: typer.Context,
     pool: o.Pool,
     target: o.Target = None,
     step: o.Steps = None,
@@ -120,9 +123,8 @@ def score(
     dataworth score pool/ --target math=examples.jsonl --out scored/
     dataworth choose scored/ --budget 5% --write five-percent/
     """
-    options = locals()
     progress = begin(quiet)
-    given = _resolve(options)
+    given = _resolve(context.params)
     import dataworth
 
     if dry_run:

@@ -37,6 +37,7 @@ from dataworth.flow.metrics import temperature_of
 from dataworth.flow.scoring import Scored, count_tokens
 from dataworth.flow.settings import ChoiceSettings, fingerprint
 from dataworth.measures.weights import effective_sample_size, length_correlation
+from dataworth.mechanism.base import needs_utility
 from dataworth.mechanism.budget import Budget, parse_budget
 
 log = logging.getLogger("dataworth")
@@ -306,7 +307,7 @@ def _composition(
 
 def _weights(choice: Choice, rows: NDArray[np.int64]) -> dict[str, float]:
     """What the utility says of a choice: effective size, and how it hangs on length."""
-    if len(choice.view.utilities) != 1 or choice.mechanism_text == "random":
+    if len(choice.view.utilities) != 1 or not needs_utility(choice.mechanism):
         return {}
     (column,) = choice.view.utilities
     values, eligible = choice.view.column(column), choice.candidates.eligible

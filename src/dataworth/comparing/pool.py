@@ -26,9 +26,9 @@ from dataworth.errors import ConfigError
 from dataworth.flow.scoring import Scored, documents_folder, score_lists
 from dataworth.flow.settings import ScoreSettings
 from dataworth.flow.targets import called, open_targets
-from dataworth.mechanism.base import split_name
+from dataworth.mechanism.base import needs_utility, split_name
 from dataworth.mechanism.expression import Expression, parse_expression
-from dataworth.mechanism.random import Random
+from dataworth.mechanism.registry import DEFAULT, WITHOUT_UTILITY
 from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.base import JOINT
 from dataworth.table.columns import copy_columns
@@ -140,21 +140,21 @@ def choosers(candidate: CandidatePlan, scored: Scored, targets: Sequence[str]) -
     """
     columns = _columns(scored)
     mechanism = candidate.mechanism
-    random = mechanism is not None and isinstance(parse_mechanism(mechanism), Random)
+    random = mechanism is not None and not needs_utility(parse_mechanism(mechanism))
     scoring = [
         (step, label)
         for step, label in zip(candidate.steps, candidate.labels, strict=True)
         if columns.get(label)
     ]
     if candidate.utility is None and (random or not scoring):
-        return [Chooser(None, (), None, mechanism or "random")]
+        return [Chooser(None, (), None, mechanism or WITHOUT_UTILITY)]
     if candidate.utility is None:
         step, label = scoring[-1]
         expression = Expression(((1.0, label),))
-        mechanism = mechanism or str(getattr(step, "mechanism", "top_k"))
+        mechanism = mechanism or str(getattr(step, "mechanism", DEFAULT))
     else:
         expression = _checked(parse_expression(candidate.utility), candidate)
-        mechanism = mechanism or str(getattr(scoring[-1][0], "mechanism", "top_k"))
+        mechanism = mechanism or str(getattr(scoring[-1][0], "mechanism", DEFAULT))
     made = []
     for target in targets:
         terms = tuple(

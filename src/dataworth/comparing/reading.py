@@ -32,7 +32,7 @@ from dataworth.flow.loading import load_file
 from dataworth.flow.targets import named
 from dataworth.mechanism.budget import parse_budget, parse_quotas
 from dataworth.mechanism.expression import parse_expression
-from dataworth.mechanism.registry import MECHANISMS
+from dataworth.mechanism.registry import MECHANISMS, WITHOUT_UTILITY
 from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.base import Step
 from dataworth.methods.registry import parse_step
@@ -205,7 +205,7 @@ def _candidates(given: Any, baseline: str, folder: Path) -> tuple[CandidatePlan,
     if baseline not in [item.name for item in found]:
         if baseline != BASELINE:
             raise ConfigError(f"baseline: there is no selection {baseline!r}")
-        found.insert(0, CandidatePlan(BASELINE, mechanism="random"))
+        found.insert(0, CandidatePlan(BASELINE, mechanism=WITHOUT_UTILITY))
     if any(item.bound and item.name == baseline for item in found):
         raise ConfigError(f"baseline: {baseline} is a bound, which others cannot be better than")
     return tuple(found)

@@ -13,51 +13,31 @@ from dataworth.corpus.read.sources import resolve
 from dataworth.engine.files import local_path
 from dataworth.engine.local import Engine
 from dataworth.errors import ConfigError
-from dataworth.flow.scores import as_tuple, excluded_paths, mechanism_text
-from dataworth.flow.settings import ChoiceSettings, ScoreSettings, WriteSettings
+from dataworth.flow.scores import as_tuple
+from dataworth.flow.settings import ScoreSettings
 from dataworth.flow.targets import called, named, open_targets
-from dataworth.mechanism.budget import parse_budget, parse_quotas
+from dataworth.mechanism.budget import parse_quotas
 from dataworth.methods.places import placed
 from dataworth.methods.registry import check_steps, parse_step
 from dataworth.table.run import RunFolder
-
-READING_OPTIONS = ("join", "template", "split_words", "txt", "max_line_bytes")
-"""Options of reading that are handed on to `Fields` as they are."""
+from dataworth.table.survey import SAMPLE_BYTES
 
 
-def fields_of_both(
-    text_field: Any,
-    query_text_field: Any,
-    further: Mapping[str, Any],
-    query_template: str | None = None,
-) -> tuple[Fields, Fields]:
-    """How training documents and queries are read.
+def fields_beside(fields: Fields, own_text: Any, template: str | None) -> Fields:
+    """Return how targets or queries are read, beside documents that are read by `fields`.
 
-    Queries are read as the documents, but for a text field or a template of their own; `none` is
-    no template. With another template than the documents', the text field is looked for anew.
+    They are read as the documents, but whole, and with a text field or a template of their own if
+    these are given; `none` is no template. With another template than the documents', the text
+    field is looked for anew.
     """
-    check_reading(further, pieces=False)
-    text = as_tuple(text_field)
-    return Fields(text=text, **further), fields_beside(
-        text, as_tuple(query_text_field), further, query_template
+    same = template is None or template == (fields.template or "none")
+    return Fields(
+        text=as_tuple(own_text) or (fields.text if same else ("text",)),
+        join=fields.join,
+        template=fields.template if same else (None if template == "none" else template),
+        txt=fields.txt,
+        max_line_bytes=fields.max_line_bytes,
     )
-
-
-def fields_beside(
-    text: tuple[str, ...],
-    own_text: tuple[str, ...],
-    further: Mapping[str, Any],
-    template: str | None,
-) -> Fields:
-    """Return how queries or targets are read beside documents whose text lies in the fields `text`.
-
-    `own_text`, `template`: their own, if given; see `fields_of_both`.
-    """
-    same = template is None or template == (further.get("template") or "none")
-    asked = {name: value for name, value in further.items() if name != "split_words"}
-    if not same:
-        asked["template"] = None if template == "none" else template
-    return Fields(text=own_text or (text if same else ("text",)), **asked)
 
 
 def engine_of(engine: Engine | int | None) -> Engine:
@@ -65,70 +45,46 @@ def engine_of(engine: Engine | int | None) -> Engine:
     return engine if isinstance(engine, Engine) else Engine(workers=engine or 0)
 
 
-def prepare(
-    options: Mapping[str, Any],
-) -> tuple[ScoreSettings, tempfile.TemporaryDirectory[str] | None, Path]:
-    """(settings, temporary folder if there is no `out`, folder) from a call's options."""
-    further = options["field_options"]
-    check_reading(further)
-    text = as_tuple(options["text_field"])
-    fields = Fields(
-        text=text, id=options["id_field"], groups=as_tuple(options["group_by"]), **further
-    )
-    own, template = as_tuple(options["target_text_field"]), options["target_template"]
-    tokenizer = options["tokenizer"]
-    sample = options["sample_bytes"]
+def score_settings(
+    steps: Any,
+    fields: Fields,
+    target_fields: Fields,
+    *,
+    seed: int,
+    holdout: float,
+    sample_bytes: int | None,
+    max_bad: float,
+    tokenizer: str | Path | None,
+) -> ScoreSettings:
+    """Return the settings of a call's options, once its steps have all that they need."""
     settings = ScoreSettings(
-        steps=tuple(placed(parse_step(step), Path()) for step in as_tuple(options["steps"])),
+        steps=tuple(placed(parse_step(step), Path()) for step in as_tuple(steps)),
         fields=fields,
-        target_fields=fields_beside(text, own, further, template),
-        seed=options["seed"],
-        holdout=options["holdout"],
-        max_bad=options["max_bad"],
+        target_fields=target_fields,
+        seed=seed,
+        holdout=holdout,
+        max_bad=max_bad,
         tokenizer=None if tokenizer is None else str(Path(tokenizer).absolute()),
-        **({} if sample is None else {"sample_bytes": sample}),
+        sample_bytes=SAMPLE_BYTES if sample_bytes is None else sample_bytes,
     )
     check_steps(settings.steps)
-    if options["out"] is not None:
-        return settings, None, local_path(options["out"]).absolute()
+    return settings
+
+
+def folder_of(
+    out: str | Path | None,
+) -> tuple[tempfile.TemporaryDirectory[str] | None, Path]:
+    """Return a run's folder, and the temporary one that it lies in if there is no `out`."""
+    if out is not None:
+        return None, local_path(out).absolute()
     keep = tempfile.TemporaryDirectory(prefix="dataworth-")
-    return settings, keep, Path(keep.name) / "run"
-
-
-def check_reading(given: Mapping[str, Any], *, pieces: bool = True) -> None:
-    """That further options are options of reading, those for cutting into `pieces` too or not.
-
-    Raises TypeError, as Python does for an argument that there is not.
-    """
-    known = [name for name in READING_OPTIONS if pieces or name != "split_words"]
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise TypeError(f"unknown option {unknown[0]!r}; of reading: {', '.join(known)}")
+    return keep, Path(keep.name) / "run"
 
 
 def grouped(group_by: Any, quotas: Any) -> tuple[str, ...]:
     """The fields to group by, those of the quotas too."""
     fields = [*as_tuple(group_by), *(quota.field for quota in parse_quotas(quotas))]
     return tuple(dict.fromkeys(fields))
-
-
-def chosen_by(options: Mapping[str, Any]) -> tuple[ChoiceSettings, WriteSettings]:
-    """How to choose and how to write, from a call's options."""
-    mechanism = options["mechanism"]
-    choice = ChoiceSettings(
-        budget=str(parse_budget(options["budget"])),
-        utility=options["utility"],
-        scale=options["scale"],
-        mechanism=None if mechanism is None else mechanism_text(mechanism),
-        proportions=options["proportions"],
-        quotas=tuple(str(quota) for quota in parse_quotas(options["quotas"])),
-        max_repeat=options["max_repeat"],
-        exclude=excluded_paths(options["exclude"]),
-        duplicates=options["duplicates"],
-        seed=options["seed"],
-    )
-    write = WriteSettings(options["format"], options["shard_bytes"], options["order"])
-    return choice, write
 
 
 def open_run(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any, Literal
+from typing import Any
 
 from dataworth.config import describe, variants
 from dataworth.errors import ConfigError
 from dataworth.options import Option, list_options
-from dataworth.registry import MECHANISMS, STEPS, Registry
+from dataworth.registry import MECHANISMS, STEPS, Registry, importable
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Described:
     """
 
     name: str
-    kind: Literal["step", "mechanism"]
+    kind: str
     summary: str
     description: str
     source: str
@@ -38,14 +37,21 @@ class Described:
 
 def catalogue(name: str | None = None) -> list[Described]:
     """All steps, then all mechanisms; or the one of that name. ConfigError if there is none."""
-    found = [*_described(STEPS, "step"), *_described(MECHANISMS, "mechanism")]
+    found = [
+        _described(known, cls, registry)
+        for registry in (STEPS, MECHANISMS)
+        for known, cls in registry.listed()
+    ]
     if name is None:
         return found
-    wanted, _, variant = name.partition("(")[0].strip().replace("-", "_").partition(":")
+    asked = name.partition("(")[0].strip()
+    wanted, _, variant = asked.replace("-", "_").partition(":")
     for item in found:
         if item.name == wanted and (not variant or variant in item.variants):
             return [item]
     names = [item.name for item in found]
+    if variant and wanted not in names and importable(wanted):
+        return [_by_place(asked, wanted, variant)]
     full = [f"{item.name}:{one}" for item in found for one in item.variants]
     near = [one for one in full if variant in one.split(":")] if variant else []
     near += [one for one in full if one.split(":")[1] == wanted]
@@ -59,22 +65,28 @@ def catalogue(name: str | None = None) -> list[Described]:
     )
 
 
-def _described(registry: Registry, kind: Literal["step", "mechanism"]) -> Iterator[Described]:
-    for name, cls in registry.listed():
-        said = inspect.getdoc(cls) or ""
-        yield Described(
-            name=name,
-            kind=kind,
-            summary=said.partition("\n")[0],
-            description=said,
-            source=_source(cls),
-            package=registry.offered_by(name),
-            variants={
-                key: (inspect.getdoc(made) or "").partition("\n")[0]
-                for key, made in variants(cls).items()
-            },
-            options=[{**vars(o), "default": _default(o, registry)} for o in list_options(cls)],
-        )
+def _by_place(asked: str, module: str, path: str) -> Described:
+    try:
+        return _described(asked, MECHANISMS.import_class(module, path), MECHANISMS)
+    except ConfigError:
+        return _described(asked, STEPS.import_class(module, path), STEPS)
+
+
+def _described(name: str, cls: type[Any], registry: Registry) -> Described:
+    said = inspect.getdoc(cls) or ""
+    return Described(
+        name=name,
+        kind=registry.kind,
+        summary=said.partition("\n")[0],
+        description=said,
+        source=_source(cls),
+        package=registry.offered_by(name),
+        variants={
+            key: (inspect.getdoc(made) or "").partition("\n")[0]
+            for key, made in variants(cls).items()
+        },
+        options=[{**vars(o), "default": _default(o, registry)} for o in list_options(cls)],
+    )
 
 
 def _default(option: Option, registry: Registry) -> Any:

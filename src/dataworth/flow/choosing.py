@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,14 +15,11 @@ from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
 from dataworth.flow.settings import ChoiceSettings
 from dataworth.measures.temperature import Found, find_temperature
-from dataworth.mechanism.base import Mechanism, split_name
+from dataworth.mechanism.base import Mechanism, Settles, TakesTurns, split_name
 from dataworth.mechanism.budget import Budget, parse_budget, parse_quotas
 from dataworth.mechanism.cut import Cut, Group, cut
 from dataworth.mechanism.expression import combine
-from dataworth.mechanism.gumbel_top_k import GumbelTopK
-from dataworth.mechanism.per_target import PerTarget
-from dataworth.mechanism.random import Random
-from dataworth.mechanism.registry import MECHANISMS
+from dataworth.mechanism.registry import MECHANISMS, WITHOUT_UTILITY, for_targets
 from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.base import JOINT, Targets
 from dataworth.table.table import Table
@@ -110,7 +106,7 @@ class Choice:
     @cached_property
     def parts(self) -> dict[str, NDArray[np.int64]]:
         """Chosen rows that each target took, where several took turns; else empty."""
-        if not isinstance(self.mechanism, PerTarget):
+        if not isinstance(self.mechanism, TakesTurns):
             return {}
         return self.mechanism.parts(self.view, self.settings.seed, self.counts > 0)
 
@@ -158,14 +154,15 @@ def choose_rows(
     elif settings.scale != "raw" and default_utilities:
         steps = sorted({split_name(column)[0] for column in default_utilities})
         view = combine(candidates, " + ".join(steps), settings.scale)  # type: ignore[arg-type]
-    mechanism = _mechanism(settings, view, default_mechanism)
+    text = settings.mechanism or (default_mechanism if view.utilities else WITHOUT_UTILITY)
+    mechanism = for_targets(parse_mechanism(text), view.utilities, settings.proportions)
     total = int(tokens[eligible].sum())
     resolved = budget.resolve(max(total, 1))
     found: dict[str, Found] = {}
-    if _wants_temperature(mechanism):
+    if isinstance(mechanism, Settles):
         share = min(1.0, resolved.amount / max(int(candidates.lengths[eligible].sum()), 1))
-        found = _temperatures(view, mechanism, sample, targets, share, settings.seed)
-        mechanism = _with_temperatures(mechanism, found)
+        find = _Temperatures(view, sample, targets, share, settings.seed, found)
+        mechanism = mechanism.settle(view.utilities, find)
     groups = _groups(table, settings, fields_there)
     counted = np.zeros(len(table), np.bool_)
     while True:
@@ -185,13 +182,12 @@ def choose_rows(
         counted[unknown] = True
         if budget.unit in ("tokens", "share"):
             candidates.lengths[unknown] = tokens[unknown]
-    text = _described(mechanism)
     return Choice(
         settings,
         candidates,
         view,
         mechanism,
-        text,
+        describe(mechanism, MECHANISMS),
         made,
         tokens,
         exact_tokens is not None,
@@ -260,79 +256,47 @@ def _sizes(
     return text_bytes if budget.unit == "bytes" else tokens.copy()
 
 
-def _mechanism(settings: ChoiceSettings, view: Any, default: str) -> Mechanism:
-    """The mechanism asked for, or the method's own; by turns where there are several targets."""
-    mechanism = parse_mechanism(settings.mechanism or (default if view.utilities else "random"))
-    many = len(view.utilities) > 1 and not isinstance(mechanism, PerTarget)
-    if many and not isinstance(mechanism, Random):
-        mechanism = PerTarget(inner=mechanism, proportions=settings.proportions)
-    elif settings.proportions and isinstance(mechanism, PerTarget):
-        mechanism = dataclasses.replace(mechanism, proportions=settings.proportions)
-    elif settings.proportions:
-        raise ConfigError(
-            "proportions are shares of several targets, but this choice has one utility: "
-            "give several targets, or leave the proportions out"
-        )
-    return mechanism
+@dataclass
+class _Temperatures:
+    """The temperatures of utility columns, each for its target's share of the budget."""
 
+    view: Any
+    sample: Documents
+    targets: Targets
+    share: float
+    seed: int
+    found: dict[str, Found]
 
-def _gumbel(mechanism: Mechanism) -> GumbelTopK | None:
-    inner = mechanism.inner if isinstance(mechanism, PerTarget) else mechanism
-    return inner if isinstance(inner, GumbelTopK) else None
+    @cached_property
+    def _rows(self) -> tuple[NDArray[np.int64], Documents]:
+        rows, inside = sample_rows(self.view.uid, self.view.eligible, self.sample)
+        return rows, self.sample.take(inside)
 
-
-def _wants_temperature(mechanism: Mechanism) -> bool:
-    gumbel = _gumbel(mechanism)
-    return gumbel is not None and gumbel.temperature == "auto"
-
-
-def _with_temperatures(mechanism: Mechanism, found: Mapping[str, Found]) -> Mechanism:
-    values = {split_name(column)[1]: item.temperature for column, item in found.items()}
-    only = next(iter(values.values()))
-    settled = GumbelTopK(temperature=only if len(values) == 1 else values)
-    if isinstance(mechanism, PerTarget):
-        return dataclasses.replace(mechanism, inner=settled)
-    return settled
-
-
-def _temperatures(
-    view: Any,
-    mechanism: Mechanism,
-    sample: Documents,
-    targets: Targets,
-    share: float,
-    seed: int,
-) -> dict[str, Found]:
-    """A temperature for each utility column, each for its target's share of the budget."""
-    if not targets.fit:
-        raise ConfigError(
-            "a temperature can be found from the data only with a target: give one, or a number "
-            "(--mechanism 'gumbel_top_k(temperature=0.1)'), or another mechanism"
-        )
-    rows, inside = sample_rows(view.uid, view.eligible, sample)
-    documents = sample.take(inside)
-    shares = {}
-    if isinstance(mechanism, PerTarget):
-        names = {split_name(column)[1]: column for column in view.utilities}
-        shares = mechanism.shares(names)
-    found = {}
-    for column in view.utilities:
+    def __call__(self, column: str, share: float) -> float:
+        """Return the temperature of a column. ConfigError without a target."""
+        fit = self.targets.fit
+        if not fit:
+            raise ConfigError(
+                "a temperature can be found from the data only with a target: give one, or a "
+                "number (--mechanism 'gumbel_top_k(temperature=0.1)'), or another mechanism"
+            )
+        rows, documents = self._rows
         target = split_name(column)[1]
-        if target in targets.fit:
-            towards = targets.fit[target]
+        if target in fit:
+            towards = fit[target]
         else:  # a joint utility, or a sum of several
-            names_in = [n for n in target.split("+") if n in targets.fit]
-            chosen = names_in if names_in and target != JOINT else targets.names
-            towards = Documents.concatenate([targets.fit[name] for name in chosen])
-        found[column] = find_temperature(
+            names_in = [n for n in target.split("+") if n in fit]
+            chosen = names_in if names_in and target != JOINT else self.targets.names
+            towards = Documents.concatenate([fit[name] for name in chosen])
+        self.found[column] = find_temperature(
             documents,
-            view.column(column)[rows],
-            view.lengths[rows],
+            self.view.column(column)[rows],
+            self.view.lengths[rows],
             towards,
-            share=share * shares.get(target, 1.0),
-            seed=seed,
+            share=self.share * share,
+            seed=self.seed,
         )
-    return found
+        return self.found[column].temperature
 
 
 def sample_rows(
@@ -384,7 +348,3 @@ def _groups(
 def no_such_field(name: str, there: str) -> str:
     """Return the message for a quota by a field without a value; `there` names those there are."""
     return f"a quota is by the field {name!r}, which no document of the pool has{there}"
-
-
-def _described(mechanism: Mechanism) -> str:
-    return describe(mechanism, MECHANISMS)

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from dataworth.corpus.documents import Documents
 from dataworth.flow.choosing import Choice, sample_rows
 from dataworth.flow.scoring import Scored
-from dataworth.mechanism.base import split_name
+from dataworth.mechanism.base import needs_utility, split_name
 from dataworth.mechanism.budget import parse_budget
-from dataworth.mechanism.random import Random
 
 _FEW, _OF_MANY = 10, 1_000  # documents chosen, of eligible ones
 _SMALL = 10_000  # a number of which another unit may have been meant
@@ -54,7 +53,7 @@ def _too_many(scored: Scored, choice: Choice, of_target: OfTarget) -> list[str]:
     rows = np.flatnonzero(choice.counts)
     if not len(rows) or not evens or len(evens) < len(names):
         return []
-    if isinstance(choice.mechanism, Random):
+    if not needs_utility(choice.mechanism):
         return []
     below = np.ones(len(rows), np.bool_)
     for name, even in zip(names, evens, strict=True):

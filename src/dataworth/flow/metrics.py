@@ -21,10 +21,8 @@ from dataworth.measures.gain import MEASURED, gain
 from dataworth.measures.kl import kl_reduction
 from dataworth.measures.shifts import Shift, ngram_shifts
 from dataworth.measures.weights import effective_sample_size, length_correlation
-from dataworth.mechanism.base import split_name
+from dataworth.mechanism.base import Draws, TakesTurns, cuts_utility, split_name
 from dataworth.mechanism.budget import parse_budget
-from dataworth.mechanism.gumbel_top_k import GumbelTopK
-from dataworth.mechanism.per_target import PerTarget
 from dataworth.report import model
 from dataworth.report.histogram import histogram
 from dataworth.table.table import Table
@@ -127,8 +125,7 @@ def _accounting(scored: Scored, choice: Choice) -> model.Accounting:
 def temperature_of(choice: Choice, column: str) -> float | None:
     """The temperature that a utility was sampled with; None for mechanisms without one."""
     mechanism = choice.mechanism
-    inner = mechanism.inner if isinstance(mechanism, PerTarget) else mechanism
-    return inner.temperature_of(column) if isinstance(inner, GumbelTopK) else None
+    return mechanism.temperature_of(column) if isinstance(mechanism, Draws) else None
 
 
 def utility_facts(scored: Scored, choice: Choice, column: str) -> model.Utility:
@@ -179,7 +176,7 @@ def unit_of(scored: Scored, choice: Choice, column: str) -> str:
 def _threshold(choice: Choice, values: NDArray[np.float64]) -> float | None:
     """The utility of the last document taken, where no noise or quota blurs it."""
     last = choice.cut.last
-    if last is None or choice.mechanism_text.split("(")[0] not in ("top_k", "threshold"):
+    if last is None or not cuts_utility(choice.mechanism):
         return None
     return None if choice.cut.passed_over else float(values[last])
 
@@ -204,7 +201,7 @@ def _target(
     whole = len(scored.targets.fit[name]) + len(scored.targets.held_out.get(name, ()))
     found: model.Target = {"name": name, "documents": whole}
     mechanism = choice.mechanism
-    if isinstance(mechanism, PerTarget):
+    if isinstance(mechanism, TakesTurns):
         targets = {split_name(column)[1]: column for column in choice.view.utilities}
         found["proportion"] = mechanism.shares(targets).get(name)
     if len(text.documents):

@@ -43,8 +43,10 @@ from dataworth.flow.texts import texts_of
 from dataworth.mechanism.base import split_name
 from dataworth.mechanism.budget import parse_budget, parse_quotas
 from dataworth.mechanism.expression import parse_expression
+from dataworth.mechanism.registry import DEFAULT, WITHOUT_UTILITY
 from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.registry import parse_step, with_filters
+from dataworth.options import public
 from dataworth.report import model
 from dataworth.table import survey as surveys
 from dataworth.table.run import check_layout, machine
@@ -110,9 +112,10 @@ class Scores:
             if named and fitted.label not in named:
                 continue
             if any(c.name.startswith("utility:") for c in fitted.columns):
-                return str(getattr(fitted.step, "mechanism", "top_k"))
-        return "random"
+                return str(getattr(fitted.step, "mechanism", DEFAULT))
+        return WITHOUT_UTILITY
 
+    @public
     def choose(
         self,
         budget: str | int = "10%",
@@ -128,15 +131,15 @@ class Scores:
         seed: int | None = None,
     ) -> Selection:
         """Choose documents for a budget; the pool's text is not read. See `dataworth.select`."""
-        settings = ChoiceSettings(
-            budget=str(parse_budget(budget)),
+        settings = choice_settings(
+            budget=budget,
             utility=utility,
             scale=scale,
-            mechanism=None if mechanism is None else mechanism_text(mechanism),
+            mechanism=mechanism,
             proportions=proportions,
-            quotas=tuple(str(quota) for quota in parse_quotas(quotas)),
+            quotas=quotas,
             max_repeat=max_repeat,
-            exclude=excluded_paths(exclude),
+            exclude=exclude,
             duplicates=duplicates,
             seed=self.settings.seed if seed is None else seed,
         )
@@ -246,6 +249,34 @@ class Scores:
 def in_words(budget: str) -> str:
     """A budget with its unit: `1M tokens`, `1k-docs`, `10%`."""
     return f"{budget} tokens" if parse_budget(budget).unit == "tokens" else budget
+
+
+def choice_settings(
+    *,
+    budget: str | int,
+    mechanism: Any,
+    quotas: Any,
+    exclude: Any,
+    utility: str | None,
+    scale: str,
+    proportions: Mapping[str, float] | None,
+    max_repeat: int,
+    duplicates: str,
+    seed: int,
+) -> ChoiceSettings:
+    """Return how to choose, from a call's options."""
+    return ChoiceSettings(
+        budget=str(parse_budget(budget)),
+        utility=utility,
+        scale=scale,
+        mechanism=None if mechanism is None else mechanism_text(mechanism),
+        proportions=proportions,
+        quotas=tuple(str(quota) for quota in parse_quotas(quotas)),
+        max_repeat=max_repeat,
+        exclude=excluded_paths(exclude),
+        duplicates=duplicates,
+        seed=seed,
+    )
 
 
 def mechanism_text(mechanism: Any) -> str:

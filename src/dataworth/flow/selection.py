@@ -42,6 +42,7 @@ from dataworth.flow.samples import describe_rows
 from dataworth.flow.scoring import Scored
 from dataworth.flow.settings import WriteSettings, fingerprint
 from dataworth.flow.texts import check_files, load_text, texts_of
+from dataworth.options import public
 from dataworth.report import frame, model, page
 from dataworth.report.inert import markdown
 
@@ -137,6 +138,7 @@ class Selection:
             threads=self.scores.engine.size,
         )
 
+    @public
     def write(
         self,
         folder: str | Path,

@@ -11,8 +11,8 @@ utilities are equal, top-k, Gumbel top-k and random give one and the same order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ CHOICE = 0x63686F696365
 """The stream of `hash_uid` for choosing; other uses of a seed have other streams."""
 
 _Value = TypeVar("_Value", bound=np.generic)
+
+
+Find = Callable[[str, float], float]
+"""A utility column and the share of the budget chosen by it → its best temperature."""
 
 
 class Table(Protocol):
@@ -76,6 +80,52 @@ class Mechanism(Protocol):
         DataworthError for utilities that are not numbers.
         """
         ...
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A mechanism with a setting that is found from the data before ordering."""
+
+    def settle(self, utilities: Sequence[str], find: Find) -> Mechanism:
+        """Return it with all settings found, for choosing by some utility columns."""
+        ...
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """A mechanism that adds noise to utilities."""
+
+    def temperature_of(self, column: str) -> float | None:
+        """Return the temperature for a utility column; None if it has no noise."""
+        ...
+
+
+@runtime_checkable
+class TakesTurns(Protocol):
+    """A mechanism that chooses for several targets, each with its share."""
+
+    @property
+    def proportions(self) -> Mapping[str, float] | None:
+        """Shares by target; None for equal ones."""
+        ...
+
+    def shares(self, targets: Mapping[str, str]) -> dict[str, float]:
+        """Return the share of each target, of their utility columns by name; they add up to 1."""
+        ...
+
+    def parts(self, table: Table, seed: int, chosen: NDArray[np.bool_]) -> dict[str, Rows]:
+        """Return the rows of `chosen` that each target took, by the target's name."""
+        ...
+
+
+def needs_utility(mechanism: Mechanism) -> bool:
+    """Return whether a mechanism orders by a utility: all do but those that say otherwise."""
+    return bool(getattr(mechanism, "needs_utility", True))
+
+
+def cuts_utility(mechanism: Mechanism) -> bool:
+    """Return whether all that is chosen has a larger utility than what is not, as it declares."""
+    return bool(getattr(mechanism, "cuts_utility", False))
 
 
 class View:

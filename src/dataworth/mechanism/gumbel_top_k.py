@@ -8,7 +8,7 @@ is importance resampling without replacement (Xie, Santurkar, Ma and Liang 2023,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from dataworth.errors import ConfigError
 from dataworth.mechanism.base import (
+    Find,
     Order,
     Table,
     by_cost,
@@ -44,6 +45,13 @@ class GumbelTopK:
         minimum=0,
         hash=False,
     )
+
+    def settle(self, utilities: Sequence[str], find: Find) -> GumbelTopK:
+        """Return it with a temperature for each utility column, where that is "auto"."""
+        if self.temperature != "auto" or not utilities:
+            return self
+        values = {split_name(column)[1]: find(column, 1.0) for column in utilities}
+        return GumbelTopK(values if len(values) > 1 else next(iter(values.values())))
 
     def temperature_of(self, column: str) -> float:
         """The temperature for a utility column `utility:<step>:<target>`.

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +19,18 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.kernels.simd import kernel
 from dataworth.errors import ConfigError
-from dataworth.mechanism.base import BLOCK, Mechanism, Order, Rows, Table, View, split_name
+from dataworth.mechanism.base import (
+    BLOCK,
+    Draws,
+    Find,
+    Mechanism,
+    Order,
+    Rows,
+    Settles,
+    Table,
+    View,
+    split_name,
+)
 from dataworth.mechanism.gumbel_top_k import GumbelTopK
 from dataworth.options import option
 from dataworth.registry import register
@@ -67,6 +78,24 @@ class PerTarget:
                 raise ConfigError(f"per_target: proportions lack the target {target!r}")
         total = math.fsum(self.proportions.values())
         return {t: share / total for t, share in sorted(self.proportions.items()) if share > 0}
+
+    def settle(self, utilities: Sequence[str], find: Find) -> PerTarget:
+        """Return it with what its `inner` finds, for each target's share of the budget."""
+        if not isinstance(self.inner, Settles):
+            return self
+        shares: dict[str, float] | None = None
+
+        def find_part(column: str, share: float) -> float:
+            nonlocal shares
+            if shares is None:
+                shares = self.shares({split_name(name)[1]: name for name in utilities})
+            return find(column, share * shares.get(split_name(column)[1], 1.0))
+
+        return replace(self, inner=self.inner.settle(utilities, find_part))
+
+    def temperature_of(self, column: str) -> float | None:
+        """Return that of its `inner`."""
+        return self.inner.temperature_of(column) if isinstance(self.inner, Draws) else None
 
     def order(self, table: Table, seed: int) -> Order:
         """Row numbers in the order in which they are taken, in blocks."""

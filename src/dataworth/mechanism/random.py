@@ -17,6 +17,7 @@ class Random:
     """Order by the seeded hash of uid. Needs no utility, and reads none."""
 
     name: ClassVar[str] = "random"
+    needs_utility: ClassVar[bool] = False
 
     def order(self, table: Table, seed: int) -> Order:
         """Row numbers in random order, in blocks."""

@@ -26,6 +26,11 @@ class Threshold:
         'part ("hash").',
     )
 
+    @property
+    def cuts_utility(self) -> bool:
+        """Whether the best are taken first."""
+        return self.by == "utility"
+
     def order(self, table: Table, seed: int) -> Order:
         """Row numbers of the documents that pass, in blocks; empty if none does."""
         rows = eligible_rows(table)

@@ -17,6 +17,7 @@ class TopK:
     """Order by utility, largest first."""
 
     name: ClassVar[str] = "top_k"
+    cuts_utility: ClassVar[bool] = True
 
     def order(self, table: Table, seed: int) -> Order:
         """Row numbers, best first, in blocks."""
