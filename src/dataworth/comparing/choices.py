@@ -32,6 +32,7 @@ from dataworth.engine.files import (
 )
 from dataworth.errors import ConfigError, InputError
 from dataworth.flow.choosing import Choice, choose_rows
+from dataworth.flow.exclusion import Excluded
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.metrics import temperature_of
 from dataworth.flow.scoring import Scored, count_tokens
@@ -155,7 +156,7 @@ class Chosens:
             default_utilities=() if job.chooser.utility else job.chooser.columns,
             sample=scored.survey.sample,
             targets=scored.targets,
-            excluded=self.excluded,
+            excluded=Excluded(uids=self.excluded),
             exact_tokens=self._exact(job.table),
             fields_there=partial(fields_there, scored.corpus),
         )

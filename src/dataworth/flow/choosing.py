@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dataworth.config import describe
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
+from dataworth.flow.exclusion import Excluded
 from dataworth.flow.settings import ChoiceSettings
 from dataworth.measures.temperature import Found, find_temperature
 from dataworth.mechanism.base import Mechanism, Settles, TakesTurns, split_name
@@ -127,7 +128,7 @@ def choose_rows(
     default_utilities: tuple[str, ...],
     sample: Documents,
     targets: Targets,
-    excluded: NDArray[np.uint64],
+    excluded: Excluded,
     exact_tokens: ExactTokens | None,
     fields_there: Callable[[], str],
 ) -> Choice:
@@ -199,7 +200,7 @@ def choose_rows(
 def eligibility(
     table: Table,
     uid: NDArray[np.uint64],
-    excluded: NDArray[np.uint64],
+    excluded: Excluded,
     *,
     keep_duplicates: bool,
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
@@ -211,7 +212,7 @@ def eligibility(
         eligible &= codes == (reasons.index(None) if None in reasons else -1)
         del codes
     if len(excluded):
-        before = eligible & np.isin(uid, excluded)
+        before = eligible & excluded.among(uid, partial(_second_hashes, table))
         eligible &= ~before
         dropped[EXCLUDED] = int(before.sum())
     if not keep_duplicates:
@@ -220,6 +221,10 @@ def eligibility(
             eligible[copies] = False
             dropped[DUPLICATE] = len(copies)
     return eligible, dropped
+
+
+def _second_hashes(table: Table, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    return np.asarray(table.rows(rows, [CHECK])[CHECK], np.uint64)
 
 
 def _copies(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 import time
@@ -27,7 +26,7 @@ from dataworth.errors import DataworthError
 from dataworth.flow import targets as target_files
 from dataworth.flow.annotating import Named
 from dataworth.flow.choosing import choose_rows
-from dataworth.flow.exclusion import excluded_uids
+from dataworth.flow.exclusion import excluded_documents
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.scoring import (
     Scored,
@@ -147,7 +146,8 @@ class Scores:
 
     def choose_settings(self, settings: ChoiceSettings) -> Selection:
         """Choose as settings say; the chosen rows are kept in the folder."""
-        excluded = excluded_uids(settings.exclude, self.scored.corpus, self.settings.max_bad)
+        corpus, max_bad = self.scored.corpus, self.settings.max_bad
+        excluded = excluded_documents(settings.exclude, corpus, max_bad, self.folder)
         choice = choose_rows(
             self.table,
             settings,
@@ -161,7 +161,7 @@ class Scores:
         )
         name = fingerprint([settings.fingerprint, self.scored.list])
         if len(excluded):  # which is not in the settings, only where it comes from
-            name = fingerprint([name, hashlib.blake2b(excluded.tobytes()).hexdigest()])
+            name = fingerprint([name, excluded.digest])
         selection = Selection(self, choice, self.folder / "selections" / name)
         selection.save()
         return selection
