@@ -45,6 +45,7 @@ from dataworth.comparing.comparison import load_comparison
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.flow.choosing import eligibility, sample_rows
+from dataworth.flow.exclusion import Excluded
 from dataworth.flow.scores import load_scores
 from dataworth.flow.targets import halves
 from dataworth.measures.gain import Ruler
@@ -464,8 +465,7 @@ def temperature_table(names: Sequence[str]) -> str:
     )
     sample, table_of = scores.scored.survey.sample, scores.table
     columns = table_of.columns(["uid", "tokens"])
-    nothing = np.empty(0, np.uint64)
-    eligible = eligibility(table_of, columns["uid"], nothing, keep_duplicates=False)[0]
+    eligible = eligibility(table_of, columns["uid"], Excluded(), keep_duplicates=False)[0]
     at, inside = sample_rows(columns["uid"], eligible, sample)
     tokens, documents = columns["tokens"], sample.take(inside)
     rows: list[list[object]] = []

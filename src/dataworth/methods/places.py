@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +17,11 @@ def placed(step: Step, folder: Path) -> Step:
 
     A name of which nothing lies there stays: it may be that of a model of Hugging Face.
     """
-    options = {name: getattr(step, name) for name in _PATHS if hasattr(step, name)}
-    changed = placed_options(options, folder)
+    if not is_dataclass(step):
+        return step
+    named = [f.name for f in fields(cast(Any, step)) if f.metadata.get("content")]
+    options = {name: getattr(step, name) for name in named}
+    changed = {name: _whole(value, folder) for name, value in options.items()}
     return step if changed == options else cast(Step, replace(cast(Any, step), **changed))
 
 
