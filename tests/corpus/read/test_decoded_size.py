@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Column
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.read import parquet, places
 from dataworth.corpus.read.reader import read_rows
@@ -19,7 +20,8 @@ from dataworth.corpus.write import writing
 from dataworth.corpus.write.writing import ShardWriter
 from dataworth.errors import InputError
 from dataworth.table import table as tables
-from dataworth.table.table import Table, unit_file
+from dataworth.table.columns import PartWriter, declare, part_file
+from dataworth.table.table import Layout, Table, Tally
 
 LIMIT = 2**20
 LONG = "long " * 20_000  # 100 kB
@@ -102,9 +104,15 @@ def test_copies_are_written_in_pieces(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_long_columns_of_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "_STRING_BYTES", 10)
-    for unit in range(2):
-        ids = [f"id-{unit}-{row}" for row in range(5)]
-        pq.write_table(pa.table({"id": ids}), unit_file(tmp_path, unit))
-    found = Table(tmp_path, 2).rows(np.array([7, 0, 9]), ["id"])
+    key = "0" * 16
+    folder = tmp_path / f"documents-{key}"
+    declare(folder, {}, [Column("id", pa.string(), "", "")])
+    about = {"documents": None, "rows": 5, "uids": "", "covered": 5, "dropped": {}}
+    for part in range(2):
+        with PartWriter(part_file(folder, part)) as writer:
+            writer.add({"id": pa.array([f"id-{part}-{row}" for row in range(5)])})
+            writer.commit({**about, "tally": Tally(rows=[5]).as_dict()}, pa.schema([]))
+    table = Table(tmp_path, Layout(folder.name, None, (), 2, 0.25))
+    found = table.rows(np.array([7, 0, 9]), ["id"])
     assert found["id"].type == pa.large_string()
     assert found["id"].to_pylist() == ["id-1-2", "id-0-0", "id-1-4"]
