@@ -11,7 +11,7 @@ import pytest
 import dataworth
 from dataworth.comparing import pool as sharing
 from dataworth.engine.files import local_path
-from dataworth.errors import ConfigError
+from dataworth.errors import ConfigError, InputError
 from dataworth.methods.registry import STEPS
 
 
@@ -67,3 +67,23 @@ def test_quotas_by_a_field_that_no_document_has(files: dict[str, Any], tmp_path:
     assert len(scores.choose("5-docs", quotas={"kind": {"a": "2-docs"}})) == 2
     again = dataworth.select(**files, budget="5-docs", quotas="kind:2-docs", out=tmp_path / "out")
     assert len(again) == 2
+
+
+@pytest.mark.parametrize("option", [{"group_by": ""}, {"id_field": ""}])
+def test_fields_without_a_name(files: dict[str, Any], option: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="'' is no name of a field"):
+        dataworth.select(**files, budget="3-docs", **option)
+
+
+def test_judge_tells_of_a_group_that_no_document_has(files: dict[str, Any]) -> None:
+    made = dataworth.judge(files["pool"], pool=files["pool"], group_by="domian")
+    assert any(
+        "No document has a value in the field 'domian'; there are" in line
+        for line in made.metrics["warnings"]
+    )
+
+
+def test_targets_that_are_no_chats(files: dict[str, Any]) -> None:
+    chats = [{"prompt": f"question {i}", "completion": "yes"} for i in range(9)]
+    with pytest.raises(InputError, match=r"plain text \(--target-template none\)"):
+        dataworth.select(chats, files["target"], "3-docs", template="plain")

@@ -67,6 +67,9 @@ class Fields:
     def __post_init__(self) -> None:
         if not self.text or not all(self.text):
             raise ConfigError("the text field has no name: give one, such as 'text'")
+        for name in (*self.groups, *([] if self.id is None else [self.id])):
+            if not isinstance(name, str) or not name:
+                raise ConfigError(f"{name!r} is no name of a field to group by or of ids")
         if self.template is not None:
             if self.template not in TEMPLATES:
                 known = ", ".join(TEMPLATES)

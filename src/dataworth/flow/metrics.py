@@ -346,7 +346,9 @@ def _missing_fields(scored: Scored) -> list[str]:
     if not missing:
         return []
     named = fields_there(scored.corpus)
-    return [f"No document has the field {name!r}{named}." for name in dict.fromkeys(missing)]
+    return [
+        f"No document has a value in the field {name!r}{named}." for name in dict.fromkeys(missing)
+    ]
 
 
 def _fragments(choice: Choice) -> list[str]:

@@ -117,19 +117,23 @@ def read_documents(
             left -= block.raw_bytes
             # What comes has at most a document in two bytes, which may be too few to allow this.
             if plain and bad > max_bad * (bad + good + max(left, 0) / 2):
-                raise _too_bad(what, bad, bad + good, first, max_bad)
+                raise _too_bad(what, bad, bad + good, first, max_bad, corpus.fields)
     if bad > max_bad * (bad + good):
-        raise _too_bad(what, bad, bad + good, first, max_bad)
+        raise _too_bad(what, bad, bad + good, first, max_bad, corpus.fields)
     if not good:
         where = ", ".join(file.path for file in corpus.files[:3])
         raise InputError(f"{what} holds no document ({where}): {remedy}")
     return Documents.concatenate(parts)
 
 
-def _too_bad(what: str, bad: int, lines: int, first: str, max_bad: float) -> InputError:
+def _too_bad(
+    what: str, bad: int, lines: int, first: str, max_bad: float, fields: Fields
+) -> InputError:
+    plain = ", read it as plain text (--target-template none)" if fields.template else ""
     return InputError(
         f"{what}: {bad} of {lines} lines are bad, more than the {max_bad:.2%} allowed; the first "
-        f"is {first}. Mend the file, name the field that holds the text, or allow more (--max-bad)"
+        f"is {first}. Mend the file, name the field that holds the text{plain}, or allow more "
+        "(--max-bad)"
     )
 
 

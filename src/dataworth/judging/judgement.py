@@ -15,6 +15,7 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.flow.choosing import Choice
+from dataworth.flow.inspect import fields_there
 from dataworth.flow.metrics import SelectionText, gain_on, ngrams_of, part_for, utility_facts
 from dataworth.flow.scores import as_tuple
 from dataworth.judging import doubts, measures
@@ -121,6 +122,7 @@ def judge_selection(
         name="selection",
         role="the selection",
     )
+    groups = _own_groups(subject, looked, judge.groups)
     text = measures.text_of(looked)
     chosen = None if subject.selection is None else subject.selection.choice
     metrics: model.Metrics = {
@@ -136,7 +138,7 @@ def judge_selection(
         "utilities": _utilities(subject),
         "composition": measures.compositions(
             judge.groups,
-            _own_groups(subject, looked, judge.groups),
+            groups,
             None if whole is None else whole.groups,
         ),
         "lengths": measures.lengths(looked, whole),
@@ -150,10 +152,17 @@ def judge_selection(
         "contamination": measures.contamination(indexes, looked, whole),
     }
     metrics["mean"] = _mean(metrics["targets"])
-    metrics["warnings"] = doubts.warnings(metrics)
+    metrics["warnings"] = [*doubts.warnings(metrics), *_without_values(subject, groups)]
     metrics["notes"] = doubts.notes(metrics)
     made: model.Metrics = measures.plain(metrics)
     return made
+
+
+def _without_values(subject: Subject, groups: Groups) -> list[str]:
+    """Return a line for each field to group by that no document has: it may be misspelt."""
+    empty = [name for name, values in groups.items() if set(values) == {None}]
+    there = fields_there(subject.corpus) if empty else ""
+    return [f"No document has a value in the field {name!r}{there}." for name in empty]
 
 
 def _uids(judge: Opening, other: Subject) -> NDArray[np.uint64]:

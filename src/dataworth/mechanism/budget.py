@@ -135,6 +135,8 @@ def _from_match(text: str, match: re.Match[str]) -> Budget:
         number *= 10 ** _POWERS[match["power"].lower()]
     if number >= 2**63:
         raise ConfigError(_TOO_LARGE)
+    if number == 0:
+        raise ConfigError(f"the budget {text!r} is nothing: write {FORMS}")
     if number < 1 or (number.denominator != 1 and unit != "bytes"):
         raise ConfigError(f"the budget {text!r} is not a whole number of {unit}: write {FORMS}")
     return Budget(int(number), unit)
