@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -273,22 +272,24 @@ class Resolved:
         self.step: Any = step
         self.columns: tuple[Column, ...] = step.columns
         self.folder = folder
-        self._units = [tuple(one) for one in read_object(folder / "step.json")["units"]]
+        facts = read_object(folder / "step.json", _REMEDY)
+        self.scratch_bytes: int = facts["scratch_bytes"]
+        units = np.array(facts["units"], np.uint64).reshape(-1, 3)
+        self._units = units[np.lexsort((units[:, 1], units[:, 0]))]
 
     def annotate(self, documents: Documents) -> pa.RecordBatch:
         """The decisions about these documents."""
         at = _at(documents)
-        units = np.array(
-            [
-                bisect_right(self._units, (file, place, len(self._units))) - 1
-                for file, place in zip(documents.file.tolist(), at.tolist(), strict=True)
-            ],
-            np.int64,
-        )
+        units = np.full(len(documents), -1, np.int64)
+        for file in np.unique(documents.file).tolist():
+            own, mine = self._units[self._units[:, 0] == file], documents.file == file
+            place = np.searchsorted(own[:, 1], at[mine], side="right") - 1
+            numbers = np.append(own[:, 2].astype(np.int64), -1)  # -1, the last: before the first
+            units[mine] = numbers[place]
         order, parts = [], [pa.schema([(c.name, c.type) for c in self.columns]).empty_table()]
         for unit in np.unique(units[units >= 0]).tolist():
             rows = np.flatnonzero(units == unit)
-            table = _decisions(self.folder / f"{self._units[unit][2]:05d}.parquet")
+            table = _decisions(self.folder / f"{unit:05d}.parquet")
             known = table[AT].to_numpy()
             place = np.minimum(np.searchsorted(known, at[rows]), len(known) - 1)
             same = (known[place] == at[rows]) & (
@@ -346,7 +347,14 @@ def fit_cross_document(
             if len(covered):
                 units.append((unit.file_index, covered[AT][0].as_py(), unit.index))
                 write_parquet(temporary / f"{unit.index:05d}.parquet", covered)
-        (temporary / "step.json").write_text(json.dumps({"units": units}) + "\n", "utf-8")
+        used = sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file())
+        facts = {"units": units, "scratch_bytes": used}
+        (temporary / "step.json").write_text(json.dumps(facts) + "\n", "utf-8")
+
+
+def scratch_of(fitted: Fitted) -> int:
+    """Return the bytes of disk that a step took while documents were compared."""
+    return fitted.scratch_bytes if isinstance(fitted, Resolved) else 0
 
 
 def load_cross_document(step: CrossDocument, folder: Path, scratch: Path) -> Resolved:
