@@ -58,7 +58,7 @@ def test_select_and_choose(pool: Path, math: Path, tmp_path: Path) -> None:
             assert row["cluster:minhash"] in first
             assert all(row[name] is None for name in found.scores.table.utilities)
     assert leftovers(tmp_path / "out") == [] and not (tmp_path / "out" / "work").exists()
-    again = dataworth.load(tmp_path / "out").choose("50%", out=tmp_path / "half")
+    again = dataworth.load(tmp_path / "out").choose("50%")
     assert set(chosen(again)) < set(chosen(found))
 
 
@@ -136,3 +136,9 @@ def test_from_the_command_line(pool: Path, math: Path, tmp_path: Path) -> None:
     assert found.returncode == 0, found.stderr
     scores = dataworth.load(out)
     assert scores.table.tally.dropped["near-duplicate"] > 60
+
+
+def test_a_dry_run_tells_the_scratch(pool: Path, math: Path) -> None:
+    """What the steps write while documents are compared is room that has to be there."""
+    plain = dataworth.plan(pool, math, "10%", steps=("dsir",)).disk_bytes
+    assert dataworth.plan(pool, math, "10%", steps=("minhash", "dsir")).disk_bytes > plain + 50_000

@@ -32,7 +32,7 @@ from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
 from dataworth.engine.shuffle import Bucket, Keyed, Records, Shuffle, copied, write_unit
 
-MEMORY = 256 * 2**20
+MEMORY = 128 * 2**20
 """Bytes that one worker takes for a bucket, about."""
 
 _RECORD = 64  # bytes of memory for each record of a bucket, beside what it carries

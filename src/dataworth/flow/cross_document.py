@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,6 +51,7 @@ from dataworth.methods.registry import load_fitted
 UID, AT = "uid", "at"
 _PIECES = 20  # bits of the number that finds a document again: its piece of the row
 _AT_ONCE = 1 << 16  # pairs whose rows are copied together
+_SCRATCH = ".scratch_bytes"  # beside the decisions, of which it is no part
 _REMEDY = "delete its folder and run the same command again"
 
 
@@ -275,22 +275,23 @@ class Resolved:
         self.step: Any = step
         self.columns: tuple[Column, ...] = step.columns
         self.folder = folder
-        self._units = [tuple(one) for one in read_object(folder / "step.json")["units"]]
+        facts = read_object(folder / "step.json", _REMEDY)
+        units = np.array(facts["units"], np.uint64).reshape(-1, 3)
+        self._units = units[np.lexsort((units[:, 1], units[:, 0]))]
 
     def annotate(self, documents: Documents) -> pa.RecordBatch:
         """The decisions about these documents."""
         at = _at(documents)
-        units = np.array(
-            [
-                bisect_right(self._units, (file, place, len(self._units))) - 1
-                for file, place in zip(documents.file.tolist(), at.tolist(), strict=True)
-            ],
-            np.int64,
-        )
+        units = np.full(len(documents), -1, np.int64)
+        for file in np.unique(documents.file).tolist():
+            own, mine = self._units[self._units[:, 0] == file], documents.file == file
+            place = np.searchsorted(own[:, 1], at[mine], side="right") - 1
+            numbers = np.append(own[:, 2].astype(np.int64), -1)  # -1, the last: before the first
+            units[mine] = numbers[place]
         order, parts = [], [pa.schema([(c.name, c.type) for c in self.columns]).empty_table()]
         for unit in np.unique(units[units >= 0]).tolist():
             rows = np.flatnonzero(units == unit)
-            table = _decisions(self.folder / f"{self._units[unit][2]:05d}.parquet")
+            table = _decisions(self.folder / f"{unit:05d}.parquet")
             known = table[AT].to_numpy()
             place = np.minimum(np.searchsorted(known, at[rows]), len(known) - 1)
             same = (known[place] == at[rows]) & (
@@ -348,10 +349,18 @@ def fit_cross_document(
             if len(covered):
                 units.append((unit.file_index, covered[AT][0].as_py(), unit.index))
                 write_parquet(temporary / f"{unit.index:05d}.parquet", covered)
+        used = sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file())
+        (temporary / _SCRATCH).write_text(f"{used}\n", "utf-8")
         (temporary / "step.json").write_text(json.dumps({"units": units}) + "\n", "utf-8")
     shutil.rmtree(scratch, ignore_errors=True)
     with suppress(OSError):  # not there, or not empty: there is other work under way
         scratch.parent.rmdir()
+
+
+def scratch_of(fitted: Fitted) -> int:
+    """Return the bytes of disk that a step took while documents were compared."""
+    path = fitted.folder / _SCRATCH if isinstance(fitted, Resolved) else None
+    return int(path.read_text("utf-8")) if path is not None and path.is_file() else 0
 
 
 def load_learned(step: Step, folder: Path) -> Fitted:

@@ -28,6 +28,7 @@ from dataworth.corpus.read.streams import open_raw
 from dataworth.corpus.units import Unit
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
+from dataworth.flow.cross_document import scratch_of
 from dataworth.flow.scoring import count_tokens, fit_steps, tokens_per_byte
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings
 from dataworth.flow.targets import read_targets
@@ -232,7 +233,7 @@ def _estimate(
     documents = Documents.concatenate(probe.sample)
     bytes_seen = max(1.0, float(documents.text_bytes.sum()))
     sample = min(settings.sample_bytes, plan.text_bytes)
-    fitted_seconds, passes, scoring = _scoring(documents, targets, settings)
+    fitted_seconds, passes, scoring, scratch = _scoring(documents, targets, settings)
     looked_at = share_read(corpus, settings.sample_bytes)
     work = probe.read * (1 + looked_at) + (scoring + passes) * plan.text_bytes / bytes_seen
     work += fitted_seconds * sample / bytes_seen
@@ -251,12 +252,13 @@ def _estimate(
         BASE_BYTES + 2 * sample + WORKER_BYTES * engine.size + CHOOSING_BYTES * plan.documents
     )
     plan.disk_bytes = round(TABLE_BYTES * plan.documents + sample + packed * plan.selected_bytes)
+    plan.disk_bytes += round(scratch * plan.text_bytes / bytes_seen)
 
 
 def _scoring(
     documents: Documents, targets: Targets, settings: ScoreSettings
-) -> tuple[float, float, float]:
-    """Seconds to fit, to pass over these documents while fitting, and to score them."""
+) -> tuple[float, float, float, float]:
+    """Seconds to fit, to pass over these documents while fitting, and to score them; scratch."""
     progress = Progress()
     survey = Survey(len(documents) + 1, len(documents) + 1, sample=documents)
     with tempfile.TemporaryDirectory(prefix="dataworth-plan-") as folder:
@@ -280,7 +282,9 @@ def _scoring(
     started = time.perf_counter()
     apply_steps(steps, some)
     share = float(some.text_bytes.sum()) / max(float(documents.text_bytes.sum()), 1.0)
-    return fitting - passes, passes, (time.perf_counter() - started) / max(share, 1e-9)
+    # Steps that compare documents run one after another, each removing its scratch.
+    scratch = max((scratch_of(named.inner) for named in steps), default=0)
+    return fitting - passes, passes, (time.perf_counter() - started) / max(share, 1e-9), scratch
 
 
 def _row(text: str) -> bytes:

@@ -46,11 +46,11 @@ def file_digest(path: Path) -> str:
 def folder_digest(folder: Path) -> str:
     """Return 16 hexadecimal digits of what a folder holds: names of files and their content.
 
-    Of `.npz` files the arrays count, and not how they are packed.
+    Of `.npz` files the arrays count, and not how they are packed; hidden files do not count.
     """
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(folder.rglob("*")):
-        if not path.is_file():
+        if not path.is_file() or path.name.startswith("."):
             continue
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         if path.suffix != ".npz":
