@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -15,6 +15,7 @@ from dataworth.config import describe
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
 from dataworth.flow.exclusion import Excluded
+from dataworth.flow.mixtures import WITHOUT_SHARE, mixture_quotas
 from dataworth.flow.settings import ChoiceSettings
 from dataworth.measures.temperature import Found, find_temperature
 from dataworth.mechanism.base import Mechanism, split_name
@@ -135,9 +136,11 @@ def choose_rows(
     excluded: Excluded,
     exact_tokens: ExactTokens | None,
     fields_there: Callable[[], str],
+    grouped: Sequence[str] = (),
 ) -> Choice:
     """Choose for a budget. `sample` is the pool's random sample, for the temperature;
-    `fields_there` names the pool's fields, for messages.
+    `fields_there` names the pool's fields, for messages. `grouped`: fields that a mixture may be
+    of, where it names none.
 
     Raises ConfigError for settings that do not fit the table.
     """
@@ -152,6 +155,19 @@ def choose_rows(
     # An expression may name any step's utilities, not only those chosen by when none are named.
     names = default_utilities if settings.utility is None else table.utilities
     lengths = _sizes(tokens, columns["text_bytes"], budget)
+    resolved = budget.resolve(max(int(tokens[eligible].sum()), 1))
+    groups = _groups(table, settings, fields_there) or {}
+    quotas = list(parse_quotas(settings.quotas))
+    if settings.mixture is not None:
+        how = (resolved, settings.max_repeat, targets.names)
+        name, group, caps, without = mixture_quotas(
+            settings.mixture, table, grouped, eligible, lengths, *how
+        )
+        if (eligible & without).any():
+            dropped[WITHOUT_SHARE] = int((eligible & without).sum())
+            eligible &= ~without
+        groups[name] = group
+        quotas += caps
     candidates = Candidates(table, eligible, lengths, names, columns)
     view: Any = candidates
     if settings.utility is not None:
@@ -160,14 +176,11 @@ def choose_rows(
         steps = sorted({split_name(column)[0] for column in default_utilities})
         view = combine(candidates, " + ".join(steps), settings.scale)  # type: ignore[arg-type]
     mechanism = _mechanism(settings, view, default_mechanism)
-    total = int(tokens[eligible].sum())
-    resolved = budget.resolve(max(total, 1))
     found: dict[str, Found] = {}
     if _wants_temperature(mechanism):
         share = min(1.0, resolved.amount / max(int(candidates.lengths[eligible].sum()), 1))
         found = _temperatures(view, mechanism, sample, targets, share, settings.seed)
         mechanism = _with_temperatures(mechanism, found)
-    groups = _groups(table, settings, fields_there)
     counted = np.zeros(len(table), np.bool_)
     while True:
         made = cut(
@@ -175,7 +188,7 @@ def choose_rows(
             candidates.lengths,
             resolved,
             groups=groups,
-            quotas=settings.quotas,
+            quotas=quotas,
             max_repeat=settings.max_repeat,
         )
         unknown = np.flatnonzero((made.counts > 0) & ~counted)

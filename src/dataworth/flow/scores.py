@@ -28,6 +28,7 @@ from dataworth.flow.annotating import Named
 from dataworth.flow.choosing import choose_rows
 from dataworth.flow.exclusion import excluded_documents
 from dataworth.flow.inspect import fields_there
+from dataworth.flow.mixtures import mixture_text
 from dataworth.flow.scoring import (
     Scored,
     count_tokens,
@@ -125,6 +126,7 @@ class Scores:
         exclude: Any = (),
         duplicates: str = "drop",
         seed: int | None = None,
+        mixture: Any = None,
     ) -> Selection:
         """Choose documents for a budget; the pool's text is not read. See `dataworth.select`."""
         settings = ChoiceSettings(
@@ -138,6 +140,7 @@ class Scores:
             exclude=excluded_paths(exclude),
             duplicates=duplicates,
             seed=self.settings.seed if seed is None else seed,
+            mixture=None if mixture is None else mixture_text(mixture),
         )
         return self.choose_settings(settings)
 
@@ -155,6 +158,7 @@ class Scores:
             excluded=excluded,
             exact_tokens=self._exact_tokens if self.settings.tokenizer else None,
             fields_there=partial(fields_there, self.scored.corpus),
+            grouped=self.settings.fields.groups,
         )
         name = fingerprint([settings.fingerprint, self.scored.list])
         if len(excluded):  # which is not in the settings, only where it comes from
