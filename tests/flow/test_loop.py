@@ -258,3 +258,10 @@ def test_checkpoints_stand_in_options_of_any_depth() -> None:
     (filled,) = (rounds_module.filled(step, "a/b") for step in steps)
     assert filled.models == ("a/b", "b")  # type: ignore[attr-defined]
     assert not rounds_module.asks_checkpoint([filled])
+    for text in (
+        "model={checkpoint}/last",
+        "model='{checkpoint}/last'",
+        'model="{checkpoint}/last"',
+    ):
+        ((step,),) = rounds_module.steps_of_rounds([[f"influence({text})"]], 1)
+        assert rounds_module.filled(step, "a").model == "a/last"

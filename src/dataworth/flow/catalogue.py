@@ -1,4 +1,4 @@
-"""The steps and mechanisms that there are, described from their classes."""
+"""The steps, mechanisms and mixtures that there are, described from their classes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from dataworth.config import variants
 from dataworth.errors import ConfigError
 from dataworth.mechanism.registry import MECHANISMS
 from dataworth.methods.registry import STEPS
+from dataworth.mixture.registry import MIXTURES
 from dataworth.options import list_options
+
+Kind = Literal["step", "mechanism", "mixture"]
 
 
 @dataclass(frozen=True)
 class Described:
-    """A step or mechanism: what it is, its published variants and its options.
+    """A step, mechanism or mixture: what it is, its published variants and its options.
 
     `options`: name, type, default and whether it must be given.
     """
 
     name: str
-    kind: Literal["step", "mechanism"]
+    kind: Kind
     summary: str
     description: str
     source: str
@@ -37,8 +40,9 @@ class Described:
 
 
 def catalogue(name: str | None = None) -> list[Described]:
-    """All steps, then all mechanisms; or the one of that name. ConfigError if there is none."""
+    """All steps, mechanisms and mixtures, or the one of a name. ConfigError if there is none."""
     found = [*_described(STEPS, "step"), *_described(MECHANISMS, "mechanism")]
+    found += _described(MIXTURES, "mixture")
     if name is None:
         return found
     wanted, _, variant = name.partition("(")[0].strip().replace("-", "_").partition(":")
@@ -59,9 +63,7 @@ def catalogue(name: str | None = None) -> list[Described]:
     )
 
 
-def _described(
-    registry: Mapping[str, type[Any]], kind: Literal["step", "mechanism"]
-) -> Iterator[Described]:
+def _described(registry: Mapping[str, type[Any]], kind: Kind) -> Iterator[Described]:
     for name, cls in registry.items():
         said = inspect.getdoc(cls) or ""
         yield Described(

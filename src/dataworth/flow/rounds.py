@@ -30,7 +30,7 @@ TRAINERS: dict[str, type[Any]] = {SmallTrainer.name: SmallTrainer}
 Trainer = Callable[..., Any]
 """(selection, previous checkpoint or None, number of the round, folder) → checkpoint's folder."""
 
-_PLACE = re.compile(r"""(?<!["'])\{checkpoint\}(?!["'])""")
+_PLACE = re.compile(r"""(?<!["'])\{checkpoint\}[^\s,()\[\]{}"']*""")  # without quotes, with a path
 _FUNCTION = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)")
 
 
@@ -58,7 +58,7 @@ def steps_of_rounds(steps: Any, rounds: int) -> list[tuple[Step, ...]]:
 
 def _step(value: Any) -> Step:
     """Return a step; `{checkpoint}` may stand in its text without quotes."""
-    return parse_step(_PLACE.sub(f'"{CHECKPOINT}"', value) if isinstance(value, str) else value)
+    return parse_step(_PLACE.sub(r'"\g<0>"', value) if isinstance(value, str) else value)
 
 
 def asks_checkpoint(steps: Sequence[Step]) -> bool:
