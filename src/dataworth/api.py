@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,8 +20,9 @@ from dataworth.corpus.fields import Fields
 from dataworth.engine.files import local_path
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.errors import RunError
+from dataworth.errors import ConfigError, RunError
 from dataworth.flow.calls import (
+    check_target,
     engine_of,
     fields_beside,
     folder_of,
@@ -29,10 +31,19 @@ from dataworth.flow.calls import (
     score_settings,
 )
 from dataworth.flow.inspect import Inspection, inspect_corpus
+from dataworth.flow.loop import LoopSettings, run_loop
 from dataworth.flow.plan import Plan, make_plan
 from dataworth.flow.proxies import Proxies, run_proxies
 from dataworth.flow.recipe import Recipe, recorded_choice
 from dataworth.flow.recipe import read_recipe as read_file
+from dataworth.flow.rounds import (
+    budgets_of,
+    check_rounds,
+    check_trainer,
+    filled,
+    steps_of_rounds,
+    trainer_of,
+)
 from dataworth.flow.scores import (
     Scores,
     as_tuple,
@@ -145,6 +156,7 @@ def select(
     scale: str = "raw",
     proportions: Mapping[str, float] | None = None,
     quotas: Any = None,
+    mixture: Any = None,
     max_repeat: int = 1,
     exclude: Any = (),
     duplicates: str = "drop",
@@ -178,9 +190,10 @@ def select(
     eligible tokens ("10%") or bytes ("5GB"). `mechanism`: how an order comes from the utility, such
     as "top_k" or "gumbel_top_k(temperature=0.1)"; None takes the method's own. `utility`: a sum of
     utilities, "0.7*dsir + 0.3*dsir_2", on the `scale` "raw", "rank" or "z". `proportions`: shares
-    of several targets. `quotas`: caps by field ("domain=web:30%"). `max_repeat`: copies of a
-    document, if the budget is larger than the pool. `exclude`: runs or data sets that were trained
-    on before. `duplicates`: "drop" exact copies or "keep" them.
+    of several targets. `quotas`: caps by field ("domain=web:30%"). `mixture`: each group's share: a
+    file or mapping of groups to shares, or a name ("temperature(alpha=0.3)"). `max_repeat`: copies
+    of a document, if the budget is larger than the pool. `exclude`: runs or datasets that were
+    trained on before. `duplicates`: "drop" exact copies or "keep" them.
     With `out`, the rows are written as shards (`format`, `shard_bytes`, `order`) beside a report.
 
     Raises what `score` raises.
@@ -191,7 +204,7 @@ def select(
         as_tuple(text_field),
         join,
         id_field,
-        grouped(group_by, quotas),
+        grouped(group_by, quotas, mixture),
         template,
         split_words,
         txt,
@@ -214,6 +227,7 @@ def select(
         mechanism=mechanism,
         proportions=proportions,
         quotas=quotas,
+        mixture=mixture,
         max_repeat=max_repeat,
         exclude=exclude,
         duplicates=duplicates,
@@ -256,6 +270,135 @@ def finish(run: RunFolder, selection: Selection, settings: WriteSettings) -> Non
 
 
 @public
+def loop(
+    pool: Any,
+    target: Any = None,
+    *,
+    rounds: int,
+    train: Any = "small",
+    steps: Any = DEFAULT,
+    budget: Any = "10%",
+    mechanism: Any = None,
+    utility: str | None = None,
+    scale: str = "raw",
+    proportions: Mapping[str, float] | None = None,
+    quotas: Any = None,
+    mixture: Any = None,
+    max_repeat: int = 1,
+    exclude: Any = (),
+    duplicates: str = "drop",
+    start: str | Path | None = None,
+    text_field: Any = "text",
+    target_text_field: Any = None,
+    target_template: str | None = None,
+    join: str = "\n\n",
+    template: str | None = None,
+    split_words: int | None = None,
+    txt: Literal["file", "line"] = "file",
+    max_line_bytes: int = 128 * 2**20,
+    id_field: str | None = None,
+    group_by: Any = (),
+    seed: int = 0,
+    holdout: float = 0.5,
+    sample_bytes: int | None = None,
+    max_bad: float = 0.01,
+    tokenizer: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    engine: Engine | int | None = None,
+    progress: Progress | None = None,
+) -> list[Selection]:
+    """Select, train, and score again with what was trained: `rounds` times.
+
+    Each round chooses its budget among the documents that no round before it trained on. All rounds
+    share the table in `out`; `rounds/1`, `rounds/2` … hold each one's record and checkpoint. The
+    same call on the same folder goes on where it stopped; one with more `rounds` adds them.
+
+    Parameters
+    ----------
+    rounds : how many.
+    train : a function `(selection, previous, round, folder)` that returns the folder of the
+        checkpoint it wrote, or its name as "module:function". `previous` is the checkpoint of the
+        round before, or None; `folder` is where to write, and may hold what a stopped call left.
+        Or the house's own small models: "small(size=tiny, epochs=1)".
+    steps : one list for all rounds, or a list of lists, the last one for all rounds after it. In
+        options such as `model`, "{checkpoint}" stands for the model of the round before.
+    budget : of each round, or a list of one a round; shares are of what is left.
+    start : the folder of a model that round 1 goes on with.
+
+    Other options are those of `select`. Round n draws with the seed `seed` + n - 1.
+
+    Raises
+    ------
+    ConfigError, InputError
+        As `select`; also for "{checkpoint}" in round 1 without `start`, and for a missing `out`.
+    RunError
+        For a folder that holds another loop, a pool of which nothing is left, and a trainer that
+        fails or leaves no checkpoint.
+    """
+    if out is None:
+        raise ConfigError("a loop needs a folder for its rounds: give one (--out, out=FOLDER)")
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
+        raise ConfigError(f"rounds is a whole number of at least 1, not {rounds!r}")
+    trainer, name = trainer_of(train)
+    check_trainer(trainer)
+    first = None if start is None else Path(start).absolute()
+    if first is not None and not first.is_dir():
+        raise ConfigError(f"start: {first} is no folder of a model")
+    lists = steps_of_rounds(steps, rounds)
+    check_target([step for one in lists for step in one], target)
+    check_rounds(lists, first)
+    fields = Fields(
+        as_tuple(text_field),
+        join,
+        id_field,
+        grouped(group_by, quotas, mixture),
+        template,
+        split_words,
+        txt,
+        max_line_bytes,
+    )
+    settings = score_settings(
+        (),
+        fields,
+        fields_beside(fields, target_text_field, target_template),
+        seed=seed,
+        holdout=holdout,
+        sample_bytes=sample_bytes,
+        max_bad=max_bad,
+        tokenizer=tokenizer,
+    )
+    _, folder = folder_of(out)
+    choices = tuple(
+        choice_settings(
+            budget=one,
+            utility=utility,
+            scale=scale,
+            mechanism=mechanism,
+            proportions=proportions,
+            quotas=quotas,
+            mixture=mixture,
+            max_repeat=max_repeat,
+            exclude=exclude,
+            duplicates=duplicates,
+            seed=seed + number,
+        )
+        for number, one in enumerate(budgets_of(budget, rounds))
+    )
+    engine = engine_of(engine)
+    progress = progress or Progress()
+    steps_first = tuple(filled(step, str(first)) for step in lists[0])
+    configuration = {"score": replace(settings, steps=steps_first).as_dict()}
+    corpus, targets, run = open_run(
+        pool, target, settings, folder, storage_options, overwrite, configuration
+    )
+    with run:
+        loop_settings = LoopSettings(tuple(lists), settings, choices, trainer, name, first)
+        return run_loop(run, corpus, targets, loop_settings, engine, progress)
+
+
+@public
 def load(
     folder: str | Path,
     *,
@@ -281,6 +424,7 @@ def plan(
     scale: str = "raw",
     proportions: Mapping[str, float] | None = None,
     quotas: Any = None,
+    mixture: Any = None,
     max_repeat: int = 1,
     exclude: Any = (),
     duplicates: str = "drop",
@@ -317,7 +461,7 @@ def plan(
         as_tuple(text_field),
         join,
         id_field,
-        grouped(group_by, quotas),
+        grouped(group_by, quotas, mixture),
         template,
         split_words,
         txt,
@@ -343,6 +487,7 @@ def plan(
             mechanism=mechanism,
             proportions=proportions,
             quotas=quotas,
+            mixture=mixture,
             max_repeat=max_repeat,
             exclude=exclude,
             duplicates=duplicates,
@@ -719,6 +864,7 @@ __all__: Sequence[str] = (
     "inspect",
     "judge",
     "load",
+    "loop",
     "plan",
     "proxy",
     "read_recipe",

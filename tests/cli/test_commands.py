@@ -250,7 +250,7 @@ def test_methods_lists_and_describes(dw: Invoke) -> None:
     assert "NeurIPS 2023" in described
     assert "dsir:reference" in described and "smoothing" in described
     found = json.loads(dw("methods", "--json").stdout)
-    assert {"step", "mechanism"} == {item["kind"] for item in found}
+    assert {"step", "mechanism", "mixture"} == {item["kind"] for item in found}
     wrong = dw("methods", "dsri")
     assert wrong.exit_code == 2 and "did you mean 'dsir'" in wrong.stderr
 

@@ -14,6 +14,7 @@ from dataworth.cli import (
     compare,
     inspect,
     judge,
+    loop,
     methods,
     proxy,
     recipe,
@@ -80,7 +81,7 @@ def _options(
 for _panel, _commands in {
     "Select": (select.select, select.score, choose.choose, recipe.run, table.table),
     "Judge and explain": (judge.judge, choose.explain, inspect.inspect, methods.methods),
-    "Train and ask models": (compare.compare, proxy.proxy, attribute.attribute),
+    "Train and ask models": (loop.loop, compare.compare, proxy.proxy, attribute.attribute),
 }.items():
     for _command in _commands:
         _help = escaped(getdoc(_command) or "")

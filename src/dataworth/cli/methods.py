@@ -14,11 +14,11 @@ from dataworth.cli.show import show_json, show_method, show_methods
 def methods(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", show_default=False, help="A step or mechanism."),
+        typer.Argument(metavar="NAME", show_default=False, help="A step, mechanism or mixture."),
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """The steps (filters and methods) and mechanisms, or one of them with its options.
+    """The steps (filters and methods), mechanisms and mixtures, or one of them with its options.
 
     [bold]Examples[/]
 

@@ -334,6 +334,16 @@ QuotaOf = Annotated[
         help="A cap for one value of a field (domain=web:30%) or for each (source:1000-docs).",
     ),
 ]
+MixtureOf = Annotated[
+    str | None,
+    option(
+        "--mixture",
+        metavar="FILE|NAME",
+        panel=CHOOSING,
+        help="Each group's share of the selection, by a field of --group-by: a YAML, JSON or CSV "
+        "file of groups and shares, or natural, uniform, 'temperature(alpha=0.3)', unimax.",
+    ),
+]
 MaxRepeat = Annotated[
     int | None,
     option(

@@ -28,6 +28,7 @@ def select(
     scale: o.ScaleOf = None,
     proportion: o.Proportion = None,
     quota: o.QuotaOf = None,
+    mixture: o.MixtureOf = None,
     max_repeat: o.MaxRepeat = None,
     exclude: o.Exclude = None,
     duplicates: o.DuplicatesOf = None,

@@ -208,8 +208,9 @@ def _values(fact: FieldFacts) -> str:
 
 
 def show_methods(found: Sequence[Described]) -> None:
-    """The steps and mechanisms in two tables."""
-    for kind, title in (("step", "Steps (--step)"), ("mechanism", "Mechanisms (--mechanism)")):
+    """The steps, mechanisms and mixtures, a table each."""
+    titles = {"step": "Steps", "mechanism": "Mechanisms", "mixture": "Mixtures"}
+    for kind, title in ((kind, f"{title} (--{kind})") for kind, title in titles.items()):
         _heading(title)
         rows = []
         for item in (item for item in found if item.kind == kind):
@@ -220,7 +221,7 @@ def show_methods(found: Sequence[Described]) -> None:
 
 
 def show_method(item: Described) -> None:
-    """One step or mechanism with its variants and options."""
+    """One step, mechanism or mixture with its variants and options."""
     by = f" of {item.package}" if item.package else ""
     _heading(f"{item.name}, a {item.kind}{by}")
     paragraphs = f"{item.source}\n\n{item.description}".split("\n\n")

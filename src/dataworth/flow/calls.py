@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from dataworth.corpus.read.sources import resolve
 from dataworth.engine.files import local_path
 from dataworth.engine.local import Engine
 from dataworth.errors import ConfigError
+from dataworth.flow.mixtures import mixture_fields
 from dataworth.flow.scores import as_tuple
 from dataworth.flow.settings import ScoreSettings
 from dataworth.flow.targets import called, named, open_targets
 from dataworth.mechanism.budget import parse_quotas
+from dataworth.methods.base import Step
 from dataworth.methods.places import placed
 from dataworth.methods.registry import check_steps, parse_step
 from dataworth.table.run import RunFolder
@@ -81,10 +83,20 @@ def folder_of(
     return keep, Path(keep.name) / "run"
 
 
-def grouped(group_by: Any, quotas: Any) -> tuple[str, ...]:
-    """The fields to group by, those of the quotas too."""
-    fields = [*as_tuple(group_by), *(quota.field for quota in parse_quotas(quotas))]
-    return tuple(dict.fromkeys(fields))
+def grouped(group_by: Any, quotas: Any, mixture: Any = None) -> tuple[str, ...]:
+    """The fields to group by, those of the quotas and the mixture too."""
+    fields = mixture_fields(mixture, as_tuple(group_by))
+    return tuple(dict.fromkeys([*fields, *(quota.field for quota in parse_quotas(quotas))]))
+
+
+def check_target(steps: Iterable[Step], target: Any) -> None:
+    """Raise ConfigError for a step that needs a target where there is none."""
+    for step in steps:
+        if getattr(step, "needs_target", False) and not named(target):
+            raise ConfigError(
+                f"{step.name} needs a target: give examples of what the model should become good "
+                "at (--target NAME=PATH)"
+            )
 
 
 def open_run(
@@ -97,12 +109,7 @@ def open_run(
     configuration: Mapping[str, Any],
 ) -> tuple[Corpus, dict[str, Corpus], RunFolder]:
     """Pool, targets and the locked folder of the run."""
-    for step in settings.steps:
-        if getattr(step, "needs_target", False) and not named(target):
-            raise ConfigError(
-                f"{step.name} needs a target: give examples of what the model should become good "
-                "at (--target NAME=PATH)"
-            )
+    check_target(settings.steps, target)
     if overwrite:
         for source in (pool, *named(target).values()):
             _look_first(source, folder, storage_options)

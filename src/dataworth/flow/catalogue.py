@@ -1,4 +1,4 @@
-"""The steps and mechanisms that there are, described from their classes."""
+"""The steps, mechanisms and mixtures that there are, described from their classes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 
 from dataworth.config import describe, variants
 from dataworth.errors import ConfigError
+from dataworth.mixture.registry import MIXTURES
 from dataworth.options import Option, list_options
 from dataworth.registry import MECHANISMS, STEPS, Registry, importable
 
 
 @dataclass(frozen=True)
 class Described:
-    """A step or mechanism: what it is, its published variants and its options.
+    """A step, mechanism or mixture: what it is, its published variants and its options.
 
     `package`: that offers it, empty for dataworth's own. `options`: as `dataworth.options.Option`.
     """
@@ -36,10 +37,10 @@ class Described:
 
 
 def catalogue(name: str | None = None) -> list[Described]:
-    """All steps, then all mechanisms; or the one of that name. ConfigError if there is none."""
+    """All steps, mechanisms and mixtures, or the one of a name. ConfigError if there is none."""
     found = [
         _described(known, cls, registry)
-        for registry in (STEPS, MECHANISMS)
+        for registry in (STEPS, MECHANISMS, MIXTURES)
         for known, cls in registry.listed()
     ]
     if name is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -14,6 +14,7 @@ from dataworth.config import describe
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
 from dataworth.flow.exclusion import Excluded
+from dataworth.flow.mixtures import WITHOUT_SHARE, mixture_quotas
 from dataworth.flow.settings import ChoiceSettings
 from dataworth.measures.temperature import Found, find_temperature
 from dataworth.mechanism.base import Mechanism, Settles, TakesTurns, split_name
@@ -131,9 +132,11 @@ def choose_rows(
     excluded: Excluded,
     exact_tokens: ExactTokens | None,
     fields_there: Callable[[], str],
+    grouped: Sequence[str] = (),
 ) -> Choice:
     """Choose for a budget. `sample` is the pool's random sample, for the temperature;
-    `fields_there` names the pool's fields, for messages.
+    `fields_there` names the pool's fields, for messages. `grouped`: fields that a mixture may be
+    of, where it names none.
 
     Raises ConfigError for settings that do not fit the table.
     """
@@ -148,6 +151,19 @@ def choose_rows(
     # An expression may name any step's utilities, not only those chosen by when none are named.
     names = default_utilities if settings.utility is None else table.utilities
     lengths = _sizes(tokens, columns["text_bytes"], budget)
+    resolved = budget.resolve(max(int(tokens[eligible].sum()), 1))
+    groups = _groups(table, settings, fields_there) or {}
+    quotas = list(parse_quotas(settings.quotas))
+    if settings.mixture is not None:
+        how = (resolved, settings.max_repeat, targets.names)
+        name, group, caps, without = mixture_quotas(
+            settings.mixture, table, grouped, eligible, lengths, *how
+        )
+        if (eligible & without).any():
+            dropped[WITHOUT_SHARE] = int((eligible & without).sum())
+            eligible &= ~without
+        groups[name] = group
+        quotas += caps
     candidates = Candidates(table, eligible, lengths, names, columns)
     view: Any = candidates
     if settings.utility is not None:
@@ -157,14 +173,11 @@ def choose_rows(
         view = combine(candidates, " + ".join(steps), settings.scale)  # type: ignore[arg-type]
     text = settings.mechanism or (default_mechanism if view.utilities else WITHOUT_UTILITY)
     mechanism = for_targets(parse_mechanism(text), view.utilities, settings.proportions)
-    total = int(tokens[eligible].sum())
-    resolved = budget.resolve(max(total, 1))
     found: dict[str, Found] = {}
     if isinstance(mechanism, Settles):
         share = min(1.0, resolved.amount / max(int(candidates.lengths[eligible].sum()), 1))
         find = _Temperatures(view, sample, targets, share, settings.seed, found)
         mechanism = mechanism.settle(view.utilities, find)
-    groups = _groups(table, settings, fields_there)
     counted = np.zeros(len(table), np.bool_)
     while True:
         made = cut(
@@ -172,7 +185,7 @@ def choose_rows(
             candidates.lengths,
             resolved,
             groups=groups,
-            quotas=settings.quotas,
+            quotas=quotas,
             max_repeat=settings.max_repeat,
         )
         unknown = np.flatnonzero((made.counts > 0) & ~counted)

@@ -28,6 +28,7 @@ from dataworth.flow.annotating import Named
 from dataworth.flow.choosing import choose_rows
 from dataworth.flow.exclusion import excluded_documents
 from dataworth.flow.inspect import fields_there
+from dataworth.flow.mixtures import mixture_text
 from dataworth.flow.scoring import (
     Scored,
     count_tokens,
@@ -128,6 +129,7 @@ class Scores:
         exclude: Any = (),
         duplicates: str = "drop",
         seed: int | None = None,
+        mixture: Any = None,
     ) -> Selection:
         """Choose documents for a budget; the pool's text is not read. See `dataworth.select`."""
         settings = choice_settings(
@@ -141,6 +143,7 @@ class Scores:
             exclude=exclude,
             duplicates=duplicates,
             seed=self.settings.seed if seed is None else seed,
+            mixture=mixture,
         )
         return self.choose_settings(settings)
 
@@ -158,6 +161,7 @@ class Scores:
             excluded=excluded,
             exact_tokens=self._exact_tokens if self.settings.tokenizer else None,
             fields_there=partial(fields_there, self.scored.corpus),
+            grouped=self.settings.fields.groups,
         )
         name = fingerprint([settings.fingerprint, self.scored.list])
         if len(excluded):  # which is not in the settings, only where it comes from
@@ -256,6 +260,7 @@ def choice_settings(
     budget: str | int,
     mechanism: Any,
     quotas: Any,
+    mixture: Any,
     exclude: Any,
     utility: str | None,
     scale: str,
@@ -275,6 +280,7 @@ def choice_settings(
         max_repeat=max_repeat,
         exclude=excluded_paths(exclude),
         duplicates=duplicates,
+        mixture=None if mixture is None else mixture_text(mixture),
         seed=seed,
     )
 

@@ -101,6 +101,7 @@ class ChoiceSettings:
     exclude: tuple[str, ...] = ()
     duplicates: str = "drop"
     seed: int = 0
+    mixture: str | None = None
 
     def __post_init__(self) -> None:
         check_numbers(self, ("seed", "max_repeat"))
@@ -129,6 +130,7 @@ class ChoiceSettings:
             "exclude": list(self.exclude),
             "duplicates": self.duplicates,
             "seed": self.seed,
+            **({} if self.mixture is None else {"mixture": self.mixture}),
         }
 
     @property

@@ -172,10 +172,11 @@ def train(
             checkpoints.restore(run.state)
         while run.state.step < steps:
             progress = run.step()
-            if checkpoints is not None and _due(config, progress.step, steps):
-                checkpoints.save(run.state, keep=config.keep)
             if on_step is not None:
                 on_step(progress)
+            # Last: a run that goes on from a checkpoint has told of all steps that lead to it.
+            if checkpoints is not None and _due(config, progress.step, steps):
+                checkpoints.save(run.state, keep=config.keep)
     tokens = steps * config.batch_sequences * length
     return Trained(
         model,

@@ -36,7 +36,10 @@ class RunFolder(WorkFolder):
     noun = "run"
     record_file = FILE
     mark = "configuration"
-    ours = ("fitted", "table", "lists", "quarantine", "selections", "data", "work", "spool")
+    ours = (
+        *("fitted", "table", "lists", "quarantine", "selections", "rounds", "data"),
+        *("work", "spool"),
+    )
     our_files = ("report.html", "README.md")
 
     @staticmethod

@@ -1,0 +1,1 @@
+"""Mixtures: each group's share of a selection, one file each."""
