@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
+from dataworth.engine.device import AUTO, HELP, check_device
 from dataworth.engine.files import check_array, read_arrays, read_object
 from dataworth.errors import ConfigError, DataworthError, RunError, check_extra
 from dataworth.features.embeddings import (
@@ -32,6 +33,7 @@ from dataworth.features.embeddings import (
 )
 from dataworth.features.feature import fingerprint, working
 from dataworth.methods.base import Context, Targets, check_choice, utility_column, write_arrays
+from dataworth.options import option
 from dataworth.registry import register
 
 EMBEDDERS = ("sentence", "words", "states", "tokens", "ngrams")
@@ -46,7 +48,8 @@ class EmbeddingSimilarity:
     "words" (word vectors), "states" (a language model's last hidden states), "tokens" (its input
     embeddings), or "ngrams" (hashed n-grams, which need no model). `model`: folder or name.
     `nearest`: how many of the target's texts count, the nearest; 0: all. `centre`: take away the
-    mean of `sample` documents of the pool.
+    mean of `sample` documents of the pool. `device`: where a model runs, auto (CUDA if there, else
+    the CPU), cpu, cuda, cuda:1 or mps.
     """
 
     name: ClassVar[str] = "embedding_similarity"
@@ -57,9 +60,11 @@ class EmbeddingSimilarity:
     nearest: int = 0
     centre: bool = True
     sample: int = 1000
+    device: str = option(AUTO, help=HELP, run_only=True)
 
     def __post_init__(self) -> None:
         check_choice(self.name, "embedder", self.embedder, EMBEDDERS)
+        check_device(self.device, where=self.name)
         if self.nearest < 0 or self.sample < 1:
             raise ConfigError(f"{self.name}: nearest is 0 or more, sample at least 1")
         if self.embedder in ("states", "tokens") and not self.model:
@@ -69,11 +74,11 @@ class EmbeddingSimilarity:
     def feature(self) -> Any:
         """The embedder, which is a feature too."""
         if self.embedder == "sentence":
-            return SentenceModel(self.model)
+            return SentenceModel(self.model, device=self.device)
         if self.embedder == "words":
             return WordVectors(self.model)
         if self.embedder == "states":
-            return StateAverage(self.model)
+            return StateAverage(self.model, device=self.device)
         return TokenAverage(self.model) if self.embedder == "tokens" else NgramProjection()
 
     def check(self) -> None:

@@ -78,9 +78,10 @@ class Influence(Reads):
     ones go in blocks.
     `windows`: of the model's context that count of a document that is scored, from its beginning;
     0: all of it. `context`: tokens that the model sees at once; 0: as many as it was made for,
-    2,048 at most. `batch_tokens`: positions that run at once; 0: as suits the model. `device`: cpu,
-    cuda, cuda:1 or mps; `dtype`: the numbers of the model. `chats`: "model" reads chats by the chat
-    template beside the model, if there is one; "text" as the template of the run makes them.
+    2,048 at most. `batch_tokens`: positions that run at once; 0: as suits the model. `device`: auto
+    (CUDA if there, else the CPU), cpu, cuda or cuda:1; `dtype`: the numbers of the model. `chats`:
+    "model" reads chats by the chat template beside the model, if there is one; "text" as the
+    template of the run makes them.
     """
 
     name: ClassVar[str] = "influence"
@@ -131,8 +132,10 @@ class Influence(Reads):
             preconditioner = self._solve(reader, pool, context)
             vectors = np.empty((len(names), reader.engine.size), np.float32)
             for row, name in enumerate(names):
-                vector = torch.from_numpy(target_gradient(self.name, reader, targets, name))[None]
-                vectors[row] = (preconditioner.apply(vector) * preconditioner.scale)[0].numpy()
+                gradient = torch.from_numpy(target_gradient(self.name, reader, targets, name))
+                vector = gradient[None].to(reader.engine.device)
+                solved = preconditioner.apply(vector) * preconditioner.scale
+                vectors[row] = solved[0].cpu().numpy()
             # Only now it is known how far the vectors were solved.
             about = preconditioner.describe()
         known = self.of(self.model, identity=reader.identity)

@@ -7,7 +7,6 @@ not: it is read again where documents are scored, and must be the same one.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
+from dataworth.engine.device import AUTO, HELP, check_device, exclusive
 from dataworth.engine.files import check_array, read_arrays, read_object
 from dataworth.errors import ConfigError, DataworthError, RunError, check_extra
 from dataworth.features.embeddings.base import model_folder
@@ -34,6 +34,7 @@ from dataworth.methods.base import (
     utility_column,
     write_arrays,
 )
+from dataworth.options import option
 
 if TYPE_CHECKING:
     from dataworth.features.gradients.language import Reader
@@ -42,8 +43,6 @@ log = logging.getLogger("dataworth")
 
 Values = NDArray[np.float64]
 EMPTY = "without a token to predict"
-_DTYPES = ("float32", "bfloat16", "float16", "float64")
-_DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 _TRIED = 8  # documents on which the time is measured
 
 
@@ -77,15 +76,16 @@ class Reads:
 
     `windows`: of the model's context that count of a document that is scored, from its beginning;
     0: all of it. `context`: tokens that the model sees at once; 0: as many as it was made for,
-    2,048 at most. `batch_tokens`: positions that run at once; 0: as suits the model. `device`: cpu,
-    cuda, cuda:1 or mps; `dtype`: the numbers of the model. `chats`: "model" reads chats by the chat
-    template beside the model, if there is one; "text" as the template of the run makes them.
+    2,048 at most. `batch_tokens`: positions that run at once; 0: as suits the model. `device`: auto
+    (CUDA if there, else the CPU), cpu, cuda or cuda:1; `dtype`: the numbers of the model. `chats`:
+    "model" reads chats by the chat template beside the model, if there is one; "text" as the
+    template of the run makes them.
     """
 
     windows: int = 0
     context: int = 0
     batch_tokens: int = 0
-    device: str = "cpu"
+    device: str = option(AUTO, help=HELP, run_only=True)
     dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
     chats: Literal["model", "text"] = "model"
 
@@ -106,10 +106,8 @@ class Reads:
                 f"{step}: windows, context and batch_tokens are 0 or more, and a context has at "
                 "least 2 tokens"
             )
-        check_choice(step, "dtype", self.dtype, _DTYPES)
         check_choice(step, "chats", self.chats, ("model", "text"))
-        if not _DEVICE.fullmatch(self.device):
-            raise ConfigError(f"{step}: device is cpu, cuda, cuda:1 or mps, not {self.device!r}")
+        check_device(self.device, self.dtype, where=step, sums="float64")
 
     def of(self, source: str, *, cut: bool = True, identity: str = "") -> Model:
         """Return a model of the step. `cut`: only the windows that count are read."""
@@ -217,7 +215,8 @@ class Modelled(ABC):
     def annotate(self, documents: Documents) -> pa.RecordBatch:
         """A utility for each target, and `drop` for documents without a token to predict."""
         if len(documents):
-            with self.models[0].reader.working():
+            reader = self.models[0].reader
+            with reader.working(), exclusive(reader.engine.device):
                 values, tokens = self.values(documents)
         else:
             values, tokens = np.zeros((0, len(self.targets))), np.zeros(0, np.int64)
