@@ -126,7 +126,7 @@ class Run:
     def _divisor(self, weights: Tensor) -> Tensor:
         """Of a batch's gradient; `weights`: of its rows."""
         if self.divide == "rows":
-            return weights.new_tensor(float(len(weights)))
+            return weights.new_full((), float(len(weights)))
         total = weights.sum()
         return torch.where(total == 0, 1.0, total)  # nothing is left: no gradient
 
