@@ -113,6 +113,6 @@ def _load(state: State, tensors: Mapping[str, torch.Tensor], step: int) -> None:
             if f"{_MOMENTS[0]}.{name}" in tensors:
                 state.optimizer.state[parameter] = {
                     # Fused AdamW counts where the parameter lies.
-                    "step": torch.tensor(float(step), device=parameter.device),
+                    "step": torch.full((), float(step), device=parameter.device),
                     **{m: tensors[f"{m}.{name}"].to(parameter.device) for m in _MOMENTS},
                 }

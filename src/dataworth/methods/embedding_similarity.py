@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.engine.device import AUTO, HELP, check_device
+from dataworth.engine.device import AUTO, HELP, check_device, find_device
 from dataworth.engine.files import check_array, read_arrays, read_object
 from dataworth.errors import ConfigError, DataworthError, RunError, check_extra
 from dataworth.features.embeddings import (
@@ -86,6 +86,7 @@ class EmbeddingSimilarity:
         extra = {"sentence": "embed", "states": "lm", "tokens": "lm"}.get(self.embedder)
         if extra is not None:
             check_extra(f"{self.name}(embedder={self.embedder})", extra)
+            find_device(self.device)
         fingerprint(self.feature)
 
     def working(self) -> AbstractContextManager[None]:

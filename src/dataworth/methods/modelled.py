@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
-from dataworth.engine.device import AUTO, HELP, check_device, exclusive
+from dataworth.engine.device import (
+    AUTO,
+    HELP,
+    check_device,
+    exclusive,
+    find_device,
+    find_dtype,
+)
 from dataworth.engine.files import check_array, read_arrays, read_object
 from dataworth.errors import ConfigError, DataworthError, RunError, check_extra
 from dataworth.features.embeddings.base import model_folder
@@ -90,7 +97,7 @@ class Reads:
     chats: Literal["model", "text"] = "model"
 
     def check(self) -> None:
-        """Raise MissingExtra without the extra lm, ConfigError for what is no whole model."""
+        """Raise MissingExtra without lm, ConfigError for no whole model or a device not there."""
         check_extra(getattr(self, "name", "a method that asks a language model"), "lm")
         from dataworth.features.gradients.adapters import check_folder
         from dataworth.lm.tokenizer import load_tokenizer
@@ -98,6 +105,7 @@ class Reads:
         for source in getattr(self, "models", ()) or (getattr(self, "model", ""),):
             check_folder(model_folder(source, "causal model"))
             load_tokenizer(source)
+        find_dtype(self.dtype, find_device(self.device))
 
     def check_reading(self, step: str) -> None:
         """Raise ConfigError for what no model can be told to do."""
