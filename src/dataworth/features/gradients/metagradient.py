@@ -256,7 +256,7 @@ def metagradients(
         for query, shares in zip(asked, mix.T, strict=True):
             loss = run.losses(vector, [query]).sum()
             (slope,) = torch.autograd.grad(loss, vector)
-            for row in shares.nonzero()[:, 0].tolist():
+            for row in shares.nonzero()[:, 0].cpu().tolist():
                 slopes[row] += shares[row] * slope
             losses += shares * loss.detach()
         adjoint = (slopes, *(slopes.new_zeros(slopes.shape) for _ in end[1:]))
