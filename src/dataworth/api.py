@@ -630,6 +630,7 @@ def compare(
     overwrite: bool = False,
     reuse: Sequence[str | Path] = (),
     so_far: bool = False,
+    device: str = "auto",
     engine: Engine | int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -640,7 +641,8 @@ def compare(
     `out`: the folder; the same call on it goes on where it stopped, `overwrite` starts afresh.
     `reuse`: folders of other comparisons, whose equal scores and trainings are taken over.
     `so_far`: train nothing, and show what is there. `engine`: the number of worker processes, or an
-    `Engine`; one of threads trains in this process. None of these changes a number.
+    `Engine`; one of threads trains in this process. None of these changes a number. `device`: where
+    models are trained: auto (CUDA if there, else the CPU), cpu, cuda, cuda:1 or mps.
 
     Raises ConfigError for a plan that is wrong, InputError for data that cannot be read, RunError
     for a folder that holds another plan (with the differences), MissingExtra without the extra lm.
@@ -654,6 +656,7 @@ def compare(
         overwrite=overwrite,
         reuse=reuse,
         so_far=so_far,
+        device=device,
         engine=engine,
         progress=progress,
         keep=keep,
@@ -680,6 +683,7 @@ def proxy(
     storage_options: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    device: str = "auto",
     engine: Engine | int | None = None,
     progress: Progress | None = None,
 ) -> Proxies:
@@ -690,7 +694,8 @@ def proxy(
     `checkpoints`: so many of each, evenly spaced, the last the end. `tokenizer`: a tokenizer.json,
     None trains one of `vocabulary` tokens on the pool's sample. Reading as in `score`.
     `out`: the folder of the models; the same call on it goes on where it stopped, and one with more
-    `seeds` adds them. None keeps them in a temporary folder that goes with the result.
+    `seeds` adds them. None keeps them in a temporary folder that goes with the result. `device`:
+    where models are trained: auto (CUDA if there, else the CPU), cpu, cuda, cuda:1 or mps.
 
     Raises InputError for what cannot be read, ConfigError for wrong options, RunError for a folder
     that holds other models, MissingExtra without the extra lm.
@@ -714,6 +719,7 @@ def proxy(
         storage_options=storage_options,
         out=out,
         overwrite=overwrite,
+        device=device,
         engine=engine_of(engine),
         progress=progress or Progress(),
     )
@@ -734,7 +740,7 @@ def attribute(
     context: int = 0,
     windows: int = 0,
     batch_tokens: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     dtype: str = "float32",
     chats: str = "model",
     normalise: str = "none",
@@ -774,8 +780,9 @@ def attribute(
     `factor_width`: of a layer's side whose factor kfac and ekfac take whole; wider ones go in
     blocks. `context`: tokens that the model sees at once (0: as many as it was made for, 2,048 at
     most); `windows`: of that size that count of a document (0: all); `batch_tokens`: positions that
-    run at once (0: as suits the model); `device`, `dtype`: where and in which numbers the model
-    runs. `chats`: "model" reads chats by the model's own chat template, "text" as `template` says.
+    run at once (0: as suits the model); `device`, `dtype`: where (auto: CUDA if there, else the
+    CPU) and in which numbers the model runs. `chats`: "model" reads chats by the model's own chat
+    template, "text" as `template` says.
     `normalise`: rank by the score of the whole document, or ("length") by its share a token.
     `top`: documents at either end. `out`: a folder for all scores, attribution.json and the page;
     the same call on it goes on where it stopped. `dry_run`: tell time and memory, and do nothing.

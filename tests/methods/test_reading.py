@@ -76,7 +76,7 @@ def test_a_device_that_is_not_there() -> None:
 
     if torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(ConfigError, match="device cuda: torch cannot use it") as caught:
+    with pytest.raises(ConfigError, match="device cuda: ") as caught:
         dataworth.attribute(model_folder(), POOL, TARGET[:1], solver="identity", device="cuda")
     assert "\n" not in str(caught.value)
 
@@ -121,7 +121,7 @@ def test_the_command_takes_them_and_tells(tmp_path: Path) -> None:
     assert facts["context"] == 16
     assert "factors in blocks of 8" in facts["about"] and "(factor_width 8)" in facts["about"]
     wrong = run("attribute", model_folder(), pool, "--ask", TARGET[0], "--device", "gpu")
-    assert wrong.returncode == 2 and "device is cpu, cuda" in wrong.stderr
+    assert wrong.returncode == 2 and "device is auto, cpu, cuda" in wrong.stderr
 
 
 def test_methods_take_the_width_of_factors() -> None:

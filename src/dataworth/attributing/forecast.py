@@ -26,6 +26,7 @@ import torch
 
 from dataworth.attributing.slices import slice_of
 from dataworth.corpus.documents import Documents
+from dataworth.engine.device import synchronize
 from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.preconditioners import Products
 from dataworth.features.gradients.preconditioners.kronecker import parts_of
@@ -169,7 +170,9 @@ def _full(items: Items, positions: int) -> Items:
 def _measured(reader: Reader, items: Items, vectors: int, norms: bool) -> float:
     """Seconds a token of a full batch: gradients, their products with so many vectors, lengths."""
     full = _full(items, reader.batch_tokens)
-    zeros = torch.zeros(vectors, reader.engine.size, dtype=reader.engine.dtype)
+    engine = reader.engine
+    zeros = torch.zeros(vectors, engine.size, dtype=engine.dtype, device=engine.device)
+    synchronize(engine.device)
     start, count = time.perf_counter(), 0
     for _, batch in reader.examples(full):
         factors = reader.engine.factors(batch)
@@ -178,6 +181,7 @@ def _measured(reader: Reader, items: Items, vectors: int, norms: bool) -> float:
             factors.squared_norms()
         del factors  # or the next batch's would be made beside them
         count += int(batch.mask.sum()) if batch.mask is not None else len(batch)
+    synchronize(engine.device)
     return (time.perf_counter() - start) / max(count, 1)
 
 
@@ -206,16 +210,22 @@ def _product(reader: Reader, items: Items, vectors: int) -> Product:
     tokens = int(batch.mask.sum()) if batch.mask is not None else len(batch)
     with Watch() as watch:
         products.part(batch)(ones)  # what is made once
-        start = time.perf_counter()
+        start = _now(reader)
         part = products.part(batch)
-        times = [time.perf_counter()]
+        times = [_now(reader)]
         for _ in range(_TIMED):
             part(ones)
-            times.append(time.perf_counter())
+            times.append(_now(reader))
     del part
     # There may be thousands: one that something else held up would be told as thousands.
     seconds = float(np.median(np.diff(times))) / (count * max(tokens, 1))
     return Product(seconds, watch.growth, (times[0] - start) / max(tokens, 1))
+
+
+def _now(reader: Reader) -> float:
+    """The time, once the device has done what it was given."""
+    synchronize(reader.engine.device)
+    return time.perf_counter()
 
 
 def _fitting(reader: Reader, how: Curvature, queries: int, product: float) -> float:

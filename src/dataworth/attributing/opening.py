@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dataworth.attributing.asking import read_queries
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
+from dataworth.engine.device import find_device, find_dtype
 from dataworth.engine.files import local_path
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
@@ -56,6 +57,7 @@ def run_attribution(
     how = Curvature(**curvature)
     # Checked before anything is opened or trained.
     settings = AttributionSettings(str(model), Reading(**reading), how, **shown)
+    find_dtype(settings.reading.dtype, find_device(settings.reading.device))
     if not sized and Path(model).is_dir():
         check_folder(Path(model))
         load_tokenizer(model)  # one that is missing is told before any text is read
@@ -84,7 +86,13 @@ def run_attribution(
         )
         place = folder / "proxies"
         made = train_proxies(
-            corpus, proxy, place, engine=engine, progress=progress, overwrite=overwrite
+            corpus,
+            proxy,
+            place,
+            engine=engine,
+            progress=progress,
+            overwrite=overwrite,
+            device=settings.reading.device,
         )
         settings = replace(settings, model=made.models[0])
     return attribute_documents(

@@ -185,7 +185,12 @@ BatchTokens = Annotated[
 Device = Annotated[
     str | None,
     option(
-        "--device", metavar="NAME", panel=MODEL, default="cpu", help="cpu, cuda, cuda:1 or mps."
+        "--device",
+        metavar="NAME",
+        panel=MODEL,
+        default="auto",
+        help="Where the model runs: auto (CUDA if there is a GPU, else the CPU), cpu, cuda or "
+        "cuda:1.",
     ),
 ]
 DtypeOption = Annotated[

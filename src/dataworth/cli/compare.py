@@ -62,6 +62,7 @@ def compare(
         ),
     ] = False,
     overwrite: o.Overwrite = False,
+    device: o.Device = None,
     workers: o.Workers = None,
     dry_run: Annotated[
         bool,
@@ -99,7 +100,8 @@ def compare(
     """
     progress = begin(quiet)
     if dry_run:
-        _show_outline(plan, minutes, p.engine(workers, None).size, json=json)
+        size = p.engine(workers, None).size
+        _show_outline(plan, minutes, size, device or "auto", json=json)
         return
     import dataworth
 
@@ -113,6 +115,7 @@ def compare(
                 "reuse": reuse or [],
                 "so_far": so_far,
                 "overwrite": overwrite,
+                "device": device,
                 "engine": workers,
             }
         ),
@@ -131,10 +134,12 @@ def compare(
         show_places(places)
 
 
-def _show_outline(plan: Path, minutes: float | None, workers: int, *, json: bool) -> None:
+def _show_outline(
+    plan: Path, minutes: float | None, workers: int, device: str, *, json: bool
+) -> None:
     from dataworth.comparing.comparison import outline
 
-    facts = outline(plan, minutes, timed=True, workers=workers)
+    facts = outline(plan, minutes, timed=True, workers=workers, device=device)
     if json:
         show_json(facts)
         return

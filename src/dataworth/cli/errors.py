@@ -43,6 +43,10 @@ def guard() -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.startswith(("typer", "click")):
             raise  # wrong usage, and ordinary exits
+        if type(error).__name__ == "OutOfMemoryError":  # torch's
+            message = f"error: the GPU has not enough memory ({str(error).partition('. ')[0]})"
+            remedy = "take fewer tokens at once (batch_tokens), fewer workers, or device=cpu"
+            raise _failed(f"{message}; {remedy}", 1) from None
         said = " ".join(f"{type(error).__name__}: {error}".split())
         raise _failed(
             f"unexpected error: {said}; this is a defect of dataworth; run with {DEBUG}=1 for the "

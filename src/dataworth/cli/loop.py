@@ -169,12 +169,12 @@ def _steps(common: list[str], named: list[str], rounds: int | None) -> tuple[Any
     """(steps as `dataworth.loop` takes them, number of rounds) from the options."""
     own: dict[int, list[str]] = {}
     for text in named:
-        number, equals, step = text.partition("=")
-        if not equals or not number.strip().isdecimal() or int(number) < 1 or not step:
+        first, equals, step = text.partition("=")
+        if not equals or not first.strip().isdecimal() or int(first) < 1 or not step:
             raise typer.BadParameter(
                 f"{text!r}: write N=STEP, such as 1=dsir", param_hint="--round"
             )
-        own.setdefault(int(number), []).append(step)
+        own.setdefault(int(first), []).append(step)
     count = rounds if rounds is not None else max(own, default=0)
     if not count:
         raise typer.BadParameter("give the number of rounds", param_hint="--rounds")

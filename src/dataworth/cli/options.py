@@ -435,6 +435,17 @@ EngineOf = Annotated[
         help="Where the work is done; processes suit steps in plain Python.",
     ),
 ]
+Device = Annotated[
+    str | None,
+    option(
+        "--device",
+        metavar="NAME",
+        panel=RUNNING,
+        default="auto",
+        help="Where models run: auto (CUDA if there is a GPU, else the CPU), cpu, cuda, cuda:1 or "
+        "mps.",
+    ),
+]
 Quiet = Annotated[bool, option("--quiet", panel=RUNNING, help="Show nothing but errors.")]
 Json = Annotated[
     bool, option("--json", panel=RUNNING, help="Print JSON on stdout instead of the table.")

@@ -103,6 +103,7 @@ def proxy(
     storage_option: o.StorageOption = None,
     out: Out = None,
     overwrite: o.Overwrite = False,
+    device: o.Device = None,
     workers: o.Workers = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -136,6 +137,7 @@ def proxy(
         "max_line_bytes": max_line_bytes,
         "max_bad": max_bad,
         "overwrite": overwrite,
+        "device": device,
     }
     # As it was typed, so that what is shown can be copied into further commands.
     place = out or Path(OUT)

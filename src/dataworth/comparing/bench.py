@@ -20,6 +20,7 @@ from dataworth.comparing.grid import Unit, model_folder, result_file
 from dataworth.comparing.held_out import EvaluationSet, load_sets, read_rows
 from dataworth.comparing.plan import ComparePlan, SizePlan
 from dataworth.comparing.reading import read_plan
+from dataworth.engine.device import AUTO, find_device
 from dataworth.engine.files import read_object, write_json
 from dataworth.errors import ConfigError
 from dataworth.measures.choices import measures
@@ -29,7 +30,7 @@ _TIMED_STEPS = 12
 OVERLAP = 0.25  # of the context, as in `losses`, which imports torch
 
 
-def config_of(plan: ComparePlan, size: SizePlan, tokens: int, seed: int) -> Any:
+def config_of(plan: ComparePlan, size: SizePlan, tokens: int, seed: int, device: str = AUTO) -> Any:
     """Return how a plan trains a model of a size (`dataworth.lm.training.TrainConfig`)."""
     from dataworth.lm.training import TrainConfig
 
@@ -37,10 +38,10 @@ def config_of(plan: ComparePlan, size: SizePlan, tokens: int, seed: int) -> Any:
     options["betas"] = tuple(options["betas"])
     steps = max(1, tokens // (options["batch_sequences"] * 256))
     every = max(1, steps // 60)  # about as many points of the curve for any length
-    return TrainConfig(**options, tokens=tokens, seed=seed, log_every=every)
+    return TrainConfig(**options, tokens=tokens, seed=seed, log_every=every, device=device)
 
 
-def training_rate(plan: ComparePlan, size: SizePlan) -> tuple[float, float]:
+def training_rate(plan: ComparePlan, size: SizePlan, device: str = AUTO) -> tuple[float, float]:
     """Return (seconds a token, seconds of starting) of training a size, timed on random tokens.
 
     `size` describes its model; what a folder holds is not loaded for this.
@@ -51,7 +52,7 @@ def training_rate(plan: ComparePlan, size: SizePlan) -> tuple[float, float]:
     from dataworth.lm.training import train
 
     model = build(ModelConfig(**size.options), 0)
-    config = config_of(plan, size, 1, 0)
+    config = config_of(plan, size, 1, 0, device)
     each = config.batch_sequences * (config.length or model.context)
     total, vocabulary = each * _TIMED_STEPS, int(size.options["vocabulary"])
     ids = np.random.default_rng(0).integers(1, vocabulary, total).astype(np.uint32)
@@ -60,20 +61,21 @@ def training_rate(plan: ComparePlan, size: SizePlan) -> tuple[float, float]:
     stream = TokenStream(ids, starts, np.diff(starts), 0, vocabulary, "random")
     with threads(1):
         begin = time.perf_counter()
-        train(model, stream, config_of(plan, size, each * 2, 0))
+        train(model, stream, config_of(plan, size, each * 2, 0, device))
         start = time.perf_counter() - begin
-        made = train(model, stream, config_of(plan, size, total, 0))
+        made = train(model, stream, config_of(plan, size, total, 0, device))
     return made.seconds / total, start
 
 
 class Bench:
-    """Trains and measures what it is told to, for the comparison in a folder."""
+    """Trains and measures what it is told to, for the comparison in a folder, on one device."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str = AUTO) -> None:
         import torch
 
         torch.set_num_threads(1)
         self.folder = folder
+        self.device = find_device(device)
         self.plan = read_plan(read_object(folder / "plan.json"))
         self.sizes = {size.name: size for size in self.plan.sizes}
         self.marks = read_object(folder / "bank" / "marks.json")
@@ -123,6 +125,7 @@ class Bench:
             "core_seconds": cpu,
             "seconds_in_all": seconds,
             "precision": trained.precision,
+            "device": self.device.type,
             "compiled": trained.compiled,
             "curve": [[int(tokens), float(loss)] for tokens, loss in trained.curve],
             "evaluations": evaluations,
@@ -203,7 +206,7 @@ class Bench:
 
     def config(self, size: SizePlan, tokens: int, seed: int) -> Any:
         """How a model of a size is trained."""
-        return config_of(self.plan, size, tokens, seed)
+        return config_of(self.plan, size, tokens, seed, str(self.device))
 
     def measure(self, model: Any, size: SizePlan, item: EvaluationSet) -> dict[str, float]:
         """A model's measures on one set."""
@@ -264,7 +267,7 @@ class Bench:
             self._packed[key] = pack(ids, end_token(tokenizer.inner, size.model), context, total)
         packed = self._packed[key]
         nats = loss_of(
-            model, packed, numbers(options["precision"], "cpu"), compiled=options["compile"]
+            model, packed, numbers(options["precision"], self.device), compiled=options["compile"]
         )
         return {"loss": nats / packed.tokens, "bits_per_byte": nats / packed.bytes / log(2)}
 

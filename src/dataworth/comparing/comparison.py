@@ -15,6 +15,7 @@ from dataworth.comparing.folder import CompareFolder
 from dataworth.comparing.plan import ComparePlan
 from dataworth.comparing.reading import read_plan
 from dataworth.comparing.sizes import check_lm, resolve
+from dataworth.engine.device import AUTO, check_device, find_device
 from dataworth.engine.files import damaged, local_path, read_object
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
@@ -116,14 +117,17 @@ def compare_plan(
     overwrite: bool,
     reuse: Sequence[str | Path],
     so_far: bool,
+    device: str,
     engine: Engine | int | None,
     progress: Progress | None,
     keep: TemporaryDirectory[str] | None,
 ) -> Comparison:
     """`dataworth.compare` in a folder that is known."""
     start = time.perf_counter()
+    check_device(device)
     asked = read_plan(plan, minutes=minutes)
     check_lm()
+    find_device(device)  # before any work
     for candidate in () if so_far else asked.candidates:
         check_steps(candidate.steps)
     from dataworth.comparing.run import Running, run
@@ -136,7 +140,7 @@ def compare_plan(
     for other in others:
         if not (other / "plan.json").is_file():
             raise DataworthError(f"{other}: holds no comparison whose trainings could be reused")
-    how = Running(training, scoring, progress or Progress(), others, so_far, start)
+    how = Running(training, scoring, progress or Progress(), others, so_far, start, device)
     with CompareFolder.open(folder, overwrite=overwrite) as opened:
         comparison = Comparison(run(asked, opened, how), folder, keep)
         comparison.report(folder / "report.html")
@@ -149,6 +153,7 @@ def outline(
     *,
     timed: bool = False,
     workers: int = 1,
+    device: str = AUTO,
 ) -> dict[str, Any]:
     """What a plan comes to, without reading the pool: its values, passes over the pool, trainings.
 
@@ -160,7 +165,7 @@ def outline(
     check_lm()
     for candidate in asked.candidates:
         check_steps(candidate.steps)
-    resolved = resolve(asked)
+    resolved = resolve(asked, device)
     selections = 0
     for candidate in resolved.candidates:
         one = not any(getattr(step, "needs_target", False) for step in candidate.steps)
@@ -175,11 +180,11 @@ def outline(
         "choices": selections * len(resolved.seeds),
         "trainings": trainings,
         "tokens": each,
-        "minutes": _minutes(resolved, trainings, workers) if timed else None,
+        "minutes": _minutes(resolved, trainings, workers, device) if timed else None,
     }
 
 
-def _minutes(plan: ComparePlan, trainings: int, workers: int) -> float | None:
+def _minutes(plan: ComparePlan, trainings: int, workers: int, device: str) -> float | None:
     """About the minutes that all trainings of a plan take, timed on random tokens."""
     if any(size.model is not None for size in plan.sizes):
         return None
@@ -188,6 +193,6 @@ def _minutes(plan: ComparePlan, trainings: int, workers: int) -> float | None:
     each = trainings / len(plan.sizes) / len(plan.tokens)
     seconds = 0.0
     for size in plan.sizes:
-        a_token, start = training_rate(plan, size)
+        a_token, start = training_rate(plan, size, device)
         seconds += start * workers + each * sum(plan.tokens) * a_token
     return seconds / workers / 60

@@ -104,14 +104,15 @@ def loss_of(model: CausalLM, packed: Packed, dtype: torch.dtype, *, compiled: bo
     training = module.training
     module.eval()
     measure = _compiled() if compiled else batch_nats
+    place = model.read_out_weight.device
     total = 0.0
     try:
         with (
             torch.inference_mode(),
-            torch.autocast("cpu", dtype, enabled=dtype != torch.float32),
+            torch.autocast(place.type, dtype, enabled=dtype != torch.float32),
         ):
             for batch in zip(packed.inputs, packed.segments, packed.targets, strict=True):
-                inputs, segments, targets = batch
+                inputs, segments, targets = (part.to(place) for part in batch)
                 # Made outside of the compiled function, as in training.
                 bias = attention_bias(segments)
                 total += float(measure(model, inputs, bias, targets, dtype))
@@ -123,17 +124,18 @@ def loss_of(model: CausalLM, packed: Packed, dtype: torch.dtype, *, compiled: bo
 def batch_nats(
     model: CausalLM, inputs: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    """The summed loss of one batch in nats, float64."""
+    """The summed loss of one batch in nats: float64, or float32 on mps, which has no other."""
     hidden = model.stream(inputs, bias).flatten(0, 1)
     weight = model.read_out_weight.to(dtype)
-    total = torch.zeros((), dtype=torch.float64)
+    exact = torch.float32 if inputs.device.type == "mps" else torch.float64
+    total = torch.zeros((), dtype=exact, device=inputs.device)
     asked = targets.flatten()
     for start in range(0, len(asked), _CHUNK):
         rows, wanted = hidden[start : start + _CHUNK], asked[start : start + _CHUNK]
         logits = functional.linear(rows.to(dtype), weight).float()
         known = logits.gather(1, wanted.clamp(min=0)[:, None])[:, 0]
         nats = torch.logsumexp(logits, -1) - known
-        total = total + torch.where(wanted >= 0, nats, 0.0).double().sum()
+        total = total + torch.where(wanted >= 0, nats, 0.0).to(exact).sum()
     return total
 
 

@@ -47,6 +47,7 @@ from dataworth.comparing.pool import links, score_candidates
 from dataworth.comparing.reading import read_plan
 from dataworth.comparing.sizes import resolve, versions
 from dataworth.comparing.workers import Workers
+from dataworth.engine.device import AUTO
 from dataworth.engine.files import atomic_folder, read_json, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
@@ -83,8 +84,9 @@ class Running:
     """How a comparison is carried out; nothing here changes a number.
 
     `engine` trains: of processes, in workers of one thread each; of threads, in this process, one
-    model after another. `scoring` scores. `reuse`: other comparisons, whose equal scores and
-    trainings are taken over. `so_far`: train nothing, and say what is there.
+    model after another. `scoring` scores. `device`: where models are trained. `reuse`: other
+    comparisons, whose equal scores and trainings are taken over. `so_far`: train nothing, and say
+    what is there.
     """
 
     engine: Engine
@@ -93,6 +95,7 @@ class Running:
     reuse: tuple[Path, ...] = ()
     so_far: bool = False
     started: float = 0.0
+    device: str = AUTO
 
 
 def run(asked: ComparePlan, folder: CompareFolder, how: Running) -> Comparison:
@@ -101,7 +104,7 @@ def run(asked: ComparePlan, folder: CompareFolder, how: Running) -> Comparison:
     folder.begin(asked.as_dict(), versions())
     record = folder.record or {}
     settled = "plan" in record
-    plan = read_plan(record).labelled(asked) if settled else resolve(asked)
+    plan = read_plan(record).labelled(asked) if settled else resolve(asked, how.device)
     folder.check_inputs(_inputs(plan))
     made = prepare(plan, place, how)
     gave_up = list(record.get("gave_up", []))
@@ -294,11 +297,11 @@ def _work(tasks: Sequence[dict[str, Any]], place: Path, how: Running, done: Any)
     if how.engine.kind == "threads":
         from dataworth.comparing.bench import Bench
 
-        bench = Bench(place)
+        bench = Bench(place, how.device)
         for task in tasks:
             done(task, bench.do(task))
         return
-    with Workers(place, how.engine.size) as workers:
+    with Workers(place, how.engine.size, how.device) as workers:
         workers.run(tasks, done)
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataworth.comparing.plan import ComparePlan, SizePlan
+from dataworth.engine.device import AUTO, find_device
 from dataworth.errors import ConfigError, check_extra
+
+if TYPE_CHECKING:
+    import torch
 
 # Of each training, or of this machine; `compile` is decided for all trainings of a size together.
 _NOT_SET = ("tokens", "seed", "device", "log_every", "checkpoint_every", "keep")
@@ -30,8 +34,8 @@ def versions() -> dict[str, str]:
     return {"torch": torch.__version__, "tokenizers": tokenizers.__version__}
 
 
-def resolve(plan: ComparePlan) -> ComparePlan:
-    """The plan with all values of models and training.
+def resolve(plan: ComparePlan, device: str = AUTO) -> ComparePlan:
+    """The plan with all values of models and training; whether one compiles hangs on the device.
 
     Raises ConfigError for a size or an option of training that does not exist.
     """
@@ -44,12 +48,18 @@ def resolve(plan: ComparePlan) -> ComparePlan:
     training = {name: _plain(sample[name]) for name in sorted(known - set(_OF_SIZE))}
     own = {name: given[name] for name in _OF_SIZE if name in given}
     total = sum(plan.tokens) * len(plan.seeds) * len(plan.candidates)
-    sizes = tuple(_size(size, plan, own, known, total) for size in plan.sizes)
+    place = find_device(device)
+    sizes = tuple(_size(size, plan, own, known, total, place) for size in plan.sizes)
     return replace(plan, training=training, sizes=sizes)
 
 
 def _size(
-    size: SizePlan, plan: ComparePlan, own: Mapping[str, Any], known: set[str], total: int
+    size: SizePlan,
+    plan: ComparePlan,
+    own: Mapping[str, Any],
+    known: set[str],
+    total: int,
+    place: torch.device,
 ) -> SizePlan:
     from dataworth.lm.model import SIZES, ModelConfig
     from dataworth.lm.steps import loss_function
@@ -89,7 +99,7 @@ def _size(
     if training["compile"] == "auto":
         from dataworth.lm.model import build
 
-        training["compile"] = loss_function(build(config), "auto", total, "cpu")[1]
+        training["compile"] = loss_function(build(config), "auto", total, place)[1]
     return replace(size, options=asdict(config), training=dict(sorted(training.items())))
 
 

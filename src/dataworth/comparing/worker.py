@@ -1,4 +1,7 @@
-"""A worker process of a comparison: a line of JSON in, a line of JSON out, until the input ends."""
+"""A worker process of a comparison: a line of JSON in, a line of JSON out, until the input ends.
+
+The command line names the comparison's folder and the device.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ from dataworth.errors import DataworthError
 
 
 def main() -> None:
-    """Serve the comparison in the folder that the command line names."""
+    """Serve the comparison in the folder, on the device, that the command line names."""
     # What libraries print goes to stderr, so that the answers stand alone.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     from dataworth.comparing.bench import Bench
 
-    bench = Bench(Path(sys.argv[1]))
+    bench = Bench(Path(sys.argv[1]), sys.argv[2])
     with contextlib.suppress(BrokenPipeError):  # who asked is gone; what is trained is written
         for line in sys.stdin:
             answers.write(json.dumps(answer(bench, json.loads(line))) + "\n")

@@ -1,6 +1,6 @@
 """Worker processes that train: long-lived, one thread each, fed with one line of JSON at a time.
 
-Each is `python -m dataworth.comparing.worker FOLDER`, told what to do on its standard input.
+Each is `python -m dataworth.comparing.worker FOLDER DEVICE`, told what to do on its standard input.
 So what was compiled for one training serves all that follow, nothing is pickled, and a worker ends
 by itself when this process is gone.
 """
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from dataworth.engine.device import AUTO, processes, spread
 from dataworth.errors import DataworthError, RunError
 
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -26,11 +27,16 @@ Task = dict[str, Any]
 
 
 class Workers:
-    """`count` processes on the comparison in `folder`. Leaving the block ends them."""
+    """`count` processes on the comparison in `folder`. Leaving the block ends them.
 
-    def __init__(self, folder: Path, count: int) -> None:
+    `device`: where they train; GPUs take turns unless one is named, and fewer processes start where
+    they have no room for all.
+    """
+
+    def __init__(self, folder: Path, count: int, device: str = AUTO) -> None:
         self._folder = folder
-        self._count = count
+        self._count = processes(device, count)
+        self._device = device
         self._processes: list[subprocess.Popen[str]] = []
         self._lock = threading.Lock()
 
@@ -61,7 +67,7 @@ class Workers:
         for place in range(count):
             waiting.put(_END)
             if place == len(self._processes):
-                self._processes.append(self._start())
+                self._processes.append(self._start(place))
             threading.Thread(
                 target=self._serve, args=(place, waiting, results), daemon=True
             ).start()
@@ -75,11 +81,12 @@ class Workers:
                 raise answer
             done(task, answer)
 
-    def _start(self) -> subprocess.Popen[str]:
+    def _start(self, place: int) -> subprocess.Popen[str]:
         environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1")}
         environment["TOKENIZERS_PARALLELISM"] = "false"
+        device = spread(self._device, place)
         return subprocess.Popen(
-            [sys.executable, "-m", "dataworth.comparing.worker", str(self._folder)],
+            [sys.executable, "-m", "dataworth.comparing.worker", str(self._folder), device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
+from dataworth.engine.device import AUTO, HELP, check_device, exclusive, find_device
 from dataworth.features.embeddings.base import folder_identity, model_folder
 from dataworth.features.embeddings.causal import load
 from dataworth.features.embeddings.running import check_running, one_thread
 from dataworth.features.store import Store
+from dataworth.options import option
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class DocumentLosses:
     for, 2,048 at most; a longer document is read in windows that overlap by half
     (`dataworth.lm.evaluation`).
     `precision`: "float32" or "bfloat16", which is faster where processors have it, and less exact.
+    `device`: auto (CUDA if there, else the CPU), cpu, cuda, cuda:1 or mps.
 
     Losses mean something for documents that the model was not trained on.
     """
@@ -40,6 +43,7 @@ class DocumentLosses:
     context: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     batch_tokens: int = 2048
+    device: str = option(AUTO, help=HELP, run_only=True)
 
     name: ClassVar[str] = "document_losses"
     columns: ClassVar[tuple[str, ...]] = ("nats", "tokens", "bytes")
@@ -48,6 +52,7 @@ class DocumentLosses:
 
     def __post_init__(self) -> None:
         check_running(self.precision, self.batch_tokens, window=self.window, context=self.context)
+        check_device(self.device)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -69,7 +74,7 @@ class DocumentLosses:
         texts = documents.texts()
         if not texts:
             return np.empty((0, 3))
-        model = load(self._folder)  # says what to install if lm's packages are missing
+        model = load(self._folder, self.device)  # says what to install if lm's packages are missing
         from dataworth.features.gradients.reading import LONGEST
         from dataworth.lm.evaluation import OVERLAP
         from dataworth.lm.predictions import predict
@@ -89,16 +94,17 @@ class DocumentLosses:
                 items.append([start, *found.ids, end])
                 covered = text
             sizes.append(len(covered.encode("utf-8")))
-        predictions = predict(
-            model,
-            items,
-            [1] * len(items),
-            self.context or min(model.context, LONGEST),
-            OVERLAP,
-            self.batch_tokens,
-            1,
-            self.precision,
-        )
+        with exclusive(find_device(self.device)):
+            predictions = predict(
+                model,
+                items,
+                [1] * len(items),
+                self.context or min(model.context, LONGEST),
+                OVERLAP,
+                self.batch_tokens,
+                1,
+                self.precision,
+            )
         nats = [float(one.sum()) for one, _ in predictions]
         return np.stack([nats, [len(one) for one, _ in predictions], sizes], axis=1)
 

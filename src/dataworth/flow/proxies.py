@@ -19,6 +19,7 @@ import numpy as np
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.fields import Fields
+from dataworth.engine.device import AUTO, check_device, find_device
 from dataworth.engine.files import damaged, local_path, read_object, sweep, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
@@ -143,11 +144,14 @@ def run_proxies(
     storage_options: Mapping[str, Any] | None,
     out: str | Path | None,
     overwrite: bool,
+    device: str = AUTO,
     engine: Engine,
     progress: Progress,
 ) -> Proxies:
     """Open the pool, then train; see `dataworth.proxy`. `options`: those of `ProxySettings`."""
+    check_device(device)
     check_extra("training a model", "lm")
+    find_device(device)  # before any work
     settings = ProxySettings(**{**options, "tokens": tokens_of(options["tokens"])})
     keep = TemporaryDirectory(prefix="dataworth-") if out is None else None
     folder = Path(keep.name) / "proxies" if keep is not None else local_path(str(out)).absolute()
@@ -165,6 +169,7 @@ def run_proxies(
         engine=engine,
         progress=progress,
         overwrite=overwrite,
+        device=device,
         keep=keep,
     )
 
@@ -185,6 +190,7 @@ def train_proxies(
     engine: Engine,
     progress: Progress,
     overwrite: bool = False,
+    device: str = AUTO,
     keep: TemporaryDirectory[str] | None = None,
 ) -> Proxies:
     """Train the models that are not there yet; see `dataworth.proxy`."""
@@ -229,6 +235,7 @@ def train_proxies(
                 tokens=settings.tokens,
                 seed=seed,
                 points=settings.checkpoints,
+                device=device,
             )
             facts["models"] = [*facts["models"], *(one.as_dict() for one in kept)]
             facts["models"].sort(key=lambda one: (one["seed"], one["step"]))

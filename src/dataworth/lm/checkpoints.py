@@ -112,6 +112,7 @@ def _load(state: State, tensors: Mapping[str, torch.Tensor], step: int) -> None:
             parameter.copy_(tensors[f"weight.{name}"])
             if f"{_MOMENTS[0]}.{name}" in tensors:
                 state.optimizer.state[parameter] = {
-                    "step": torch.tensor(float(step)),
+                    # Fused AdamW counts where the parameter lies.
+                    "step": torch.full((), float(step), device=parameter.device),
                     **{m: tensors[f"{m}.{name}"].to(parameter.device) for m in _MOMENTS},
                 }

@@ -19,9 +19,10 @@ from torch.nn import functional
 
 from dataworth.errors import ConfigError
 from dataworth.lm.llama import CausalLM, LanguageModel
+from dataworth.lm.readout import rows_at_once
 from dataworth.lm.steps import Precision, keep_memory, numbers, threads
 
-_ROWS = 512  # of logits at a time
+_ROWS = 512  # of logits at a time, on a CPU
 
 Nats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -75,7 +76,7 @@ def predict(
     ]
     keep_memory()
     device = next(model.as_module().parameters()).device
-    dtype = numbers(precision, device.type)
+    dtype = numbers(precision, device)
     cast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
     with threads(thread_count), torch.inference_mode(), cast:
         for window, nats, hits in _run_all(model, windows, context, batch_tokens, device):
@@ -178,15 +179,17 @@ def _scores(
     model: LanguageModel, inputs: Tensor, segments: Tensor, places: Tensor, targets: Tensor
 ) -> tuple[Nats, Hits]:
     """Nats, and whether it was the likeliest, of each target at its place of the flat batch."""
+    size = rows_at_once(_ROWS, model.vocabulary, inputs.device)
     if isinstance(model, CausalLM):  # logits of the places that are asked for alone
         hidden = model.hidden(inputs, segments).flatten(0, 1)[places]
         parts = (
-            functional.linear(part, model.read_out_weight) for part in torch.split(hidden, _ROWS)
+            functional.linear(part, model.read_out_weight) for part in torch.split(hidden, size)
         )
     else:
-        parts = (part for part in torch.split(model(inputs).flatten(0, 1)[places], _ROWS))
+        parts = (part for part in torch.split(model(inputs).flatten(0, 1)[places], size))
     nats, hits = [], []
-    for logits, wanted in zip(parts, torch.split(targets, _ROWS), strict=True):
+    for logits, wanted in zip(parts, torch.split(targets, size), strict=True):
         nats.append(functional.cross_entropy(logits.float(), wanted, reduction="none"))
         hits.append(logits.argmax(-1) == wanted)
-    return torch.cat(nats).double().cpu().numpy(), torch.cat(hits).cpu().numpy()
+    # To the CPU first: some devices (mps) have no float64.
+    return torch.cat(nats).cpu().double().numpy(), torch.cat(hits).cpu().numpy()

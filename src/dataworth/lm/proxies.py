@@ -17,6 +17,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from dataworth.engine.device import AUTO
 from dataworth.errors import ConfigError
 from dataworth.lm.model import SIZES, Size, build, save_model
 from dataworth.lm.moments import save_moments
@@ -68,6 +69,7 @@ def train_kept(
     seed: int,
     points: int,
     compile: Any = "auto",
+    device: str = AUTO,
 ) -> list[Kept]:
     """Train a model of a named size and keep it at `points` evenly spaced points, the last the end.
 
@@ -82,6 +84,7 @@ def train_kept(
         batch_sequences=preset.batch_sequences,
         seed=seed,
         compile=compile,
+        device=device,
     )
     each = config.batch_sequences * preset.model.context
     sequences = -(-tokens // preset.model.context)

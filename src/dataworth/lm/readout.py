@@ -1,8 +1,8 @@
 """The read-out and its loss in one, a few rows at a time.
 
 With 4,096 tokens the logits are the largest thing in a small model's step. They are made for
-`CHUNK` rows at a time, and the gradients of these rows at once, while they are in the cache: a
-batch's logits never exist as a whole, forward or backward.
+`CHUNK` rows at a time, and the gradients of these rows at once, while they are in the cache (more
+on a GPU): a batch's logits never exist as a whole, forward or backward.
 """
 
 from __future__ import annotations
@@ -13,6 +13,15 @@ import torch
 from torch import Tensor
 
 CHUNK = 256
+_TOGETHER = 1 << 24  # logits that a GPU makes at a time
+
+
+def rows_at_once(few: int, classes: int, device: torch.device) -> int:
+    """Rows of logits that are made at a time: `few`, which stay in a CPU's cache; more on a GPU.
+
+    There each piece costs the starting of its kernels, whatever its size.
+    """
+    return few if device.type == "cpu" else max(few, _TOGETHER // max(classes, 1))
 
 
 class _ReadOut(torch.autograd.Function):
@@ -27,8 +36,9 @@ class _ReadOut(torch.autograd.Function):
         tokens = torch.arange(weight.shape[0], device=weight.device)
         nats = extra = hidden.new_zeros((), dtype=torch.float32)
         to_hidden, to_weight = [], torch.zeros_like(weight)
-        for start in range(0, rows, CHUNK):
-            part, wanted = hidden[start : start + CHUNK], targets[start : start + CHUNK, None]
+        size = rows_at_once(CHUNK, weight.shape[0], weight.device)
+        for start in range(0, rows, size):
+            part, wanted = hidden[start : start + size], targets[start : start + size, None]
             logits = (part @ table.t()).float()
             top = logits.amax(-1, keepdim=True)
             powers = (logits - top).exp()

@@ -13,12 +13,14 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib.util import find_spec
 from typing import Literal, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dataworth.engine.device import has_bfloat16
 from dataworth.lm.llama import CausalLM, LanguageModel, attention_bias
 from dataworth.lm.readout import read_out_loss
 
@@ -34,14 +36,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _SHAPES = 256  # compiled shapes that one process may hold
 
 
-def numbers(precision: Precision, device: str) -> torch.dtype:
+def numbers(precision: Precision, device: torch.device) -> torch.dtype:
     """What products are computed in. "auto": bfloat16 where the processor has it, else float32."""
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
-    if torch.device(device).type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if capable else torch.float32
+    return torch.bfloat16 if has_bfloat16(device) else torch.float32
 
 
 @cache
@@ -78,7 +77,7 @@ def document_segments(inputs: Tensor, end: int) -> Tensor:
 
 
 def loss_function(
-    model: LanguageModel, compiled: Literal["auto"] | bool, tokens: int, device: str
+    model: LanguageModel, compiled: Literal["auto"] | bool, tokens: int, device: torch.device
 ) -> tuple[Loss, bool]:
     """The loss of a batch, and whether it is compiled.
 
@@ -145,7 +144,11 @@ def _compiled_core() -> _Core:
     return torch.compile(_core, dynamic=False, fullgraph=True)
 
 
-def _has_compiler(device: str) -> bool:
-    if torch.device(device).type == "cuda":
-        return True
-    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+def _has_compiler(device: torch.device) -> bool:
+    """Tell if torch compiles for the device: by Triton for GPUs since Volta, else by C++."""
+    if device.type == "cuda":
+        capable = torch.version.hip or torch.cuda.get_device_capability(device)[0] >= 7
+        names = ("gcc", "clang", "cc") if capable and find_spec("triton") else ()
+    else:
+        names = ("g++", "clang++", "c++") if device.type == "cpu" else ()
+    return any(shutil.which(name) for name in names)

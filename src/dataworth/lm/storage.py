@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from dataworth.engine.device import find_device
 from dataworth.engine.files import atomic_folder, damaged, read_object
 from dataworth.errors import ConfigError
 from dataworth.lm.folders import check_adapter, check_model_folder, is_adapter
@@ -55,14 +56,15 @@ def save_model(
 def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
     """Our own model from a folder, or any causal model by its folder or Hugging Face name.
 
-    Weights are float32. Raises ConfigError if there is no such model, MissingExtra without
-    transformers.
+    Weights are float32. Raises ConfigError if there is no such model or device, MissingExtra
+    without transformers.
     """
+    place = find_device(device)
     folder = Path(source)
     config = folder / "config.json"
     if config.exists() and _OWN in (facts := read_object(config, _REMEDY)):
         check_memory(folder)
-        return _load_own(folder, facts[_OWN]).to(device)
+        return _load_own(folder, facts[_OWN]).to(place)
     from dataworth.lm.extra import needs_lm
 
     with needs_lm("a Hugging Face model"):
@@ -83,7 +85,7 @@ def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
         check_adapter(folder, [name for name, _ in inner.named_parameters()])
     _check_loaded(source, inner, info)
     _check_causal(source, inner)
-    return HuggingFaceLM(inner, str(source)).to(device)
+    return HuggingFaceLM(inner, str(source)).to(place)
 
 
 def _check_loaded(source: str | Path, inner: nn.Module, info: dict[str, Any]) -> None:

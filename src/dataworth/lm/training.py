@@ -21,6 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dataworth.engine.device import AUTO, check_device, find_device
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.lm.checkpoints import Checkpoints, State
 from dataworth.lm.llama import CausalLM, LanguageModel
@@ -43,7 +44,8 @@ class TrainConfig:
     precision: "auto" is bfloat16 where the processor multiplies it, else float32; parameters and
     the optimizer's state are float32 in any case. compile: "auto" compiles our own models where a
     C++ compiler is found and the run is long enough to gain from it (`steps.COMPILE_TOKENS`).
-    threads: of torch, while training. log_every: steps in a point of the curve.
+    threads: of torch, while training. device: auto (CUDA if there, else the CPU), cpu, cuda, cuda:1
+    or mps. log_every: steps in a point of the curve.
     checkpoint_every: steps, None for the last alone. keep: all checkpoints stay, else the last.
     """
 
@@ -65,7 +67,7 @@ class TrainConfig:
     precision: Precision = "auto"
     compile: Literal["auto"] | bool = "auto"
     threads: int = 1
-    device: str = "cpu"
+    device: str = AUTO
     log_every: int = 10
     checkpoint_every: int | None = None
     keep: bool = False
@@ -81,6 +83,7 @@ class TrainConfig:
             raise ConfigError(
                 f"training: precision is auto, float32 or bfloat16, not {self.precision!r}"
             )
+        check_device(self.device, where="training")
         if not all(0 <= x <= 1 for x in (self.warmup, self.final, self.decay)):
             raise ConfigError("training: warmup, final and decay are shares between 0 and 1")
         if self.learning_rate <= 0 or self.clip <= 0 or min(self.weight_decay, self.z_loss) < 0:
@@ -147,11 +150,12 @@ def train(
     folder: str | Path | None = None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> Trained:
-    """Train `model`, in place, on the stream.
+    """Train `model`, in place and where `config.device` says, on the stream.
 
     With a folder, checkpoints with the optimizer's state are written there, the last at the end,
-    and a run that finds them goes on from the newest: the result is the same, bit for bit. One
-    that finds those of another run raises RunError with the difference.
+    and a run that finds them goes on from the newest: the result is the same, bit for bit, unless
+    it goes on on another device. One that finds those of another run raises RunError with the
+    difference.
     Raises ConfigError if the stream's vocabulary is larger than the model's, DataworthError if the
     loss is not a number.
     """
@@ -167,7 +171,9 @@ def train(
     keep_memory()
     with threads(config.threads):
         run = _Run(model, config, rows, steps, stream.end)
-        checkpoints = Checkpoints(folder, _identity(model, stream, config)) if folder else None
+        checkpoints = (
+            Checkpoints(folder, _identity(model, stream, config, run.precision)) if folder else None
+        )
         if checkpoints is not None:
             checkpoints.restore(run.state)
         while run.state.step < steps:
@@ -195,14 +201,15 @@ class _Run:
     def __init__(
         self, model: LanguageModel, config: TrainConfig, rows: Sequences, steps: int, end: int
     ) -> None:
-        module = model.as_module().to(config.device).train()
+        self.device = find_device(config.device)
+        module = model.as_module().to(self.device).train()
         self.model, self.config, self.rows, self.steps = model, config, rows, steps
         self.end = end if config.apart else -1
-        self.dtype = numbers(config.precision, config.device)
+        self.dtype = numbers(config.precision, self.device)
         self.precision = str(self.dtype).removeprefix("torch.")
         shape = (config.batch_sequences, rows.length)
         self.loss, self.compiled = loss_function(
-            model, config.compile, steps * shape[0] * shape[1], config.device
+            model, config.compile, steps * shape[0] * shape[1], self.device
         )
         optimizer = torch.optim.AdamW(
             parameter_groups(module, config.weight_decay),
@@ -241,12 +248,10 @@ class _Run:
     def _batch(self, step: int) -> tuple[Tensor, Tensor]:
         size = self.config.batch_sequences
         inputs, targets = self.rows.batch(step * size, size)
-        device = self.config.device
-        return torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device)
+        return torch.from_numpy(inputs).to(self.device), torch.from_numpy(targets).to(self.device)
 
     def _backward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        kind = torch.device(self.config.device).type
-        with torch.autocast(kind, self.dtype, enabled=self.dtype != torch.float32):
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             loss: Loss = self.loss
             total, nats = loss(
                 self.model, inputs, targets, self.end, self.config.z_loss, self.dtype
@@ -259,10 +264,16 @@ def _due(config: TrainConfig, step: int, steps: int) -> bool:
     return step == steps or bool(config.checkpoint_every and step % config.checkpoint_every == 0)
 
 
-def _identity(model: LanguageModel, stream: TokenStream, config: TrainConfig) -> dict[str, object]:
-    """What two runs share that compute the same: all that a checkpoint is compared by."""
-    settings = asdict(config)
-    for name in ("checkpoint_every", "keep"):
+def _identity(
+    model: LanguageModel, stream: TokenStream, config: TrainConfig, precision: str
+) -> dict[str, object]:
+    """What two runs share that compute the same: all that a checkpoint is compared by.
+
+    `precision`: as it was chosen, which may differ between devices; the device itself does not
+    count.
+    """
+    settings = {**asdict(config), "precision": precision}
+    for name in ("checkpoint_every", "keep", "device"):
         del settings[name]
     digest = hashlib.sha256()
     for parameter in model.as_module().parameters():

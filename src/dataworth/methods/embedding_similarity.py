@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
+from dataworth.engine.device import AUTO, HELP, check_device, find_device
 from dataworth.engine.files import check_array, read_arrays, read_object
 from dataworth.errors import ConfigError, DataworthError, RunError, check_extra
 from dataworth.features.embeddings import (
@@ -61,8 +62,10 @@ class EmbeddingSimilarity:
     )
     centre: bool = option(True, help="Take away the mean of `sample` documents of the pool.")
     sample: int = option(1000, help="Documents of the pool that the mean is of.", minimum=1)
+    device: str = option(AUTO, help=HELP, run_only=True)
 
     def __post_init__(self) -> None:
+        check_device(self.device, where=self.name)
         if self.embedder in ("states", "tokens") and not self.model:
             raise ConfigError(f"{self.name}: embedder={self.embedder} needs model=FOLDER")
 
@@ -70,11 +73,11 @@ class EmbeddingSimilarity:
     def feature(self) -> Any:
         """The embedder, which is a feature too."""
         if self.embedder == "sentence":
-            return SentenceModel(self.model)
+            return SentenceModel(self.model, device=self.device)
         if self.embedder == "words":
             return WordVectors(self.model)
         if self.embedder == "states":
-            return StateAverage(self.model)
+            return StateAverage(self.model, device=self.device)
         return TokenAverage(self.model) if self.embedder == "tokens" else NgramProjection()
 
     def check(self) -> None:
@@ -82,6 +85,7 @@ class EmbeddingSimilarity:
         extra = {"sentence": "embed", "states": "lm", "tokens": "lm"}.get(self.embedder)
         if extra is not None:
             check_extra(f"{self.name}(embedder={self.embedder})", extra)
+            find_device(self.device)
         fingerprint(self.feature)
 
     def working(self) -> AbstractContextManager[None]:

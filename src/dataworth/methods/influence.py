@@ -114,8 +114,10 @@ class Influence(Reads):
             preconditioner = self._solve(reader, pool, context)
             vectors = np.empty((len(names), reader.engine.size), np.float32)
             for row, name in enumerate(names):
-                vector = torch.from_numpy(target_gradient(self.name, reader, targets, name))[None]
-                vectors[row] = (preconditioner.apply(vector) * preconditioner.scale)[0].numpy()
+                gradient = torch.from_numpy(target_gradient(self.name, reader, targets, name))
+                vector = gradient[None].to(reader.engine.device)
+                solved = preconditioner.apply(vector) * preconditioner.scale
+                vectors[row] = solved[0].cpu().numpy()
             # Only now it is known how far the vectors were solved.
             about = preconditioner.describe()
         known = self.of(self.model, identity=reader.identity)

@@ -7,7 +7,6 @@ not: it is read again where documents are scored, and must be the same one.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -22,6 +21,14 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
+from dataworth.engine.device import (
+    AUTO,
+    HELP,
+    check_device,
+    exclusive,
+    find_device,
+    find_dtype,
+)
 from dataworth.engine.files import check_array, read_arrays, read_object
 from dataworth.errors import ConfigError, DataworthError, RunError, check_extra
 from dataworth.features.embeddings.base import model_folder
@@ -42,7 +49,6 @@ log = logging.getLogger("dataworth")
 
 Values = NDArray[np.float64]
 EMPTY = "without a token to predict"
-_DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 _TRIED = 8  # documents on which the time is measured
 
 
@@ -120,7 +126,7 @@ class Reads:
     batch_tokens: int = option(
         0, help="Positions that run at once; 0: as suits the model.", minimum=0, run_only=True
     )
-    device: str = option("cpu", help="cpu, cuda, cuda:1 or mps.", run_only=True)
+    device: str = option(AUTO, help=HELP, run_only=True)
     dtype: Literal["float32", "bfloat16", "float16", "float64"] = option(
         "float32", help="The numbers of the model."
     )
@@ -141,8 +147,7 @@ class Reads:
             )
         if self.context == 1:
             raise ConfigError(f"{name}: a context has at least 2 tokens")
-        if not _DEVICE.fullmatch(self.device):
-            raise ConfigError(f"{name}: device is cpu, cuda, cuda:1 or mps, not {self.device!r}")
+        check_device(self.device, self.dtype, where=name, sums="float64")
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -150,7 +155,7 @@ class Reads:
         return getattr(self, "models", ()) or (getattr(self, "model", ""),)
 
     def check(self) -> None:
-        """Raise MissingExtra without the extra lm, ConfigError for what is no whole model."""
+        """Raise MissingExtra without lm, ConfigError for no whole model or a device not there."""
         check_extra(getattr(self, "name", "a method that asks a language model"), "lm")
         from dataworth.features.gradients.adapters import check_folder
         from dataworth.lm.tokenizer import load_tokenizer
@@ -158,6 +163,7 @@ class Reads:
         for source in self.sources:
             check_folder(model_folder(source, "causal model"))
             load_tokenizer(source)
+        find_dtype(self.dtype, find_device(self.device))
 
     def of(self, source: str, *, cut: bool = True, identity: str = "") -> Model:
         """Return a model of the step. `cut`: only the windows that count are read."""
@@ -265,7 +271,8 @@ class Modelled(ABC):
     def annotate(self, documents: Documents) -> pa.RecordBatch:
         """A utility for each target, and `drop` for documents without a token to predict."""
         if len(documents):
-            with self.models[0].reader.working():
+            reader = self.models[0].reader
+            with reader.working(), exclusive(reader.engine.device):
                 values, tokens = self.values(documents)
         else:
             values, tokens = np.zeros((0, len(self.targets))), np.zeros(0, np.int64)

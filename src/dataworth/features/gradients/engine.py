@@ -78,6 +78,12 @@ class Gradients:
                 f"the model's {empty[0]} and {len(empty) - 1} more parameters have no values (they "
                 "are on the device meta): load the weights, all of them to one device"
             )
+        places = sorted({str(value.device) for value in model.parameters()})
+        if len(places) > 1:
+            raise ConfigError(
+                f"the model's parameters lie on {' and '.join(places)}: load it to one device "
+                "(without device_map)"
+            )
         self.blocks, self._uses = cover(model, task.modules(model))
         self._modules = dict(model.named_modules())
         covered = set(self.blocks.parameters)

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
+from dataworth.engine.device import find_device, find_dtype
 from dataworth.errors import ConfigError
 from dataworth.features.embeddings.base import model_folder
 from dataworth.features.embeddings.running import one_thread
@@ -53,8 +54,11 @@ _PIECE = 0x70696563  # the stream of `hash_uid` for the windows of a document
 _BATCH = 4096  # positions of a batch, padding included
 _LOGITS = 1 << 24  # numbers that a batch's logits may have
 _HELD = 1 << 24  # numbers that a batch's gradients in the largest block may have
+_HELD_GPU = 1 << 27
+_NEAR = 1 << 28  # numbers of vectors that a GPU keeps while documents go past them
 _MOST = 64  # windows of a batch
 _TOGETHER = 4096  # documents whose tokens are in memory at a time
+_placing = threading.Lock()
 
 Values = NDArray[np.float64]
 
@@ -72,7 +76,10 @@ class Reader:
         self.reading = reading = reading or Reading()
         self.folder = model_folder(source, _WHAT)
         found = loaded(self.folder)
-        self.model = _placed(twin(getattr(found, "inner", found)), reading)
+        device = find_device(reading.device)
+        if device.type != "cpu" and reading.context > int(found.context):
+            _check_context(found, reading.context)
+        self.model = twin(_placed(str(self.folder), device, find_dtype(reading.dtype, device)))
         thaw(self.model, self.folder)
         self._foreign = hasattr(found, "inner")  # of transformers
         self.tokenizer = load_tokenizer(self.folder)
@@ -83,6 +90,7 @@ class Reader:
         self.context = reading.context or min(self.known_context, LONGEST)
         self.engine = Gradients(self.model, CausalLM("sum", "sum", reading.layers or None))
         self.vocabulary = int(found.vocabulary)
+        self._held = _HELD if device.type == "cpu" else _HELD_GPU
         check_vocabulary(self.tokenizer, self.vocabulary, self.folder)
         room = max(self.context, min(_BATCH, _LOGITS // max(self.vocabulary, 1)))
         self.batch_tokens = reading.batch_tokens or room
@@ -138,7 +146,7 @@ class Reader:
     @property
     def batch_windows(self) -> int:
         """Windows of a batch, at most: the gradients in the largest block are held for all."""
-        return max(1, min(_MOST, _HELD // self.largest))
+        return max(1, min(_MOST, self._held // self.largest))
 
     def working(self) -> AbstractContextManager[None]:
         """One thread of torch, so that sums run in one order on any machine."""
@@ -176,10 +184,13 @@ class Reader:
 
     def examples(self, items: Items) -> Examples:
         """The windows in batches that fit into memory."""
-        size = max(1, min(_MOST, _HELD // self.largest))
         return self.engine.task.examples(
-            items.items, items.uid, size=size, tokens=self.batch_tokens
+            items.items, items.uid, size=self.batch_windows, tokens=self.batch_tokens
         )
+
+    def _near(self, vectors: Tensor) -> Tensor:
+        """Vectors on the model's device if they have room there, or each batch would move them."""
+        return vectors.to(self.engine.device) if vectors.numel() <= _NEAR else vectors
 
     def _batches(self, items: Items) -> Iterator[tuple[NDArray[np.int64], Batch]]:
         for rows, batch in self.examples(items):
@@ -250,7 +261,7 @@ class Reader:
 
         `together`: vectors that are in memory at a time, if they are mapped; 0: all.
         """
-        q = len(vectors)
+        q, vectors = len(vectors), self._near(vectors)
         step = together or max(q, 1)
         out, tokens = np.zeros((len(documents), q)), np.zeros(len(documents), np.int64)
         score = of or Factors.scores
@@ -278,7 +289,7 @@ class Reader:
         self, documents: Documents, vectors: Tensor, *, together: int = 0
     ) -> tuple[Values, Values, NDArray[np.int64]]:
         """`scores` [n, q] and `lengths` [n] in one pass over the documents, and tokens [n]."""
-        q, n = len(vectors), len(documents)
+        q, n, vectors = len(vectors), len(documents), self._near(vectors)
         step = together or max(q, 1)
         out, size, tokens = np.zeros((n, q)), np.zeros(n), np.zeros(n, np.int64)
         for rows, items in self.parts(documents):
@@ -304,7 +315,7 @@ class Reader:
         """Gradients summed over each document's windows: (owners [d], [d, P]) of some at a time."""
         engine = self.engine
         owners = np.unique(items.owner)
-        few = max(1, _HELD // engine.size)
+        few = max(1, self._held // engine.size)
         for start in range(0, len(owners), few):
             group = owners[start : start + few]
             of = items.take(np.flatnonzero(np.isin(items.owner, group)))
@@ -326,7 +337,7 @@ class Reader:
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
             single, several = by_windows(items, len(rows))
-            few = max(1, _HELD // engine.size)
+            few = max(1, self._held // engine.size)
             batches = replace(self.examples(single), size=min(few, _MOST))
             for places, batch in batches:
                 gradients = engine.gradients(batch)
@@ -373,13 +384,20 @@ class Readers:
         self.__init__(state["source"], state["reading"])  # type: ignore[misc]
 
 
-def _placed(model: nn.Module, reading: Reading) -> nn.Module:
-    """The model on the device and in the numbers asked for. ConfigError for a device not there."""
-    dtype: torch.dtype = getattr(torch, reading.dtype)
-    if reading.device == "cpu" and dtype == torch.float32:
-        return model
+def _placed(folder: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The model on the device and in the numbers asked for: one for all threads."""
+    with _placing:
+        return _placed_once(folder, device, dtype)
+
+
+@cache
+def _placed_once(folder: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    found = loaded(Path(folder))
+    whole: nn.Module = getattr(found, "inner", found)
+    if device.type == "cpu" and dtype == torch.float32:
+        return whole
     try:
-        model = model.to(device=reading.device)
+        model = twin(whole).to(device=device)
         # Buffers stay: what they hold of positions would be too coarse in half precision.
         for value in model.parameters():
             value.data = value.data.to(dtype)
@@ -388,7 +406,23 @@ def _placed(model: nn.Module, reading: Reading) -> nn.Module:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         reason = str(error).partition("\n")[0]
-        raise ConfigError(f"device {reading.device}: torch cannot use it ({reason})") from error
+        raise ConfigError(f"device {device}: torch cannot use it ({reason})") from error
+
+
+def _check_context(model: Any, context: int) -> None:
+    """Raise ConfigError for more positions than a model has; on a GPU they would end the process.
+
+    Asked of the model on the CPU, which says so.
+    """
+    try:
+        with torch.inference_mode():
+            model.hidden(torch.zeros(1, context, dtype=torch.int64))
+    except (IndexError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"context: the model cannot be called with {context:,} tokens, only with "
+            f"{int(model.context):,} ({reason})"
+        ) from error
 
 
 def _edges(tokenizer: Any, folder: Path) -> tuple[int | None, int | None]:

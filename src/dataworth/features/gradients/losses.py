@@ -1,8 +1,8 @@
 """Cross-entropy, and a faster one where only first derivatives are asked for.
 
 With a vocabulary of thousands the loss is a large part of the work. The fast form makes the
-gradient in the logits at once, `CHUNK` rows at a time while they are in the cache, instead of the
-logarithms of all probabilities and the gradient from them later.
+gradient in the logits at once, `CHUNK` rows at a time while they are in the cache (more on a GPU),
+instead of the logarithms of all probabilities and the gradient from them later.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from dataworth.lm.readout import rows_at_once
 
 IGNORED = -100
 CHUNK = 64
@@ -40,8 +42,9 @@ class _Fast(torch.autograd.Function):
         nats = logits.new_empty(len(targets))
         counted = targets != IGNORED
         places = targets.clamp_min(0).unsqueeze(1)
-        for start in range(0, len(targets), CHUNK):
-            rows = slice(start, start + CHUNK)
+        size = rows_at_once(CHUNK, logits.shape[1], logits.device)
+        for start in range(0, len(targets), size):
+            rows = slice(start, start + size)
             part, slope = logits[rows], slopes[rows]
             top = part.amax(1, keepdim=True)
             torch.sub(part, top, out=slope)

@@ -126,7 +126,7 @@ class Run:
     def _divisor(self, weights: Tensor) -> Tensor:
         """Of a batch's gradient; `weights`: of its rows."""
         if self.divide == "rows":
-            return weights.new_tensor(float(len(weights)))
+            return weights.new_full((), float(len(weights)))
         total = weights.sum()
         return torch.where(total == 0, 1.0, total)  # nothing is left: no gradient
 
@@ -256,7 +256,7 @@ def metagradients(
         for query, shares in zip(asked, mix.T, strict=True):
             loss = run.losses(vector, [query]).sum()
             (slope,) = torch.autograd.grad(loss, vector)
-            for row in shares.nonzero()[:, 0].tolist():
+            for row in shares.nonzero()[:, 0].cpu().tolist():
                 slopes[row] += shares[row] * slope
             losses += shares * loss.detach()
         adjoint = (slopes, *(slopes.new_zeros(slopes.shape) for _ in end[1:]))

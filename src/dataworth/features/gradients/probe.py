@@ -242,7 +242,7 @@ def self_check(
 def _train(engine: Gradients, examples: Examples, steps: int) -> None:
     """Adam on all examples at once: a moment's training, the same each time."""
     optimizer = torch.optim.Adam(list(engine.parameters().values()), 1e-2)
-    batches = [batch for _, batch in examples]
+    batches = [batch.to(engine.device) for _, batch in examples]
     for _ in range(steps):
         optimizer.zero_grad()
         for batch in batches:

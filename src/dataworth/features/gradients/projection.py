@@ -29,7 +29,14 @@ from torch.nn import functional
 
 from dataworth.errors import ConfigError
 from dataworth.features.gradients.blocks import Block, Blocks
-from dataworth.features.gradients.counter import key_of, normals, scatter, signs
+from dataworth.features.gradients.counter import (
+    key_of,
+    normals,
+    scatter,
+    scatter_on,
+    signs,
+    signs_on,
+)
 from dataworth.features.gradients.factors import Factors
 from dataworth.features.gradients.modules import Call
 
@@ -137,12 +144,17 @@ class _Dense:
         """Rows `start` to `stop` of the matrix, times the root of its columns."""
         found = self._tiles.get((start, stop))
         if found is None:
-            make = signs if self.options.entries == "rademacher" else normals
-            rows = make(self._key, stop - start, self.dimension, start)
-            found = torch.from_numpy(rows).to(self.device)
+            found = self._made(start, stop)
             if self._cached:
                 self._tiles[start, stop] = found
         return found
+
+    def _made(self, start: int, stop: int) -> Tensor:
+        if self.options.entries == "rademacher" and self.device.type != "cpu":
+            return signs_on(self.device, self._key, stop - start, self.dimension, start)
+        make = signs if self.options.entries == "rademacher" else normals
+        rows = make(self._key, stop - start, self.dimension, start)
+        return torch.from_numpy(rows).to(self.device)
 
     def _add(self, out: Tensor, values: Tensor, first: int) -> None:
         """Add the product with the rows from `first` on."""
@@ -203,23 +215,26 @@ class _Sparse:
 
     def _add(self, out: Tensor, values: Tensor, first: int) -> None:
         width = self.dimension // self.options.parts
-        rows = np.ascontiguousarray(values.detach().cpu().float().numpy())
+        if values.device.type != "cpu":
+            scatter_on(self._key, values.detach(), out, width, first)
+            return
+        rows = np.ascontiguousarray(values.detach().float().numpy())
         scatter(self._key, rows, out.numpy(), width, first)
 
-    def _scaled(self, out: Tensor, like: Tensor) -> Tensor:
-        return (out / math.sqrt(self.options.parts)).to(like.device, like.dtype)
+    def _scaled(self, out: Tensor, dtype: torch.dtype) -> Tensor:
+        return (out / math.sqrt(self.options.parts)).to(dtype)
 
     def __call__(self, factors: Factors) -> Tensor:
-        out = torch.zeros(len(factors), self.dimension)
+        out = torch.zeros(len(factors), self.dimension, device=factors.losses.device)
         for index, block in enumerate(self.blocks):
             self._add(out, factors.block(index).flatten(1), block.start)
-        return self._scaled(out, factors.losses.to(factors.dtype))
+        return self._scaled(out, factors.dtype)
 
     def flat(self, vectors: Tensor) -> Tensor:
-        out = torch.zeros(len(vectors), self.dimension)
+        out = torch.zeros(len(vectors), self.dimension, device=vectors.device)
         for block in self.blocks:
             self._add(out, vectors[:, block.span], block.start)
-        return self._scaled(out, vectors)
+        return self._scaled(out, vectors.dtype)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dataworth.corpus.documents import Documents
+from dataworth.engine.device import exclusive
 from dataworth.engine.files import atomic, check_array, damaged, read_array
 from dataworth.errors import InputError
 from dataworth.features.embeddings.running import one_thread
@@ -46,14 +47,15 @@ def fit_vectors(
     with atomic(path) as temporary:
         out = open_memmap(temporary, "w+", np.float32, (len(queries), engine.size))
         for start in range(0, len(queries), group):
-            vectors = torch.empty(min(group, len(queries) - start), engine.size, dtype=engine.dtype)
+            count = min(group, len(queries) - start)
+            vectors = torch.empty(count, engine.size, dtype=engine.dtype, device=engine.device)
             for row in range(len(vectors)):
                 number = start + row
                 gradient, tokens = reader.gradient(queries.take(np.array([number])))
                 if not tokens:
                     raise InputError(f"query {number + 1} has no token to predict: leave it out")
-                vectors[row] = (gradient / tokens).cpu()
-            found = preconditioner.apply(vectors.to(engine.device)) * preconditioner.scale
+                vectors[row] = gradient / tokens
+            found = preconditioner.apply(vectors) * preconditioner.scale
             out[start : start + len(vectors)] = found.cpu().numpy()
         out.flush()
         del out
@@ -111,11 +113,12 @@ class QueryScores:
         reader = self._readers()
         together = max(1, TOGETHER // reader.engine.size)
         vectors = mapped(self.vectors)
-        if self.unit:
-            found, lengths, tokens = reader.scores_and_lengths(
-                documents, vectors, together=together
-            )
-            found /= np.maximum(lengths, 1e-30)[:, None]
-        else:
-            found, tokens = reader.scores(documents, vectors, together=together)
+        with exclusive(reader.engine.device):
+            if self.unit:
+                found, lengths, tokens = reader.scores_and_lengths(
+                    documents, vectors, together=together
+                )
+                found /= np.maximum(lengths, 1e-30)[:, None]
+            else:
+                found, tokens = reader.scores(documents, vectors, together=together)
         return np.concatenate([found, tokens[:, None].astype(np.float64)], 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,14 +12,13 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from dataworth.corpus.documents import Documents
+from dataworth.engine.device import AUTO, check_device
 from dataworth.errors import ConfigError
 from dataworth.lm.chats import ChatTemplate, Read
 
 log = logging.getLogger("dataworth")
 
 CHATS = ("model", "text")
-DTYPES = ("float32", "bfloat16", "float16", "float64")
-DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 LONGEST = 2048
 """Tokens that a model sees at once, unless it is said how many: contexts of long ones need memory
 for all pairs of positions, and for the logits of all."""
@@ -34,8 +32,9 @@ class Reading:
     `batch_tokens`: positions that run at once, 0: as suits the model; it changes results by
     rounding alone.
     `chats`: "model": chats are read by the chat template beside the model's tokenizer, if there is
-    one; "text": as the text that the documents' own template made of them. `device`: of torch, on
-    which the model runs; `dtype`: of its parameters. Sums are float32, or float64 where it is.
+    one; "text": as the text that the documents' own template made of them. `device`: where the
+    model runs, auto (CUDA if there, else the CPU), cpu, cuda or cuda:1; `dtype`: of its parameters.
+    Sums are float32, or float64 where it is.
     """
 
     layers: tuple[str, ...] = ()
@@ -43,16 +42,13 @@ class Reading:
     windows: int = 0
     batch_tokens: int = 0
     chats: str = "model"
-    device: str = "cpu"
+    device: str = AUTO
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
         if self.chats not in CHATS:
             raise ConfigError(f"chats is {' or '.join(CHATS)}, not {self.chats!r}")
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype is one of {', '.join(DTYPES)}, not {self.dtype!r}")
-        if not DEVICE.fullmatch(self.device):
-            raise ConfigError(f"device is cpu, cuda, cuda:1 or mps, not {self.device!r}")
+        check_device(self.device, self.dtype, sums="float64")
         if self.context < 0 or self.context == 1 or self.windows < 0 or self.batch_tokens < 0:
             raise ConfigError(
                 "context is 0 (the model's own) or at least 2 tokens, windows and batch_tokens are "

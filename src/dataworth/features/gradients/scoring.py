@@ -220,7 +220,7 @@ def scores_by_position(
     for rows, batch in examples:
         found = engine.factors(batch).scores_by_position(vectors).positions.cpu().numpy()
         for place, row in enumerate(rows):
-            mask = slice(None) if batch.mask is None else batch.mask[place].numpy()
+            mask = slice(None) if batch.mask is None else batch.mask[place].cpu().numpy()
             out[row] = found[place][:, mask].astype(np.float32)
     return out
 

@@ -68,6 +68,7 @@ TOLERANCE = 1e-2
 """Of the residual, where conjugate gradients stop before their last step."""
 
 _LOGITS = 1 << 21  # numbers of a batch's logits in a product with the curvature
+_LOGITS_GPU = 1 << 25
 
 # Nothing is fitted for them.
 _PLAIN: Mapping[str, Callable[[], Preconditioner]] = {"identity": Identity, "cosine": Cosine}
@@ -274,10 +275,12 @@ def _conjugate(
 def product_size(reader: Reader) -> tuple[int, int]:
     """(positions, vectors) that products with the curvature take at a time.
 
-    Their logits are passed over many times: few enough to stay in the cache are twice as fast.
+    Their logits are passed over many times: few enough to stay in the cache are twice as fast. A
+    GPU has no such cache, and takes more at a time.
     """
-    positions = max(1, min(reader.batch_tokens, _LOGITS // max(reader.vocabulary, 1)))
-    return positions, max(1, _LOGITS // (positions * max(reader.vocabulary, 1)))
+    logits = _LOGITS if reader.engine.device.type == "cpu" else _LOGITS_GPU
+    positions = max(1, min(reader.batch_tokens, logits // max(reader.vocabulary, 1)))
+    return positions, max(1, logits // (positions * max(reader.vocabulary, 1)))
 
 
 def pack(found: Preconditioner) -> tuple[dict[str, NDArray[Any]], str]:
@@ -327,13 +330,22 @@ def _in_parts(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
     return len(shape) == 3 and len(whole) == 2 and shape == parts_of(whole[0], shape[-1])
 
 
-def unpack(arrays: Mapping[str, NDArray[Any]], blocks: Blocks, about: str) -> Preconditioner:
-    """The preconditioner that `pack` saved, for gradients with these blocks.
+def unpack(
+    arrays: Mapping[str, NDArray[Any]],
+    blocks: Blocks,
+    about: str,
+    device: torch.device | None = None,
+) -> Preconditioner:
+    """The preconditioner that `pack` saved, for gradients with these blocks on the device.
 
     DataworthError for arrays that do not fit the blocks.
     """
     _check_arrays(arrays, blocks)
-    tensors = {name: torch.from_numpy(value) for name, value in arrays.items() if value.ndim}
+    tensors = {
+        name: torch.from_numpy(value).to(device or torch.device("cpu"))
+        for name, value in arrays.items()
+        if value.ndim
+    }
     scale = float(arrays["scale"])
     if not tensors:
         return Identity(scale)

@@ -30,6 +30,7 @@ from dataworth.features.gradients.batches import Batch, Examples
 from dataworth.features.gradients.checks import one_of
 from dataworth.features.gradients.counter import normal, uniform
 from dataworth.features.gradients.losses import CHUNK, IGNORED, cross_entropy, margin
+from dataworth.lm.readout import rows_at_once
 
 Reduction = Literal["sum", "mean"]
 Measured = Literal["loss", "margin"]
@@ -116,8 +117,9 @@ def sampled_classes(outputs: Tensor, batch: Batch, seed: int) -> Batch:
     logits = outputs.reshape(len(draws), -1)
     drawn = torch.empty(len(draws), dtype=torch.int64, device=outputs.device)
     # Some rows at a time: in double precision all would take several times the logits' room.
-    for start in range(0, len(draws), CHUNK):
-        rows = slice(start, start + CHUNK)
+    size = rows_at_once(CHUNK, logits.shape[1], logits.device)
+    for start in range(0, len(draws), size):
+        rows = slice(start, start + size)
         cumulated = logits[rows].double().softmax(-1).cumsum(-1)
         # The last entry is 1 but for rounding; a draw above it would name no class.
         drawn[rows] = (cumulated[:, :-1] < draws[rows]).sum(-1)
@@ -306,7 +308,7 @@ class Supervised(Task):
         """The model's outputs, [n, ...]. InputError for inputs that it cannot be called with."""
         try:
             return super().outputs(model, batch)
-        except torch.cuda.OutOfMemoryError:
+        except torch.OutOfMemoryError:
             raise
         except (RuntimeError, IndexError) as error:
             assert isinstance(batch.inputs, tuple)

@@ -71,7 +71,8 @@ class _Side:
         if not self.rotated:
             return mean, None
         width, left = mean.shape[-1], self.length
-        values, vectors = [], torch.eye(width).to(mean).repeat(len(mean), 1, 1)
+        eye = torch.eye(width, dtype=mean.dtype, device=mean.device)
+        values, vectors = [], eye.repeat(len(mean), 1, 1)
         for part, into in zip(mean, vectors, strict=True):
             size = min(width, left)
             found, into[:size, :size] = torch.linalg.eigh(((part + part.T) / 2)[:size, :size])
@@ -180,13 +181,30 @@ def _back(matrix: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor
     )
 
 
-def _kept(side: Tensor | None, mask: Tensor | None) -> Tensor | None:
+@dataclass(frozen=True, eq=False)
+class _Content:
+    """Positions of a batch that hold content: `places` [m] among all of its `shape`.
+
+    Found once for all modules: a GPU has to be waited for.
+    """
+
+    shape: torch.Size
+    places: Tensor
+
+    @staticmethod
+    def of(mask: Tensor, device: torch.device) -> _Content:
+        """From a mask [n, positions]."""
+        return _Content(mask.shape, mask.flatten().nonzero()[:, 0].to(device))
+
+
+def _kept(side: Tensor | None, content: _Content | None) -> Tensor | None:
     """Positions that hold content: [m, ...]."""
     if side is None:
         return None
-    if mask is not None and mask.shape == side.shape[:2]:
-        return side[mask]
-    return side.flatten(0, 1)
+    flat = side.flatten(0, 1)
+    if content is not None and content.shape == side.shape[:2]:
+        return flat[content.places]
+    return flat
 
 
 class _Sums:
@@ -197,12 +215,12 @@ class _Sums:
         self.columns = _Side.empty(block.columns, longest, device)
         self.count = 0
 
-    def add(self, call: Call, mask: Tensor | None, dtype: torch.dtype) -> None:
-        left = _kept(call.left, mask)
+    def add(self, call: Call, content: _Content | None, dtype: torch.dtype) -> None:
+        left = _kept(call.left, content)
         assert left is not None
         self.count += len(left)
         self.rows.add(left, len(left), dtype)
-        self.columns.add(_kept(call.right, mask), len(left), dtype)
+        self.columns.add(_kept(call.right, content), len(left), dtype)
 
 
 @dataclass(frozen=True)
@@ -244,16 +262,16 @@ def _sides(passes: _Passes, longest: int) -> list[_Sums]:
                 _Sums(block, has, longest, engine.device)
                 for block, has in zip(engine.blocks, ids, strict=True)
             ]
-        mask = None if batch.mask is None else batch.mask.to(engine.device)
-        _add_sides(sums, factors, mask)
+        content = None if batch.mask is None else _Content.of(batch.mask, engine.device)
+        _add_sides(sums, factors, content)
         del factors  # or the next batch's would be made beside them
     return sums
 
 
-def _add_sides(sums: list[_Sums], factors: Factors, mask: Tensor | None) -> None:
+def _add_sides(sums: list[_Sums], factors: Factors, content: _Content | None) -> None:
     for total, calls in zip(sums, factors.calls, strict=True):
         for call in calls:
-            total.add(call, mask, factors.dtype)
+            total.add(call, content, factors.dtype)
 
 
 def _simplified(

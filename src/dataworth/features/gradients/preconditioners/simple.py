@@ -267,8 +267,8 @@ class Gram(Linear):
     def apply(self, vectors: Tensor) -> Tensor:
         """Solved, in float64: [q, k]. ConfigError for vectors of another length."""
         fits(vectors, len(self.factor), self.name)
-        solved = torch.cholesky_solve(vectors.to(self.factor.dtype).T, self.factor).T
-        return solved.to(vectors.dtype)
+        solved = torch.cholesky_solve(vectors.to(self.factor).T, self.factor).T
+        return solved.to(vectors)
 
     def describe(self) -> str:
         """In words."""

@@ -251,11 +251,11 @@ def scaling_of(
     for batch in products.parts():
         vector = torch.randn(1, products.engine.size, generator=generator)
         vector = vector.to(products.engine.device, products.engine.dtype)
-        value = 0.0
+        value: Tensor | float = 0.0
         for _ in range(steps):
             vector = vector / vector.norm().clamp_min(1e-30)
             moved = batch(vector) / len(batch)
-            value = float((vector * moved).sum())
+            value = (vector * moved).sum()
             vector = moved
-        largest = max(largest, value)
+        largest = max(largest, float(value))
     return largest + float(values.max())
