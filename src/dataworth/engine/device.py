@@ -19,6 +19,7 @@ from dataworth.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     import torch
+    from torch import device as torch_device
 
 AUTO = "auto"
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -78,7 +79,7 @@ def find_device(device: str | torch.device = AUTO) -> torch.device:
             names = ", ".join(f"{kind}:{one}" for one in range(count))
             raise ConfigError(f"device {device}: there is no such GPU; there are {names}")
         kind = f"{kind}:{place}"
-    found: torch.device = torch.device(kind)
+    found: torch_device = torch.device(kind)
     return found
 
 
