@@ -53,6 +53,7 @@ WAYS: Mapping[str, Way] = {
                        {"proportions": {"one": "25%", "two": 0.75}}, ["targets"]),
     "quotas": Way(["domain=web:30%", "id:2-docs"],
                   ["--quota", "domain=web:30%", "--quota", "id:2-docs"]),
+    "mixture": Way("uniform(by=domain)", ["--mixture", "uniform(by=domain)"]),
     "max_repeat": Way(3, ["--max-repeat", "3"]),
     "exclude": Way(["other.jsonl", "target.jsonl"],
                    ["--exclude", "other.jsonl", "--exclude", "target.jsonl"]),

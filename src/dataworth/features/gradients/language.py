@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
 from dataworth.engine.device import find_device, find_dtype
 from dataworth.errors import ConfigError
-from dataworth.features.embeddings.base import model_folder
+from dataworth.features.embeddings.base import kept_by_folder, model_folder
 from dataworth.features.embeddings.running import one_thread
 from dataworth.features.gradients.adapters import identity_of, loaded, thaw
 from dataworth.features.gradients.batches import Batch, Examples
@@ -390,7 +390,7 @@ def _placed(folder: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
         return _placed_once(folder, device, dtype)
 
 
-@cache
+@kept_by_folder
 def _placed_once(folder: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
     found = loaded(Path(folder))
     whole: nn.Module = getattr(found, "inner", found)
