@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,7 @@ from dataworth.corpus.read.streams import open_raw
 from dataworth.corpus.units import Unit
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
+from dataworth.flow.annotating import Named
 from dataworth.flow.cross_document import scratch_of
 from dataworth.flow.scoring import count_tokens, fit_steps, tokens_per_byte
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings
@@ -271,7 +272,15 @@ def _scoring(
             Path(folder) / "fitted", part, targets, survey, settings, Engine(1), progress
         )
         fitting = time.perf_counter() - started
-    passes = sum(phase.seconds for phase in progress.phases)
+        passes = sum(phase.seconds for phase in progress.phases)
+        # Steps that compare documents run one after another, each removing its scratch.
+        scratch = max((scratch_of(named.inner) for named in steps), default=0)
+        scoring = _seconds_to_score(steps, documents)
+    return fitting - passes, passes, scoring, scratch
+
+
+def _seconds_to_score(steps: Sequence[Named], documents: Documents) -> float:
+    """Seconds for all documents, measured on as many of them as it takes."""
     few = documents.take(np.arange(min(10, len(documents))))
     apply_steps(steps, few)  # compiles, if need be
     started = time.perf_counter()
@@ -282,9 +291,7 @@ def _scoring(
     started = time.perf_counter()
     apply_steps(steps, some)
     share = float(some.text_bytes.sum()) / max(float(documents.text_bytes.sum()), 1.0)
-    # Steps that compare documents run one after another, each removing its scratch.
-    scratch = max((scratch_of(named.inner) for named in steps), default=0)
-    return fitting - passes, passes, (time.perf_counter() - started) / max(share, 1e-9), scratch
+    return (time.perf_counter() - started) / max(share, 1e-9)
 
 
 def _row(text: str) -> bytes:
