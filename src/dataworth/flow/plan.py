@@ -273,20 +273,20 @@ def _scoring(
             Path(folder) / "fitted", part, targets, survey, settings, Engine(1), progress
         )
         fitting = time.perf_counter() - started
-    passes = sum(phase.seconds for phase in progress.phases)
-    few = documents.take(np.arange(min(10, len(documents))))
-    apply_steps(steps, few)  # compiles, if need be
-    started = time.perf_counter()
-    apply_steps(steps, few)
-    # What asks a model about each document is measured on some of them.
-    enough = len(few) * _PATIENCE / max(time.perf_counter() - started, 1e-6)
-    some = documents.take(np.arange(min(len(documents), max(len(few), int(enough)))))
-    started = time.perf_counter()
-    apply_steps(steps, some)
-    share = float(some.text_bytes.sum()) / max(float(documents.text_bytes.sum()), 1.0)
-    # Steps that compare documents run one after another, each removing its scratch.
-    scratch = max((scratch_of(named.inner) for named in steps), default=0)
-    return fitting - passes, passes, (time.perf_counter() - started) / max(share, 1e-9), scratch
+        passes = sum(phase.seconds for phase in progress.phases)
+        few = documents.take(np.arange(min(10, len(documents))))
+        apply_steps(steps, few)  # compiles, if need be
+        started = time.perf_counter()
+        apply_steps(steps, few)
+        # What asks a model about each document is measured on some of them.
+        enough = len(few) * _PATIENCE / max(time.perf_counter() - started, 1e-6)
+        some = documents.take(np.arange(min(len(documents), max(len(few), int(enough)))))
+        started = time.perf_counter()
+        apply_steps(steps, some)
+        share = float(some.text_bytes.sum()) / max(float(documents.text_bytes.sum()), 1.0)
+        # Steps that compare documents run one after another, each removing its scratch.
+        scratch = max((scratch_of(named.inner) for named in steps), default=0)
+        return fitting - passes, passes, (time.perf_counter() - started) / max(share, 1e-9), scratch
 
 
 def _row(text: str) -> bytes:
