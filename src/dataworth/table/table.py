@@ -278,7 +278,7 @@ class Table:
         return self.columns([name])[name]
 
     def columns(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Several numeric columns, each [rows], in one pass over the files."""
+        """Several numeric columns, each [rows], in one pass; a whole number that is null is 0."""
         self._check_names(names)
         out = {
             name: np.empty(len(self), self.schema.field(name).type.to_pandas_dtype())
@@ -289,7 +289,10 @@ class Table:
             columns = self._part(part, names)
             for name in names:
                 # Not zero-copy: nulls, which only what steps made has, become NaN.
-                values = columns[name].to_numpy(zero_copy_only=False)
+                values = columns[name]
+                if values.null_count and pa.types.is_integer(values.type):
+                    values = values.fill_null(0)
+                values = values.to_numpy(zero_copy_only=False)
                 out[name][self._bounds[part] : self._bounds[part + 1]] = values
 
         with ThreadPoolExecutor(cores()) as threads:
