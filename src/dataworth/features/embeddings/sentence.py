@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.engine.device import AUTO, HELP, check_device, exclusive, find_device
-from dataworth.errors import ConfigError, MissingExtra
+from dataworth.errors import ConfigError, MissingExtra, check_extra
 from dataworth.features.embeddings.base import (
     Texts,
     VectorFeature,
@@ -110,6 +110,7 @@ class SentenceModel(VectorFeature):
 
     @property
     def _loaded(self) -> _Loaded:
+        check_extra("a sentence model", "embed")
         return _load(self._folder, self.precision, str(find_device(self.device)))
 
 
