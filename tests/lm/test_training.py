@@ -310,12 +310,13 @@ def test_a_compiled_run_is_the_same_and_compiled_once(stream: TokenStream) -> No
 
 
 def test_auto_compiles_long_runs_of_our_models_alone(tmp_path: Path) -> None:
+    cpu = torch.device("cpu")
     theirs = as_transformers(build(SHAPE), tmp_path / "model")
-    assert loss_function(build(SHAPE), "auto", 1_000, "cpu")[1] is False
-    assert loss_function(build(SHAPE), "auto", 10**7, "cpu")[1] is True
-    assert loss_function(theirs, "auto", 10**7, "cpu")[1] is False
-    assert numbers("float32", "cpu") == torch.float32
-    assert numbers("auto", "cpu") in (torch.float32, torch.bfloat16)
+    assert loss_function(build(SHAPE), "auto", 1_000, cpu)[1] is False
+    assert loss_function(build(SHAPE), "auto", 10**7, cpu)[1] is True
+    assert loss_function(theirs, "auto", 10**7, cpu)[1] is False
+    assert numbers("float32", cpu) == torch.float32
+    assert numbers("auto", cpu) in (torch.float32, torch.bfloat16)
 
 
 def test_torch_threads_are_put_back(stream: TokenStream) -> None:
