@@ -193,6 +193,18 @@ def test_a_selection_stays_when_columns_are_added(pool: Path, tmp_path: Path) ->
         dataworth.select(pool, TARGET, "20-docs", steps="bm25", out=out)
 
 
+def test_another_target_beside_a_selection(pool: Path, tmp_path: Path) -> None:
+    """Columns of any target may be added; the selection stays that of its own."""
+    out = tmp_path / "out"
+    dataworth.score(pool, {"a": OTHER}, out=out)
+    chosen = dataworth.select(pool, {"b": TARGET}, "20-docs", out=out)
+    dataworth.score(pool, {"c": OTHER}, steps="bm25", out=out)
+    again = dataworth.select(pool, {"b": TARGET}, "20-docs", out=out)
+    assert again.folder == chosen.folder and np.array_equal(again.rows, chosen.rows)
+    with pytest.raises(RunError, match="the inputs changed"):
+        dataworth.select(pool, {"b": OTHER}, "20-docs", out=out)
+
+
 def test_columns_of_another_pool(pool: Path, tmp_path: Path) -> None:
     """Column files that were put into the folder of another pool, or whose rows are permuted."""
     one, two = tmp_path / "one", tmp_path / "two"

@@ -51,7 +51,7 @@ def test_bad_targets_are_left_early(tmp_path: Path) -> None:
     bad = [b'{"content": "' + b"x" * 200 + b'"}'] * 20_000
     with pytest.raises(InputError, match="of 20000 lines are bad"):
         dataworth.select(pool, write(tmp_path / "bad.jsonl.zst", bad), engine=1)
-    with pytest.raises(InputError, match=r"missing_field \(text\)") as error:
+    with pytest.raises(InputError, match=r"missing_field \(text; the row has content\)") as error:
         dataworth.select(pool, write(tmp_path / "bad.jsonl", bad), engine=1)
     assert int(str(error.value).split(" of ")[1].split()[0]) < 20_000
     # What may still be made up for is: few bad lines come first, and many good ones then.

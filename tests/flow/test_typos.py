@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 import dataworth
-from dataworth.comparing import pool as sharing
 from dataworth.engine.files import local_path
 from dataworth.errors import ConfigError, InputError
-from dataworth.methods.registry import STEPS
 
 
 @pytest.fixture
@@ -48,11 +46,6 @@ def test_urls_are_no_folders(files: dict[str, Any], url: str) -> None:
 @pytest.mark.parametrize("path", ["out", "a/b:c", "C:/out", "/x/y", "a.b"])
 def test_paths_stay_paths(path: str) -> None:
     assert local_path(path) == Path(path)
-
-
-def test_methods_without_a_mechanism_are_no_filters() -> None:
-    filters = {name for name, step in STEPS.items() if sharing._may_drop(step)}
-    assert filters == {"length"}
 
 
 def test_quotas_by_a_field_that_no_document_has(files: dict[str, Any], tmp_path: Path) -> None:

@@ -57,7 +57,13 @@ class RunFolder(WorkFolder):
             raise
         return run
 
+    _selects = False
+    """Whether the folder was opened to select, and not to score alone."""
+    _again = False
+    """Whether a selection was begun here before."""
+
     def _begin(self, configuration: Mapping[str, Any], overwrite: bool) -> None:
+        self._selects = "choose" in configuration
         if overwrite or (not self._has_scores and any(self._changes(configuration))):
             self.clear()
         sweep(self.folder)
@@ -69,7 +75,8 @@ class RunFolder(WorkFolder):
         changes = list(self._changes(configuration))
         if changes:
             raise differing(self.folder, "holds a run with another configuration", changes)
-        if "choose" not in self.record["configuration"]:
+        self._again = "choose" in self.record["configuration"]
+        if not self._again:
             self.update(configuration=configuration)
 
     @property
@@ -100,7 +107,7 @@ class RunFolder(WorkFolder):
             return []
         with damaged(self.folder / FILE, _REMEDY):
             # What a run selected is of its targets too; columns of other targets are further ones.
-            whole = "choose" in self.record["configuration"]
+            whole = self._again and self._selects
             changes: list[str] = []
             for role in sorted({*before, *inputs}) if whole else ["pool"]:
                 changes += _changed_files(before.get(role, []), inputs.get(role, []))
@@ -111,7 +118,8 @@ class RunFolder(WorkFolder):
             known = {name: self.record[name] for name in ("configuration", "made_by")}
             write_json(self.folder / FILE, {**known, "inputs": inputs})
             return []
-        self.update(inputs=inputs)
+        own = self._selects or not self._again
+        self.update(inputs=inputs if own else {**before, "pool": inputs["pool"]})
         pairs = enumerate(zip(before["pool"], inputs["pool"], strict=True))
         return [n for n, (one, other) in pairs if one["modified"] != other["modified"]]
 
