@@ -57,7 +57,7 @@ def test_what_calls_share_has_one_default() -> None:
 def test_a_recipe_takes_every_option_of_select(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     options = set(inspect.signature(dataworth.select).parameters) - CALLS - {"engine"}
-    values = {"pool": "pool.jsonl", "target": "t.jsonl", "sample_bytes": "1MB"}
+    values = {"pool": "pool.jsonl", "target": "t.jsonl", "sample_bytes": "1MB", "steps": "length"}
     values |= {"shard_bytes": "1MB", "max_line_bytes": "1MB", "holdout": "10%", "max_bad": "1%"}
     lines = [f"{option}: {values.get(option, 'x')}\n" for option in sorted(options)]
     recipe.write_text("".join(lines))
