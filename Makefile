@@ -22,7 +22,7 @@ test: lint
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 test-contract: .venv/.dev
-	$(BIN)/pytest tests/contract -m 'full or not full' $(PYTEST_ARGS)
+	$(BIN)/pytest tests/contract -m 'not alone' $(PYTEST_ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

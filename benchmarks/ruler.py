@@ -302,62 +302,6 @@ def points_of(name: str, on: str) -> list[Point]:
     ]
 
 
-FEW = (3, 10, 30, 100)
-FEW_DRAWS = 5
-
-
-def few_table(names: Sequence[str]) -> str:
-    """Return r of the ruler of words where it sees few of the held-out documents, for all targets.
-
-    Each cell: the mean over draws of documents, and the least r of a draw and a target.
-    """
-    rows: list[list[object]] = []
-    for count in (*FEW, None):
-        for part in (0.05, 0.1, 0.2, 0.3, 0.5):
-            row: list[object] = ["all" if count is None else count, f"{part:g}"]
-            for name in names:
-                found = [_few(name, count, part, seed) for seed in range(FEW_DRAWS if count else 1)]
-                mean = float(np.mean([whole for whole, _ in found]))
-                row.append(f"{mean:.2f}, {min(least for _, least in found):.2f}")
-            rows.append(row)
-    return table(["documents", "of the pool", *names], rows)
-
-
-def _few(name: str, count: int | None, part: float, seed: int) -> tuple[float, float]:
-    """(r over all targets, the least of one) with `count` documents of each target."""
-    points = points_of(name, "val")
-    losses = {(point.selection, point.target): point.loss for point in points}
-    said = {target: _said(name, target, count, seed)[part] for target in BUDGETS[name].targets}
-    names = sorted({point.selection for point in points})
-    x = np.array([[said[target][n] for target in said] for n in names])
-    y = np.array([[-losses[n, target] for target in said] for n in names])
-    each = [float(np.corrcoef(x[:, i], y[:, i])[0, 1]) for i in range(x.shape[1])]
-    return centred(x, y), min(each)
-
-
-@cache
-def _said(name: str, target: str, count: int | None, seed: int) -> dict[float, dict[str, float]]:
-    """Return what the ruler of words says of each selection, by the pool's part in it."""
-    union, chosen, _ = choices_of(name)
-    held = halves(read(target_file(target)), 0.5, 0)[1]
-    if count is not None:
-        order = np.random.default_rng(seed).permutation(len(held))[:count]
-        held = held.take(np.sort(order))
-    ruler = Ruler(held, _pool()[2])
-    seen = ruler.look(_pool()[0].take(union))
-    values: dict[float, dict[str, list[float]]] = {}
-    for (selection, own, _), rows in chosen.items():
-        if own == target:
-            shares = seen.shares(rows)
-            for part in (0.05, 0.1, 0.2, 0.3, 0.5):
-                by_name = values.setdefault(part, {}).setdefault(selection, [])
-                by_name.append(ruler.likelihood(shares, part))
-    return {
-        part: {selection: float(np.mean(numbers)) for selection, numbers in by_name.items()}
-        for part, by_name in values.items()
-    }
-
-
 Key = tuple[str, str, int]
 
 
@@ -578,10 +522,6 @@ def report(names: Sequence[str]) -> None:
             there = [name for name in names if set(BUDGETS[name].targets) & set(targets)]
             parts.append(ruler_tables(there, targets, on))
     parts += [
-        "## Few documents of the target",
-        "r of the ruler of words over all targets, with so many held-out documents of each: the "
-        f"mean of {FEW_DRAWS} draws, and the least r of a draw and a target; by the pool's part.",
-        few_table(names),
         "## Temperatures",
         "For each target the temperature found (the best of the ladder, the loss above its loss). "
         "Last: the same of the one temperature that is best for all targets, known afterwards.",

@@ -19,6 +19,8 @@ from dataworth.lm.predictions import predict
 from dataworth.lm.training import TrainConfig, Trained, train
 from standin import NAME, StandIn, install
 
+pytestmark = pytest.mark.alone  # torch counts devices when it first goes back
+
 IDS = np.random.default_rng(0).integers(1, 24, 96).astype(np.uint32)
 CONFIG = TrainConfig(
     tokens=64,

@@ -21,6 +21,8 @@ from dataworth.features.gradients.task import CausalLM
 from dataworth.lm.model import ModelConfig, build
 from standin import NAME, StandIn, install
 
+pytestmark = pytest.mark.alone  # torch counts devices when it first goes back
+
 Work = Callable[[Gradients, Any, Any], NDArray[Any]]
 ITEMS = [np.random.default_rng(n).integers(0, 24, n).tolist() for n in (5, 9, 12, 7, 16, 11)]
 
