@@ -63,11 +63,6 @@ class ColumnFolder:
         self.folder = folder
         self._documents = documents
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """The record that its key is of."""
-        return dict(read_object(self.folder / RECORD, _OVERWRITE)["record"])
-
     @cached_property
     def schema(self) -> pa.Schema:
         """Names and types of the columns, as they were declared."""
