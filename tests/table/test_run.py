@@ -103,6 +103,7 @@ class TestFolder:
         with RunFolder.open(tmp_path / "run", READ_A, overwrite=False) as run:
             run.update(units=3)
             run.check_inputs(files_of(1))
+            run.keep_inputs(files_of(1))
         record = json.loads((tmp_path / "run" / "run.json").read_text())
         assert record["configuration"] == READ_A
         assert record["units"] == 3
@@ -138,15 +139,18 @@ class TestFolder:
         """Without scores another configuration, or other inputs, start afresh; with them not."""
         with RunFolder.open(tmp_path, READ_A, overwrite=False) as run:
             run.check_inputs(files_of(1))
+            run.keep_inputs(files_of(1))
             run.update(units=3)
         (tmp_path / "fitted").mkdir()
         with RunFolder.open(tmp_path, READ_B, overwrite=False) as run:
             assert run.record["configuration"] == READ_B
             assert not (tmp_path / "fitted").exists()
             run.check_inputs(files_of(1))
+            run.keep_inputs(files_of(1))
             run.update(units=3)
             (tmp_path / "fitted").mkdir()
             run.check_inputs(files_of(2))
+            run.keep_inputs(files_of(2))
             assert not (tmp_path / "fitted").exists()
             assert "units" not in run.record
             (tmp_path / work).parent.mkdir(parents=True)
@@ -179,10 +183,13 @@ class TestFolder:
 
     def test_many_changed_inputs(self, tmp_path: Path):
         run = RunFolder.open(tmp_path, {}, overwrite=False)
-        run.check_inputs(files_of(*range(30)))
+        run.keep_inputs(files_of(*range(30)))
         assert run.check_inputs(files_of(*range(30))) == []
         scored(tmp_path)
-        assert run.check_inputs(files_of(*range(30), modified=1.0)) == list(range(30))
+        for _ in range(2):  # until they are known to be the same, and kept
+            assert run.check_inputs(files_of(*range(30), modified=1.0)) == list(range(30))
+        run.keep_inputs(files_of(*range(30), modified=1.0))
+        assert run.check_inputs(files_of(*range(30), modified=1.0)) == []
         with pytest.raises(RunError) as error:
             run.check_inputs(files_of(*[-1] * 30, modified=1.0))
         said = str(error.value)

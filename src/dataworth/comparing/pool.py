@@ -14,16 +14,17 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dataworth.comparing.plan import CandidatePlan, ComparePlan
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.read.find import URL
-from dataworth.engine.files import atomic_folder, read_object
+from dataworth.engine.files import atomic_folder, damaged, read_object
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError
-from dataworth.flow.scoring import Scored, documents_folder, score_lists
+from dataworth.flow.scoring import Scored, documents_folder, input_record, score_lists
 from dataworth.flow.settings import ScoreSettings
 from dataworth.flow.targets import called, open_targets
 from dataworth.mechanism.base import needs_utility, split_name
@@ -37,7 +38,7 @@ from dataworth.table.run import RunFolder
 
 @dataclass(frozen=True)
 class Chooser:
-    """How a candidate is chosen for one target: columns of its table and a mechanism.
+    """The choice of a candidate for one target: columns of its table and a mechanism.
 
     `target` is None where the choice is the same for all targets. `utility` is an expression over
     the table's columns, None where there is but one column, or none.
@@ -55,7 +56,7 @@ def sources(paths: Sequence[str]) -> list[str | Path]:
 
 
 def target_fields(plan: ComparePlan) -> Fields:
-    """How the rows of targets and of finished selections are read."""
+    """Return how the rows of targets and of finished selections are read."""
     asked = plan.target_template
     template = plan.fields.template if asked is None else None if asked == "none" else asked
     own = plan.fields.text if template == plan.fields.template else ("text",)
@@ -105,16 +106,27 @@ def score_candidates(
         others=called(validation, "validation set") | called(targets),
     )
     with RunFolder.open(folder, {"score": common.as_dict()}, overwrite=False) as run:
+        files = input_record(corpus)
         for other in reuse:
-            _take_over(other, run, documents_folder(corpus))
+            _take_over(other, run, files, documents_folder(corpus, files))
         settings = [dataclasses.replace(common, steps=steps) for steps in lists]
         scored = score_lists(run, corpus, targets, settings, engine, progress)
     return {candidate.name: scored[lists.index(candidate.steps)] for candidate in chosen}
 
 
-def _take_over(other: Path, run: RunFolder, documents: str) -> None:
-    """Copy columns, and what was learned, of another comparison on the same documents."""
+def _take_over(
+    other: Path, run: RunFolder, files: Sequence[Mapping[str, Any]], documents: str
+) -> None:
+    """Copy columns, and what was learned, of another comparison on the same documents.
+
+    Files that were written again since are not taken for the same: their middle is not known.
+    """
     if not (other / "table" / documents).is_dir() or not (other / "run.json").is_file():
+        return
+    record = read_object(other / "run.json")
+    with damaged(other / "run.json"):
+        theirs = [item["modified"] for item in record["inputs"]["pool"]]
+    if theirs != [item["modified"] for item in files]:
         return
     for folder in sorted((other / "fitted").iterdir()):
         place = run.folder / "fitted" / folder.name
@@ -123,7 +135,7 @@ def _take_over(other: Path, run: RunFolder, documents: str) -> None:
                 shutil.copytree(folder, temporary, ignore=links, dirs_exist_ok=True)
     for folder in sorted((other / "table").iterdir()):
         copy_columns(folder, run.folder / "table" / folder.name)
-    costs = read_object(other / "run.json").get("costs")
+    costs = record.get("costs")
     if isinstance(costs, dict):
         run.update(costs={**costs, **run.record.get("costs", {})})
 
@@ -134,7 +146,7 @@ def links(folder: str, names: list[str]) -> list[str]:
 
 
 def choosers(candidate: CandidatePlan, scored: Scored, targets: Sequence[str]) -> list[Chooser]:
-    """How a candidate is chosen for each target, or once if the target makes no difference.
+    """Return how a candidate is chosen for each target, or once if the target makes no difference.
 
     Raises ConfigError for a utility that names what the candidate does not have.
     """
@@ -172,7 +184,7 @@ def choosers(candidate: CandidatePlan, scored: Scored, targets: Sequence[str]) -
 
 
 def _columns(scored: Scored) -> dict[str, dict[str, str]]:
-    """Of each step's label: target → utility column."""
+    """Return the utility columns by the step's label and the target."""
     found: dict[str, dict[str, str]] = {}
     for fitted in scored.fitted:
         for column in fitted.columns:

@@ -1,1 +1,1 @@
-"""Where units run, and files written whole or not at all."""
+"""Engines on which units run, and files written whole or not at all."""

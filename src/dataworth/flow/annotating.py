@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -67,7 +66,7 @@ class Named:
 
     @property
     def drops(self) -> bool:
-        """Whether it may drop documents."""
+        """Tell if it may drop documents."""
         return any(column.name == DROP for column in self.columns)
 
     def annotate(self, documents: Documents) -> pa.RecordBatch:
@@ -98,10 +97,15 @@ class Named:
         return columns
 
 
-@lru_cache(maxsize=32)  # a worker is sent the steps with each part
+_read: dict[tuple[str, str, Path, int], Named] = {}  # a worker is sent the steps with each part
+
+
 def _read_named(step: Step, label: str, folder: str, place: Path, state: str, saved: int) -> Named:
     """Return a step from where it is saved; `saved` is when, so that a later one is another."""
-    return Named(load_learned(step, place), label, folder, place, state)
+    key = (label, folder, place, saved)
+    if key not in _read:
+        _read[key] = Named(load_learned(step, place), label, folder, place, state)
+    return _read[key]
 
 
 @dataclass

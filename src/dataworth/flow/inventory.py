@@ -1,4 +1,4 @@
-"""What the columns of a run weigh, which lists of steps use them, and the removal of the rest."""
+"""An inventory of a run: the size of its columns, the lists that use them, the rest removed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Stored:
 
 
 def inventory(folder: Path) -> list[Stored]:
-    """What a run's folder holds in `table` and `fitted`. DataworthError if it holds no run."""
+    """Return what a run's folder holds in `table` and `fitted`. RunError if it holds no run."""
     if not (folder / FILE).is_file():
         raise RunError(f"{folder}: holds no run of dataworth (there is no {FILE})")
     check_layout(folder)

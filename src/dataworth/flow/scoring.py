@@ -135,6 +135,7 @@ def score_lists(
     touched = run.check_inputs(inputs)
     if touched:
         _check_touched(run.folder, corpus, key, touched, engine, progress)
+    run.keep_inputs(inputs)
     found = _survey(run, corpus, key, settings, engine, progress)
     check_pool(found.bad, found.documents, corpus, settings.max_bad, whole=found.whole)
     _check_quotas(found, corpus, quotas)
@@ -189,9 +190,12 @@ def _check_touched(
         pass
 
 
-def documents_folder(corpus: Corpus) -> str:
-    """The name of the folder that says where a pool's documents lie."""
-    return f"documents-{key_of(documents_record(corpus, input_record(corpus)))}"
+def documents_folder(corpus: Corpus, files: Sequence[Mapping[str, Any]]) -> str:
+    """Return the name of the folder that says where a pool's documents lie.
+
+    `files`: as `input_record` gives them.
+    """
+    return f"documents-{key_of(documents_record(corpus, files))}"
 
 
 def _sample_folder(documents: str, settings: ScoreSettings) -> str:

@@ -1,1 +1,1 @@
-"""What a run leaves on disk: the documents table, the survey of the pool, the run's record."""
+"""The files of a run: the documents table, the survey of the pool, the run's record."""

@@ -108,7 +108,7 @@ class ColumnFolder:
         return known[path]
 
     def facts(self, path: Path) -> dict[str, Any]:
-        """What a file says of itself."""
+        """Return what a file says of itself."""
         with damaged(path):
             facts: dict[str, Any] = json.loads(self.metadata(path).metadata[FACTS])
             return facts

@@ -58,9 +58,9 @@ class RunFolder(WorkFolder):
         return run
 
     _selects = False
-    """Whether the folder was opened to select, and not to score alone."""
+    """True where the folder was opened to select, and not to score alone."""
     _again = False
-    """Whether a selection was begun here before."""
+    """True where a selection was begun here before."""
 
     def _begin(self, configuration: Mapping[str, Any], overwrite: bool) -> None:
         self._selects = "choose" in configuration
@@ -96,14 +96,14 @@ class RunFolder(WorkFolder):
         write_json(self.folder / FILE, {**self.record, **facts})
 
     def check_inputs(self, inputs: Mapping[str, list[dict[str, Any]]]) -> list[int]:
-        """Record the inputs' fingerprints, or compare the pool with that of the run's start.
+        """Compare the inputs' fingerprints with those of the run's start.
 
         Return the pool's files, by their number, that were written again since, though they begin,
-        end and are as long as they were. Raises RunError that names the files that changed.
+        end and are as long as they were; `keep_inputs` is called once they are known to be the
+        same. Raises RunError that names the files that changed.
         """
         before = self.record.get("inputs")
         if before is None:
-            self.update(inputs=inputs)
             return []
         with damaged(self.folder / FILE, _REMEDY):
             # What a run selected is of its targets too; columns of other targets are further ones.
@@ -116,22 +116,26 @@ class RunFolder(WorkFolder):
         if changes:
             shutil.rmtree(self.folder / "fitted", ignore_errors=True)
             known = {name: self.record[name] for name in ("configuration", "made_by")}
-            write_json(self.folder / FILE, {**known, "inputs": inputs})
+            write_json(self.folder / FILE, known)
             return []
-        own = self._selects or not self._again
-        self.update(inputs=inputs if own else {**before, "pool": inputs["pool"]})
         pairs = enumerate(zip(before["pool"], inputs["pool"], strict=True))
         return [n for n, (one, other) in pairs if one["modified"] != other["modified"]]
 
+    def keep_inputs(self, inputs: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Record the inputs; beside a selection of other targets, the pool alone."""
+        own = self._selects or not self._again
+        before = self.record.get("inputs", {})
+        self.update(inputs=inputs if own else {**before, "pool": inputs["pool"]})
+
 
 def has_scores(folder: Path) -> bool:
-    """Whether there is work to lose. A first attempt that failed over an option has none."""
+    """Tell if there is work to lose. A first attempt that failed over an option has none."""
     parts = (folder / "table").glob("**/[0-9]*.parquet")
     return any(parts) or any((folder / name).exists() for name in ("selections", "data"))
 
 
 def changes_of(folder: Path, configuration: Mapping[str, Any]) -> Iterator[str]:
-    """What cannot be done in the folder of a run, if it is one, a line each.
+    """Yield what cannot be done in the folder of a run, if it is one, a line each.
 
     Other steps, targets, seeds and labels make further columns. Other documents do not fit, nor a
     second selection beside that which the run wrote; another version may compute otherwise.
@@ -159,7 +163,7 @@ def check_layout(folder: Path) -> None:
 
 
 def _reading(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """How documents are read, of a configuration."""
+    """Return how documents are read, of a configuration."""
     fields = dict(configuration.get("score", {}).get("fields", {}))
     return {name: value for name, value in fields.items() if name not in ("id", "groups")}
 
@@ -169,7 +173,7 @@ def _content(item: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _changed_files(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> Iterator[str]:
-    """What differs in content, a line each; files that only lie elsewhere do not."""
+    """Yield what differs in content, a line each; files that only lie elsewhere do not."""
     if [_content(item) for item in before] == [_content(item) for item in now]:
         return
     old = {item["path"]: item for item in before}
