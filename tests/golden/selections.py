@@ -92,7 +92,8 @@ def select(name: str, part: Slice) -> dict[str, Any]:
         options |= {"models": [part.model]} if "models" in there else {}
         options |= NEEDED.get(step, {})
         steps = [{step: options}]
-        if mechanism and "embedding" in {f.name for f in fields(MECHANISMS[mechanism])}:
+        kind = MECHANISMS.get(mechanism.partition("(")[0].partition(":")[0])
+        if kind is not None and "embedding" in {field.name for field in fields(kind)}:
             steps = [VECTORS, *steps]
         pool = part.few if any(options.get(name) for name in ("model", "models")) else pool
     chosen = dataworth.select(

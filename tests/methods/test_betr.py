@@ -75,7 +75,7 @@ def test_planted_topics(tmp_path: Path) -> None:
     assert found["documents"] == 20 and found["auc"] > 0.9
     # The mean of many examples of one topic and few of another prefers the first.
     mean = fit(BETR(buckets=4096, aggregate="mean", **options), texts, {"both": [*one, *two]})
-    assert set(group[np.argsort(-np.array(utility(mean, texts)))[:40]].tolist()) == {1}
+    assert (group[np.argsort(-np.array(utility(mean, texts)))[:40]] == 1).sum() >= 35
 
 
 def test_a_document_without_a_word_is_dropped(tmp_path: Path) -> None:
