@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from dataworth.methods.base import Step
 
-_PATHS = ("model", "models", "tokens")
+_PATHS = ("model", "models", "tokens", "pairs", "image", "text", "like")
+_FILES = (".json", ".npy", ".parquet")
 
 
 def placed(step: Step, folder: Path) -> Step:
@@ -38,5 +39,5 @@ def _whole(value: Any, folder: Path) -> Any:
     if not isinstance(value, str) or not value:
         return value
     path = folder / Path(value).expanduser()
-    is_path = path.is_dir() or (path.suffix == ".json" and path.is_file())
+    is_path = path.is_dir() or (path.suffix in _FILES and path.is_file())
     return str(path.absolute()) if is_path else value
