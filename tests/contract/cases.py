@@ -15,11 +15,14 @@ from dataworth.methods.registry import STEPS
 
 MODEL, SENTENCE, DISTILLED = "models/0", "sentence/model", "distilled"
 MODELS = (MODEL, "models/1")
+PAIRS, LIKE = "pairs.parquet", "like.npy"
 
 EMBEDDED = ("betr", "cluster_balanced", "d4", "density", "embed", "semdedup")
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "embedding_similarity": {"embedder": "states"},
     **{name: {"embedder": "ngrams", "model": ""} for name in EMBEDDED},
+    **{name: {"pairs": PAIRS} for name in ("clip_loss", "dfn")},
+    "norm_sim": {"pairs": PAIRS, "like": LIKE},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},
 }
