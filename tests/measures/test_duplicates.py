@@ -127,7 +127,7 @@ def test_several_epsilons_of_one_deduplication() -> None:
     for share in (0.1, 0.35, 0.5, 0.8):
         epsilon = epsilon_for(similarity, share)
         assert kept_shares(similarity, [epsilon])[epsilon] >= share
-    with pytest.raises(DataworthError, match="no epsilon keeps 90.0% of the documents: 20.0% are"):
+    with pytest.raises(DataworthError, match=r"no epsilon keeps 90.0% of the documents: 20.0% are"):
         epsilon_for(similarity, 0.9)
     with pytest.raises(ConfigError, match="above 0 and at most 1"):
         epsilon_for(similarity, 0)
