@@ -8,6 +8,7 @@ import pytest
 
 from dataworth.config import describe, from_dict, to_dict
 from dataworth.errors import ConfigError
+from dataworth.mechanism.by_query import ByQuery
 from dataworth.mechanism.disf import DiSF
 from dataworth.mechanism.diverse import Diverse
 from dataworth.mechanism.facility_location import FacilityLocation
@@ -35,6 +36,7 @@ TEXTS = {
     ),
     "k_centre(batch=100)": KCentre(batch=100),
     'disf(embedding="embedding:embed")': DiSF(embedding="embedding:embed"),
+    "by_query(rule=vote)": ByQuery(rule="vote"),
     "diverse(threshold=0.8)": Diverse(threshold=0.8),
     "per_target": PerTarget(),
     "per_target(inner=top_k)": PerTarget(TopK()),

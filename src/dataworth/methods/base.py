@@ -167,11 +167,12 @@ class Score(ABC):
 
     def annotate(self, batch: Batch, state: State) -> Mapping[str, Any]:
         """Return the utilities by column, and who is dropped for having none."""
-        values = self.utilities(batch, state)
+        return self.by_column(self.utilities(batch, state), state)
+
+    def by_column(self, values: NDArray[np.float64], state: State) -> dict[str, Any]:
+        """Return utilities [n, targets] by column, and who is dropped for having none."""
         columns = self.columns(state.targets)
-        if self.reasons:
-            columns = columns[:-1]
-        made: dict[str, Any] = {column.name: values[:, t] for t, column in enumerate(columns)}
+        made: dict[str, Any] = {columns[t].name: values[:, t] for t in range(values.shape[1])}
         if self.reasons:
             made[DROP] = np.isnan(values).any(1).astype(np.uint8)
         return made

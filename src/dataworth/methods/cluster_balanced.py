@@ -66,7 +66,7 @@ class ClusterBalanced(Embedded, Score):
         """Return the utility, [n, 1]."""
         nearest, cosine = nearest_centroid(self, batch, state)
         sizes = state.array("sizes", np.float64, (len(state["centroids"]),))
-        utility = (self.exponent - 1) * np.log(sizes[nearest])
+        utility: NDArray[np.float64] = (self.exponent - 1) * np.log(sizes[nearest])
         if self.inside == "random":
             return utility[:, None]
         spread = state.array("distance", np.float64, (len(sizes), len(_GRID)))
