@@ -11,7 +11,7 @@ each document. The rules, as published:
 - `vote` (ICONS, arXiv 2501.00654; the card of it names no share, ours is 0.8): the number of
   queries for which a document lies above the quantile `share` of their utilities.
 
-Matrices are read a block of rows at a time, 32 MiB. Memory beside it: some 40 bytes a row, and 128
+Matrices are read a block of rows at a time, 8 MiB. Memory beside it: some 40 bytes a row, and 128
 MiB for what the queries' turns, or the quantiles of some queries at a time, need.
 """
 
@@ -37,8 +37,8 @@ from dataworth.mechanism.base import (
 from dataworth.options import option
 from dataworth.registry import register
 
-_BLOCK_BYTES = 1 << 25
-_HELD_BYTES = 1 << 26
+_BLOCK_BYTES = 1 << 23
+_HELD_BYTES = 1 << 25
 _VOTE_BYTES = 1 << 27
 
 

@@ -116,10 +116,11 @@ class Influence(PerQuery, ModelScore):
                 vectors[row] = solved[0].cpu().numpy()
             # Only now it is known how far the vectors were solved.
             about = preconditioner.describe()
-        counts = [len(own) for own in shares]
-        return self.known(
-            vectors=vectors, about=about, queries=counts, shares=np.concatenate(shares)
-        )
+        asked: dict[str, Any] = {}
+        if self.per_query:
+            counts = [len(own) for own in shares]
+            asked = {"queries": counts, "shares": np.concatenate(shares)}
+        return self.known(vectors=vectors, about=about, **asked)
 
     def _queries(
         self, reader: Reader, targets: Targets
