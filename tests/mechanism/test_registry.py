@@ -64,7 +64,7 @@ def test_every_mechanism_is_tested_here():
     ("text", "message"),
     [
         ("threshold", r"threshold needs at: write threshold\(at=\.\.\.\)"),
-        ("topk", r"no 'topk' \(did you mean 'top_k'\?\); there are: disf, "),
+        ("topk", r"no 'topk' \(did you mean 'top_k'\?\); there are: by_query, disf, "),
         ("top_k(k=3)", "top_k has no option 'k'; its options: none"),
         ("gumbel_top_k(temprature=1)", r"did you mean 'temperature'.*options: temperature='auto'"),
         ("gumbel_top_k(temperature=hot)", 'temperature must be a number or "auto" or a mapping'),
