@@ -36,7 +36,7 @@ TEXTS = {
     ),
     "k_centre(batch=100)": KCentre(batch=100),
     'disf(embedding="embedding:embed")': DiSF(embedding="embedding:embed"),
-    "by_query(rule=vote)": ByQuery(rule="vote"),
+    'by_query(rule="vote")': ByQuery(rule="vote"),
     "diverse(threshold=0.8)": Diverse(threshold=0.8),
     "per_target": PerTarget(),
     "per_target(inner=top_k)": PerTarget(TopK()),
