@@ -251,7 +251,7 @@ class Reader:
                     counted = batch.targets != IGNORED
                     scores = score(logits[counted], batch.targets[counted]).double().cpu()
                 sizes = counted.sum(1).tolist()
-                for place, some in zip(places, scores.split(sizes), strict=True):
+                for place, some in zip(places, torch.split(scores, sizes), strict=True):
                     row = int(rows[items.owner[place]])
                     out[row].append((int(items.number[place]), some.numpy()))
         in_order = (sorted(some, key=lambda one: one[0]) for some in out)

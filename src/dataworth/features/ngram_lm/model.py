@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,10 +87,21 @@ class NgramModel:
     def __post_init__(self) -> None:
         object.__setattr__(self, "order", len(self.sizes))
 
-    @property
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays by name, to save; with `tokens` they make the model again."""
-        return {name: getattr(self, name) for name in ARRAYS}
+    def arrays(self, name: str = "model") -> dict[str, NDArray[Any]]:
+        """Return the arrays to save, under names that begin with `name`."""
+        return {f"{name}_{key}": getattr(self, key) for key in ARRAYS}
+
+    @classmethod
+    def read(cls, array: Callable[..., NDArray[Any]], tokens: str, name: str = "model") -> Self:
+        """Return a model of saved arrays; `array(name, type, shape)` gives one, checked."""
+        sizes = array(f"{name}_sizes", np.int64, (None,))
+        total, known = int(sizes.sum()), int(sizes[0]) - SPECIALS
+        lengths = {"text": None, "sizes": len(sizes), "hashes": known}
+        values = {
+            key: array(f"{name}_{key}", kind, (lengths.get(key, total),))
+            for key, kind in ARRAYS.items()
+        }
+        return cls(tokens, **values)
 
     @property
     def words(self) -> list[str]:
@@ -204,8 +215,14 @@ class NgramModel:
             before, first, start = grams, start, start + size
 
 
-ARRAYS = ("text", "hashes", "sizes", "prefix", "suffix", "word", "log_prob", "backoff")
-"""The names of a model's arrays."""
+ARRAYS: dict[str, Any] = {
+    "text": np.uint8,
+    "hashes": np.uint64,
+    "sizes": np.int64,
+    **dict.fromkeys(("prefix", "suffix", "word"), np.int32),
+    **dict.fromkeys(("log_prob", "backoff"), np.float32),
+}
+"""A model's arrays, with their types."""
 
 
 def empty_table(entries: int) -> NDArray[np.uint64]:
