@@ -257,7 +257,10 @@ class Explains(Protocol):
 
 @runtime_checkable
 class Needs(Protocol):
-    """A step that wants other steps before it, such as a least length."""
+    """A step that wants other steps before it, such as a least length.
+
+    Its `fit` sees the pool without them, unless the class says `filters_first = True`.
+    """
 
     @property
     def filters(self) -> tuple[Step, ...]:
