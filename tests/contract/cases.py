@@ -16,10 +16,15 @@ from dataworth.methods.registry import STEPS
 MODEL, SENTENCE = "models/0", "sentence/model"
 MODELS = (MODEL, "models/1")
 
+TABLES = {"losses": "losses.csv", "scores": "scores.csv"}
+
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "embedding_similarity": {"embedder": "states"},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},
+    "ngram_perplexity": {"ngrams": 3},
+    "perplexity_correlations": TABLES,
+    "preselect": TABLES,
 }
 NEEDED_WITH: Mapping[tuple[str, str, str], Mapping[str, Any]] = {
     ("embedding_similarity", "embedder", "ngrams"): {"model": ""},
