@@ -139,7 +139,8 @@ def _tables(world: World, kinds: Sequence[str]) -> None:
     from dataworth.corpus.fields import Fields
     from methods.losses import losses_of, uids, write_tables
 
-    talks, _ = Corpus.open(world.folder / world.chats, Fields(template="plain")).read_all()
+    fields = Fields(template="plain")
+    talks, _ = Corpus.open(world.folder / world.chats, fields=fields).read_all()
     names = [*uids(world.texts), *(f"{uid:016x}" for uid in talks.uid.tolist())]
     good = [kind == "sums" for kind in [*kinds, kinds[0], *kinds]]
     rows = dict(zip(names, good, strict=True))
