@@ -13,6 +13,7 @@ EXTRAS = {
     "s3": ("s3fs",),
     "hf": ("datasets", "huggingface_hub"),
     "lm": ("torch", "transformers", "safetensors", "scipy"),
+    "kenlm": ("kenlm",),
     "embed": ("sentence_transformers", "model2vec", "sklearn", "torch", "safetensors"),
 }
 """The modules that each extra brings."""

@@ -17,11 +17,16 @@ MODEL, SENTENCE, DISTILLED = "models/0", "sentence/model", "distilled"
 MODELS = (MODEL, "models/1")
 
 EMBEDDED = ("betr", "cluster_balanced", "d4", "density", "embed", "semdedup")
+TABLES = {"losses": "losses.csv", "scores": "scores.csv"}
+
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "embedding_similarity": {"embedder": "states"},
     **{name: {"embedder": "ngrams", "model": ""} for name in EMBEDDED},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},
+    "ngram_perplexity": {"ngrams": 3},
+    "perplexity_correlations": TABLES,
+    "preselect": TABLES,
 }
 NEEDED_WITH: Mapping[tuple[str, str, str], Mapping[str, Any]] = {
     **{
