@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -23,89 +23,13 @@ from dataworth.corpus.units import Part, Unit
 from dataworth.engine.files import atomic, damaged
 from dataworth.engine.local import Tick
 from dataworth.errors import InputError, RunError
-from dataworth.flow.cross_document import load_learned
-from dataworth.methods.base import DROP, Explains, Fitted, Step
+from dataworth.methods.base import DROP
+from dataworth.methods.fitted import Fitted
 from dataworth.table.columns import ROW, ColumnFolder, Covered, PartWriter
 from dataworth.table.keys import uids_digest
-from dataworth.table.table import IDENTITY, PIECE, Tally, labelled, rows_of
+from dataworth.table.table import IDENTITY, PIECE, Tally, rows_of
 
 _RIGHT_KIND = ("empty_text", "null_text", "line_too_long")
-
-
-class Named:
-    """A fitted step whose columns are called by a label: two steps of one name stay apart.
-
-    `folder`: the name of its columns' folder. `place`: where what it learned is saved, of which
-    `state` is the digest. To another process it travels as this path, whatever its size.
-    """
-
-    def __init__(
-        self, fitted: Fitted, label: str, folder: str, place: Path, state: str = ""
-    ) -> None:
-        self.inner = fitted
-        self.label = label
-        self.folder = folder
-        self.place = place
-        self.state = state
-        self._names = {
-            column.name: labelled(column.name, fitted.step.name, label) for column in fitted.columns
-        }
-        self.columns = tuple(
-            replace(column, name=self._names[column.name], producer=label)
-            for column in fitted.columns
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        saved = (self.place / "step.json").stat().st_mtime_ns
-        return _read_named, (self.step, self.label, self.folder, self.place, self.state, saved)
-
-    @property
-    def step(self) -> Step:
-        """The settings."""
-        return self.inner.step
-
-    @property
-    def drops(self) -> bool:
-        """Tell if it may drop documents."""
-        return any(column.name == DROP for column in self.columns)
-
-    def annotate(self, documents: Documents) -> pa.RecordBatch:
-        """The inner step's columns under their labels."""
-        batch = self.inner.annotate(documents)
-        return batch.rename_columns([self._names[name] for name in batch.schema.names])
-
-    def explain(self, text: str, column: str) -> list[tuple[str, float]]:
-        """What drove a utility, if the step can say so; else nothing."""
-        if not isinstance(self.inner, Explains):
-            return []
-        back = {new: old for old, new in self._names.items()}
-        return self.inner.explain(text, back[column])
-
-    def save(self, folder: Path) -> None:
-        """Save the inner step."""
-        self.inner.save(folder)
-
-    def __call__(self, batch: dict[str, list[Any]], text: str = "text") -> dict[str, list[Any]]:
-        """The step's columns for a batch of rows: for `datasets.map(fitted, batched=True)`.
-
-        Beside utilities, which are None for what is dropped, the reasons are left out: a batch
-        without any would give `datasets` a column of no type.
-        """
-        columns = dict(self.annotate(Documents.from_texts(batch[text])).to_pydict())
-        if len(columns) > 1:
-            columns.pop(DROP, None)
-        return columns
-
-
-_read: dict[tuple[str, str, Path, int], Named] = {}  # a worker is sent the steps with each part
-
-
-def _read_named(step: Step, label: str, folder: str, place: Path, state: str, saved: int) -> Named:
-    """Return a step from where it is saved; `saved` is when, so that a later one is another."""
-    key = (label, folder, place, saved)
-    if key not in _read:
-        _read[key] = Named(load_learned(step, place), label, folder, place, state)
-    return _read[key]
 
 
 @dataclass
@@ -126,7 +50,7 @@ class Annotate:
     """
 
     corpus: Corpus
-    lists: tuple[tuple[Named, ...], ...]
+    lists: tuple[tuple[Fitted, ...], ...]
     table: Path
     documents: str
     labels: str | None
@@ -329,7 +253,7 @@ class _PartWork:
                 self._begin(self.folders[name])
             writer = self.writers[name]
             own = {**facts, "covered": writer.rows, "dropped": dict(self.reasons[name])}
-            writer.commit(own, _schema([_ROW, *step.inner.columns]))
+            writer.commit(own, _schema([_ROW, *step.raw]))
 
 
 class _Block:
@@ -343,7 +267,7 @@ class _Block:
         self._dropped: dict[str, NDArray[np.bool_]] = {}
         self._new: dict[str, list[pa.Table]] = {}
 
-    def dropped(self, step: Named, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def dropped(self, step: Fitted, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which of the documents `alive` a step drops, bool [n]; it is asked if need be."""
         name, n = step.folder, len(self._documents)
         if name not in self._done:
@@ -352,7 +276,7 @@ class _Block:
         if wanted.any():
             start = time.thread_time()
             whole = bool(wanted.all())
-            batch = step.inner.annotate(self._documents if whole else self._documents.take(wanted))
+            batch = step.compute(self._documents if whole else self._documents.take(wanted))
             seconds = self._work.spent.seconds
             seconds[name] = seconds.get(name, 0.0) + time.thread_time() - start
             rows = np.flatnonzero(wanted)

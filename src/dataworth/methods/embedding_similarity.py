@@ -7,22 +7,16 @@ all cosines are near 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
-from dataworth.corpus.documents import Documents
 from dataworth.engine.device import AUTO, HELP, check_device, find_device
-from dataworth.engine.files import check_array, read_arrays, read_object
-from dataworth.errors import ConfigError, DataworthError, RunError, check_extra
+from dataworth.errors import ConfigError, RunError, check_extra
 from dataworth.features.embeddings import (
     NgramProjection,
     SentenceModel,
@@ -32,17 +26,18 @@ from dataworth.features.embeddings import (
     unit_rows,
 )
 from dataworth.features.feature import fingerprint, working
-from dataworth.methods.base import Context, Targets, utility_column, write_arrays
+from dataworth.methods.base import Batch, Pool, Score, State, Targets
 from dataworth.options import option
 from dataworth.registry import register
 
 
 @register
 @dataclass(frozen=True)
-class EmbeddingSimilarity:
+class EmbeddingSimilarity(Score):
     """The mean cosine of a document with the target's texts, or with its nearest ones."""
 
     name: ClassVar[str] = "embedding_similarity"
+    unit = "cosine"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
     embedder: Literal["sentence", "words", "states", "tokens", "ngrams"] = option(
@@ -92,83 +87,36 @@ class EmbeddingSimilarity:
         """What the embedder needs around its work."""
         return working(self.feature)
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedEmbeddingSimilarity:
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Embed the targets, and the sample for what is taken away."""
-        if not targets.names:
-            raise ConfigError(
-                f"{self.name} needs a target: give examples of what the model should learn"
-            )
         with self.working():
             mean = np.zeros(self.feature.dimension, np.float32)
             if self.centre:
-                sample = context.sample()
-                sample = sample.take(np.arange(min(self.sample, len(sample))))
-                mean = self.feature.embed(sample).mean(0, dtype=np.float64).astype(np.float32)
+                embedded = self.feature.embed(pool.sample(self.sample))
+                mean = embedded.mean(0, dtype=np.float64).astype(np.float32)
             vectors = {
-                name: unit_rows(self.feature.embed(targets.fit[name]) - mean)
-                for name in targets.names
+                f"target_{t}": unit_rows(self.feature.embed(targets.fit[name]) - mean)
+                for t, name in enumerate(targets.names)
             }
-        return FittedEmbeddingSimilarity(self, vectors, mean)
+        return {"mean": mean, "embedder": fingerprint(self.feature), **vectors}
 
-    @staticmethod
-    def load(step: EmbeddingSimilarity, folder: Path) -> FittedEmbeddingSimilarity:
-        """The fitted step from its folder. DataworthError if the embedder is another one now."""
-        facts = read_object(folder / "step.json")
-        if facts["embedder"] != fingerprint(step.feature):
-            raise DataworthError(
-                f"{folder}: was fitted with another embedding model; put that one back, or fit the "
-                "step again in another folder"
+    def utilities(self, batch: Batch, state: State) -> NDArray[np.float64]:
+        """Return a utility for each target. RunError for another embedder than was fitted with."""
+        if state.once("embedder now", lambda: fingerprint(self.feature)) != state["embedder"]:
+            raise RunError(
+                f"{self.name}: was fitted with another embedding model; put that one back, or fit "
+                "the step again in another folder"
             )
-        arrays = read_arrays(folder / "arrays.npz")
-        mean = check_array(arrays["mean"], np.float32, (None,))
-        vectors = {
-            name: check_array(arrays[f"target_{i}"], np.float32, (None, len(mean)))
-            for i, name in enumerate(facts["targets"])
-        }
-        return FittedEmbeddingSimilarity(step, vectors, mean)
-
-
-class FittedEmbeddingSimilarity:
-    """The step, ready to use: unit vectors float32 [texts, d] of each target, and the mean [d]."""
-
-    def __init__(
-        self,
-        step: EmbeddingSimilarity,
-        vectors: Mapping[str, NDArray[np.float32]],
-        mean: NDArray[np.float32],
-    ) -> None:
-        self.step = step
-        self.vectors = dict(vectors)
-        self.mean = mean
-        self.columns = tuple(utility_column(step.name, name, "cosine") for name in vectors)
-
-    def annotate(self, documents: Documents) -> pa.RecordBatch:
-        """A utility for each target."""
-        with self.step.working():
-            embedded = self.step.feature.embed(documents)
-            if embedded.shape[1] != len(self.mean):
-                raise RunError(
-                    f"{self.step.name}: the fitted step has vectors of {len(self.mean)} numbers "
-                    f"and the model of {embedded.shape[1]}; delete the step's folder in fitted/ "
-                    "and run the same command again"
-                )
-            mine = unit_rows(embedded - self.mean).astype(np.float64)
-        arrays = []
-        for theirs in self.vectors.values():
-            keep = min(self.step.nearest or len(theirs), len(theirs))
+        mean = state.array("mean", np.float32, (self.feature.dimension,))
+        with self.working():
+            mine = unit_rows(self.feature.embed(batch.documents) - mean).astype(np.float64)
+        columns = []
+        for t in range(len(state.targets)):
+            theirs = state.array(f"target_{t}", np.float32, (None, len(mean)))
+            keep = min(self.nearest or len(theirs), len(theirs))
             if keep == len(theirs):
-                found = mine @ theirs.mean(0, dtype=np.float64)
+                columns.append(mine @ theirs.mean(0, dtype=np.float64))
             else:
                 cosines = mine @ theirs.T.astype(np.float64)
-                found = np.partition(cosines, -keep, axis=1)[:, -keep:].mean(1)
-            arrays.append(pa.array(found))
-        return pa.RecordBatch.from_arrays(arrays, [column.name for column in self.columns])
-
-    def save(self, folder: Path) -> None:
-        """`step.json` and `arrays.npz`."""
-        facts: dict[str, Any] = {
-            "targets": list(self.vectors),
-            "embedder": fingerprint(self.step.feature),
-        }
-        arrays = {f"target_{i}": vectors for i, vectors in enumerate(self.vectors.values())}
-        write_arrays(folder, facts, mean=self.mean, **arrays)
+                columns.append(np.partition(cosines, -keep, axis=1)[:, -keep:].mean(1))
+        return np.stack(columns, 1)

@@ -8,6 +8,7 @@ first (`centre`), and the sample bounds the number of clusters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -16,12 +17,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column
 from dataworth.corpus.uid import uniform
 from dataworth.engine.grouping import Groups
 from dataworth.features.embeddings import kmeans, nearest_before, unit_rows
-from dataworth.methods.base import Batch, Context, State, Targets, copy_columns, matrix
+from dataworth.methods.base import Batch, Pool, State, Targets, copy_columns, matrix
 from dataworth.methods.embedding_similarity import EmbeddingSimilarity
 from dataworth.options import option
 from dataworth.registry import register
@@ -83,26 +83,26 @@ class SemDeDup:
         """The embedding."""
         return (self.feature,)
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """`drop`, the cluster of k-means, and the greatest cosine with a document before."""
+    def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
+        """Return `drop`, the cluster of k-means, and the greatest cosine with a document before."""
         similar = Column(f"similarity:{self.name}", pa.float32(), "cosine", self.name)
         return (*copy_columns(self.name), similar)
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> State:
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Fit the mean and the centroids on the sample."""
-        vectors = Batch(context.sample()).values(self.feature)
+        vectors = Batch(pool.sample()).values(self.feature)
         mean = np.zeros(self.feature.dimension, np.float32)
         if not len(vectors):
             return {"mean": mean, "centroids": mean[None]}
         if self.centre:
             mean = vectors.mean(0)
         k = min(self.clusters, max(1, len(vectors) // 32))
-        found = kmeans(unit_rows(vectors - mean), k, seed=context.seed, rounds=100)
+        found = kmeans(unit_rows(vectors - mean), k, seed=pool.seed, rounds=100)
         return {"mean": mean, "centroids": unit_rows(found.centroids)}
 
     def _cosines(self, batch: Batch, state: State) -> NDArray[np.float32]:
-        return unit_rows(batch.values(self.feature) - state["mean"]) @ state["centroids"].T
+        centroids: NDArray[np.float32] = state["centroids"]
+        return unit_rows(batch.values(self.feature) - state["mean"]) @ centroids.T
 
     def keys(self, batch: Batch, state: State) -> NDArray[np.uint64]:
         """The nearest centroid, counted from 1."""
@@ -122,5 +122,5 @@ class SemDeDup:
         nearest = np.round(nearest_before(vectors, groups.starts), _DECIMALS)
         cluster = np.repeat(groups.key - np.uint64(1), groups.sizes)
         drop = (nearest > np.float32(1 - self.epsilon)).astype(np.uint8)
-        names = [column.name for column in self.columns]
+        names = [column.name for column in self.columns(())]
         return dict(zip(names, map(pa.array, (drop, cluster, nearest)), strict=True))
