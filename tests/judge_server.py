@@ -8,6 +8,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -131,3 +132,27 @@ def texts_of(prompt: str) -> Sequence[str]:
     """The texts that stand between marks in a prompt."""
     marked = prompt.split("\n<<<\n")[1:]
     return [part.split("\n>>>\n")[0] for part in marked]
+
+
+def worth_of(text: str) -> float:
+    """What the planted judge thinks a text is worth: more for longer words."""
+    words = text.split()
+    return 2.0 * (sum(map(len, words)) / max(len(words), 1) - 4.0)
+
+
+def planted(body: dict[str, Any]) -> Reply:
+    """The answer of the planted judge to a pair, or to a text that is to be rated."""
+    texts = texts_of(prompt_of(body))
+    if len(texts) == 2:
+        return preferring(worth_of, bias=0.5)(body)
+    chance = 1 / (1 + math.exp(-worth_of(texts[0])))
+    text = f"Because.\nScore: {5 * chance:.1f}" if "Score" in prompt_of(body) else "yes"
+    return completion(text, {" Yes": 0.9 * chance, "no": 0.9 * (1 - chance)})
+
+
+@cache
+def standing() -> dict[str, Any]:
+    """Options of a step that asks the planted judge, which answers as long as the tests run."""
+    judge = contextlib.ExitStack().enter_context(judge_server())
+    judge.answer = planted
+    return {"judge": "planted", "url": judge.url, "key_variable": ""}

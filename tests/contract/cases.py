@@ -1,7 +1,7 @@
 """Every registered step with the options that it needs, and every way to set its words.
 
 A new step is a case by being in the registry. One that needs a model says so by a field `model` or
-`models`; what else a step needs stands in `NEEDED`.
+`models`, one that asks an endpoint by a field `judge`; what else a step needs stands in `NEEDED`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from dataworth.config import variants
 from dataworth.methods.registry import STEPS
+from judge_server import standing
 
 MODEL, SENTENCE = "models/0", "sentence/model"
 MODELS = (MODEL, "models/1")
 
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "embedding_similarity": {"embedder": "states"},
+    "llm_rating": {"embedder": "ngrams", "sample": 20},
+    "qurating": {"embedder": "ngrams", "pairs": 20},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},
 }
@@ -25,6 +28,10 @@ NEEDED_WITH: Mapping[tuple[str, str, str], Mapping[str, Any]] = {
     ("embedding_similarity", "embedder", "ngrams"): {"model": ""},
     ("embedding_similarity", "embedder", "sentence"): {"model": SENTENCE},
     ("embedding_similarity", "embedder", "words"): {"model": "words"},
+    ("llm_rating", "embedder", "sentence"): {"vectors": SENTENCE},
+    ("llm_rating", "embedder", "words"): {"vectors": "words"},
+    ("qurating", "embedder", "sentence"): {"vectors": SENTENCE},
+    ("qurating", "embedder", "words"): {"vectors": "words"},
 }
 # What leaves the mathematics as they are, and what needs other machines.
 NOT_VARIED = {"dtype", "device"}
@@ -56,6 +63,7 @@ def needed(name: str) -> dict[str, Any]:
     there = {field.name for field in fields(STEPS[name])}
     models = {"model": MODEL} if "model" in there else {}
     models |= {"models": list(MODELS)} if "models" in there else {}
+    models |= standing() if "judge" in there else {}
     return {**models, **NEEDED.get(name, {})}
 
 

@@ -93,6 +93,6 @@ def test_the_ridge_is_chosen_by_held_out_loss() -> None:
     shares = (rng.random(400) < sigmoid(inputs @ truth)).astype(float)
     ridge, logits = choose_ridge(inputs, shares)
     assert 0.1 <= ridge <= 10
-    assert ((logits > 0) == (shares > 0.5)).mean() > 0.8
+    assert ((logits > 0) == (shares > 0.5)).mean() > 0.75
     assert choose_ridge(inputs, np.full(400, 0.5))[0] == 10  # nothing to learn
     assert choose_ridge(inputs[:2], shares[:2])[0] == 10  # too few to tell

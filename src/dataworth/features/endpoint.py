@@ -177,6 +177,7 @@ class Endpoint:
         tokens: int,
         votes: int = 0,
         tops: int = TOPS,
+        dry: bool = False,
     ) -> list[list[Answer]]:
         """Return the answers to some prompts, each asked once or `votes` times.
 
@@ -187,6 +188,7 @@ class Endpoint:
         tokens : of an answer, at most.
         votes : answers that are sampled of each prompt at temperature 1; 0: one at temperature 0.
         tops : log-probabilities that are asked for at the first token; 0: none.
+        dry : tell what it would cost and ask nothing; there are no answers then.
 
         Raises
         ------
@@ -207,7 +209,7 @@ class Endpoint:
                 body |= {"logprobs": True, "top_logprobs": tops} if tops and not votes else {}
                 merged = {**body, **self.request}
                 questions.append(({k: v for k, v in merged.items() if v is not None}, vote))
-        answers = asking.all(questions, tokens)
+        answers = asking.all(questions, tokens, dry)
         each = max(votes, 1)
         return [answers[start : start + each] for start in range(0, len(answers), each)]
 
@@ -225,8 +227,10 @@ class _Asking:
         self.next = 0.0  # the clock's time at which the next request may start
         self.client: Any = None
 
-    def all(self, questions: Sequence[tuple[dict[str, Any], int]], tokens: int) -> list[Answer]:
-        """Return the answers in order, those that are missing asked for now."""
+    def all(
+        self, questions: Sequence[tuple[dict[str, Any], int]], tokens: int, dry: bool
+    ) -> list[Answer]:
+        """Return the answers in order, those that are missing asked for now; none where `dry`."""
         keys = [question_key(list(question)) for question in questions]
         answers: dict[str, Answer] = {}
         missing: dict[str, dict[str, Any]] = {}
@@ -241,6 +245,9 @@ class _Asking:
                 self.cost += self.endpoint.price(*record["tokens"])
         if missing:
             self._estimate(len(answers), missing, tokens)
+        if dry:
+            return []
+        if missing:
             answers |= self._run(missing, tokens)
         return [answers[key] for key in keys]
 
