@@ -14,7 +14,7 @@ EXTRAS = {
     "hf": ("datasets", "huggingface_hub"),
     "lm": ("torch", "transformers", "safetensors", "scipy"),
     "embed": ("sentence_transformers", "model2vec", "sklearn", "torch", "safetensors"),
-    "judge": ("httpx",),
+    "judge": ("httpx", "threadpoolctl"),
 }
 """The modules that each extra brings."""
 

@@ -18,6 +18,7 @@ MODEL, SENTENCE = "models/0", "sentence/model"
 MODELS = (MODEL, "models/1")
 
 NEEDED: Mapping[str, Mapping[str, Any]] = {
+    "ask_llm": {"context": 512},
     "embedding_similarity": {"embedder": "states"},
     "llm_rating": {"embedder": "ngrams", "sample": 20},
     "qurating": {"embedder": "ngrams", "pairs": 20},

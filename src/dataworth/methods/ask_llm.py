@@ -1,6 +1,6 @@
 """Ask-LLM: the probability with which a language model answers that a document is worth it.
 
-Sachdeva et al., "How to Train Data-Efficient LLMs", 2024, arXiv 2402.09668, section 3.1: the
+Sachdeva et al., "How to Train Data-Efficient LLMs", 2024, arXiv 2402.09668: the
 document stands in a question, and its score is P("yes") at the next token, the label with its
 leading space; one forward pass. The paper asks Flan-T5 (encoder and decoder); here any causal
 language model that lies in a folder. The question is in words of our own.

@@ -19,7 +19,7 @@ from dataworth.errors import DataworthError, RunError
 from dataworth.features.embeddings import unit_rows
 from dataworth.features.endpoint import Endpoint
 from dataworth.features.feature import fingerprint
-from dataworth.features.preferences import Values
+from dataworth.features.preferences import Values, choose_ridge, fit_shares
 from dataworth.methods.base import Score, State
 from dataworth.methods.embedding_similarity import EmbeddingSimilarity
 from dataworth.options import option
@@ -71,6 +71,15 @@ class Judged(Endpoint, Score):
         with self._embedding.working():
             vectors = self._embedding.feature.embed(Documents.from_texts(texts))
         return unit_rows(vectors).astype(np.float64)
+
+    def train(self, inputs: Values, shares: Values) -> tuple[Values, Values, float]:
+        """Return a rater's weights [d], its logits for rows held out [m], and the ridge chosen."""
+        from threadpoolctl import threadpool_limits
+
+        # One thread: sums are the same on any machine's number of cores, and faster on a busy one.
+        with threadpool_limits(1):
+            ridge, logits = choose_ridge(inputs, shares)
+            return fit_shares(inputs, shares, ridge), logits, ridge
 
     def rated(self, texts: Sequence[str], weights: Values) -> Values:
         """Return the rater's logits for texts, [n, k], from its weights [k, d]."""

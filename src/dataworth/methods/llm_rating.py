@@ -21,7 +21,7 @@ import numpy as np
 
 from dataworth.errors import ConfigError
 from dataworth.features.endpoint import Answer
-from dataworth.features.preferences import Values, choose_ridge, fit_shares, sigmoid
+from dataworth.features.preferences import Values, sigmoid
 from dataworth.methods.base import Batch, Pool, State, Targets
 from dataworth.methods.judged import CLOSE, OPEN, Judged, distinct
 from dataworth.options import option
@@ -151,11 +151,11 @@ class LLMRating(Judged):
     def _train(self, features: Values, ratings: Values) -> dict[str, Any]:
         """Return the rater's weights [d], and how far it is off."""
         shares = ratings / self._most
-        ridge, logits = choose_ridge(features, shares)
+        weights, logits, ridge = self.train(features, shares)
         error = float(np.abs(sigmoid(logits) - shares).mean()) * self._most
         log.info("%s: the rater is off by %.2f on documents held out", self.name, error)
         judged = {"rated": len(ratings), "held_out_error": error, "ridge": ridge}
-        return {"weights": fit_shares(features, shares, ridge), "judged": judged}
+        return {"weights": weights, "judged": judged}
 
     @property
     def _most(self) -> float:

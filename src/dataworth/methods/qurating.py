@@ -22,7 +22,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import uniform
 from dataworth.errors import ConfigError
 from dataworth.features.endpoint import Answer
-from dataworth.features.preferences import Values, choose_ridge, fit_shares
+from dataworth.features.preferences import Values
 from dataworth.methods.base import Batch, Pool, State, Targets
 from dataworth.methods.judged import CLOSE, OPEN, Judged, chunks, distinct
 from dataworth.methods.linear import mechanism_option
@@ -152,7 +152,7 @@ class QuRating(Judged):
                 "preference",
                 [answer for votes in answers for answer in votes],
             )
-        ridge, logits = choose_ridge(features[clear], prefers[clear])
+        weights, logits, ridge = self.train(features[clear], prefers[clear])
         about = {
             "pairs": len(prefers),
             "answered": int(there.sum()),
@@ -175,7 +175,7 @@ class QuRating(Judged):
             100 * about["held_out_accuracy"],
             about["clear"],
         )
-        return fit_shares(features[clear], prefers[clear], ridge), about
+        return weights, about
 
     def _ratings(self, texts: Sequence[str], weights: Values) -> Values:
         """Return ratings [n, criteria]: the mean over a text's pieces, weighted by length."""
