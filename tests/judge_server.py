@@ -150,9 +150,12 @@ def planted(body: dict[str, Any]) -> Reply:
     return completion(text, {" Yes": 0.9 * chance, "no": 0.9 * (1 - chance)})
 
 
+_open = contextlib.ExitStack()
+
+
 @cache
 def standing() -> dict[str, Any]:
     """Options of a step that asks the planted judge, which answers as long as the tests run."""
-    judge = contextlib.ExitStack().enter_context(judge_server())
+    judge = _open.enter_context(judge_server())
     judge.answer = planted
     return {"judge": "planted", "url": judge.url, "key_variable": ""}

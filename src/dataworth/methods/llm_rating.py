@@ -180,7 +180,7 @@ class LLMRating(Judged):
         The constant is large, so that the penalty on its weight does not count.
         """
         vectors = self.embed(texts)
-        return np.c_[vectors, np.full(len(vectors), 100.0)]
+        return np.asarray(np.c_[vectors, np.full(len(vectors), 100.0)], np.float64)
 
     def utilities(self, batch: Batch, state: State) -> Values:
         """Return the ratings [n, 1]; none for a document that was not rated."""

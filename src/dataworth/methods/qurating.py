@@ -157,6 +157,7 @@ class QuRating(Judged):
             "pairs": len(prefers),
             "answered": int(there.sum()),
             "clear": int(clear.sum()),
+            "confident": int((np.abs(prefers[there] - 0.5) >= 0.25).sum()),
             "share_of_second": float(np.nanmean(second)),
             "orders_agree": float(((second[there, 0] > 0.5) != (second[there, 1] > 0.5)).mean()),
             "held_out_accuracy": float(((logits > 0) == (prefers[clear] > 0.5)).mean()),
