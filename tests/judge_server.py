@@ -137,7 +137,7 @@ def texts_of(prompt: str) -> Sequence[str]:
 def worth_of(text: str) -> float:
     """What the planted judge thinks a text is worth: more for longer words."""
     words = text.split()
-    return 2.0 * (sum(map(len, words)) / max(len(words), 1) - 4.0)
+    return min(max(2.0 * (sum(map(len, words)) / max(len(words), 1) - 4.0), -6.0), 6.0)
 
 
 def planted(body: dict[str, Any]) -> Reply:
