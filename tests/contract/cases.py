@@ -14,25 +14,31 @@ from dataworth.config import variants
 from dataworth.methods.registry import STEPS
 from judge_server import standing
 
-MODEL, SENTENCE = "models/0", "sentence/model"
+MODEL, SENTENCE, DISTILLED = "models/0", "sentence/model", "distilled"
 MODELS = (MODEL, "models/1")
 
+JUDGED = {"llm_rating": {"sample": 20}, "qurating": {"pairs": 20}}
+EMBEDDED = ("betr", "cluster_balanced", "d4", "density", "embed", "semdedup", *JUDGED)
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "ask_llm": {"context": 512},
     "embedding_similarity": {"embedder": "states"},
-    "llm_rating": {"embedder": "ngrams", "sample": 20},
-    "qurating": {"embedder": "ngrams", "pairs": 20},
+    **{name: {"embedder": "ngrams", "model": "", **JUDGED.get(name, {})} for name in EMBEDDED},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},
 }
 NEEDED_WITH: Mapping[tuple[str, str, str], Mapping[str, Any]] = {
-    ("embedding_similarity", "embedder", "ngrams"): {"model": ""},
-    ("embedding_similarity", "embedder", "sentence"): {"model": SENTENCE},
-    ("embedding_similarity", "embedder", "words"): {"model": "words"},
-    ("llm_rating", "embedder", "sentence"): {"vectors": SENTENCE},
-    ("llm_rating", "embedder", "words"): {"vectors": "words"},
-    ("qurating", "embedder", "sentence"): {"vectors": SENTENCE},
-    ("qurating", "embedder", "words"): {"vectors": "words"},
+    **{
+        (name, "embedder", word): {"model": model}
+        for name in ("embedding_similarity", *EMBEDDED)
+        for word, model in (
+            ("distilled", DISTILLED),
+            ("sentence", SENTENCE),
+            ("words", "words"),
+            ("states", MODEL),
+            ("tokens", MODEL),
+            ("ngrams", ""),
+        )
+    },
 }
 # What leaves the mathematics as they are, and what needs other machines.
 NOT_VARIED = {"dtype", "device"}

@@ -203,7 +203,7 @@ def test_refusals_alone_are_told(server: JudgeServer, tmp_path: Path) -> None:
 def test_another_embedder_is_refused(server: JudgeServer, tmp_path: Path) -> None:
     fitted = fit(step(server, pairs=20), TEXTS, tmp_path)
     fitted.state._values["embedder"] = "another"
-    with pytest.raises(RunError, match="trained with another embedding model"):
+    with pytest.raises(RunError, match="fitted with another embedding model"):
         fitted.step.utilities(Batch(docs(["a"])), fitted.state)
 
 

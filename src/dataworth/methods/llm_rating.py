@@ -19,11 +19,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
 from dataworth.features.endpoint import Answer
 from dataworth.features.preferences import Values, sigmoid
 from dataworth.methods.base import Batch, Pool, State, Targets
-from dataworth.methods.judged import CLOSE, OPEN, Judged, distinct
+from dataworth.methods.judged import CLOSE, OPEN, Judged, distinct, weighted
 from dataworth.options import option
 from dataworth.registry import register
 
@@ -144,9 +145,10 @@ class LLMRating(Judged):
         if not self.sample:
             order = rated[np.argsort(documents.uid[rated])]
             return {"uid": documents.uid[order], "ratings": ratings[order]}
-        features = self._features([texts[row] for row in rated])
-        learned = self._train(features, ratings[rated]) if answers else {}
-        return {"weights": np.zeros(features.shape[1]), "embedder": self.embedder_now, **learned}
+        learned = self.learn_mean(self.embed(Documents.from_texts(texts)))
+        features = self._features([texts[row] for row in rated], State(learned))
+        trained = self._train(features, ratings[rated]) if answers else {}
+        return {**learned, "weights": np.zeros(features.shape[1]), **trained}
 
     def _train(self, features: Values, ratings: Values) -> dict[str, Any]:
         """Return the rater's weights [d], and how far it is off."""
@@ -174,13 +176,13 @@ class LLMRating(Judged):
         value = float(marked[-1] if marked else bare.group(1))  # type: ignore[union-attr]
         return value if value <= MOST else np.nan
 
-    def _features(self, texts: Sequence[str]) -> Values:
+    def _features(self, texts: Sequence[str], state: State) -> Values:
         """Return what the rater reads, [n, d + 1]: the embedding, and a constant.
 
         The constant is large, so that the penalty on its weight does not count.
         """
-        vectors = self.embed(texts)
-        return np.asarray(np.c_[vectors, np.full(len(vectors), 100.0)], np.float64)
+        vectors = self.read(texts, state)
+        return np.hstack([vectors, np.full((len(vectors), 1), 100.0)])
 
     def utilities(self, batch: Batch, state: State) -> Values:
         """Return the ratings [n, 1]; none for a document that was not rated."""
@@ -193,8 +195,6 @@ class LLMRating(Judged):
             out = np.full(len(documents), np.nan)
             out[there] = ratings[place[there]]
             return out[:, None]
-        self.check_embedder(state)
-        weights = state.array("weights", np.float64, (None,))
-        features = self._features([text[: self.excerpt] for text in documents.texts()])
-        # Row by row: a product of matrices would round by how many rows there are.
-        return np.asarray(self._most * sigmoid((features * weights).sum(1)))[:, None]
+        features = self._features([text[: self.excerpt] for text in documents.texts()], state)
+        weights = state.array("weights", np.float64, (features.shape[1],))
+        return np.asarray(self._most * sigmoid(weighted(features, weights)))[:, None]

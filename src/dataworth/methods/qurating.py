@@ -24,7 +24,7 @@ from dataworth.errors import ConfigError
 from dataworth.features.endpoint import Answer
 from dataworth.features.preferences import Values
 from dataworth.methods.base import Batch, Pool, State, Targets
-from dataworth.methods.judged import CLOSE, OPEN, Judged, chunks, distinct
+from dataworth.methods.judged import CLOSE, OPEN, Judged, distinct, weighted
 from dataworth.methods.linear import mechanism_option
 from dataworth.options import near, option
 from dataworth.registry import register
@@ -117,21 +117,19 @@ class QuRating(Judged):
         answers = self.ask(
             self.name, prompts, pool.folder, tokens=_TOKENS, votes=self.votes, dry=dry
         )
-        features = self.embed([second for _, second in pairs])
-        features -= self.embed([first for first, _ in pairs])
+        learned = self.learn_mean(self.embed(documents))
+        state = State(learned)
+        features = self.read([second for _, second in pairs], state)
+        features -= self.read([first for first, _ in pairs], state)
         weights, about = np.zeros((len(self.criteria), features.shape[1])), {}
         for number, criterion in enumerate(self.criteria if answers else ()):
             some = answers[number * 2 * len(pairs) : (number + 1) * 2 * len(pairs)]
             weights[number], about[criterion] = self._train(criterion, features, some)
-        ratings = self._ratings(documents.texts(), weights)
+        learned |= {"weights": weights, "judged": about}
+        ratings = self._ratings(documents.texts(), State(learned))
         spread = ratings.std(0)
-        return {
-            "weights": weights,
-            "mean": ratings.mean(0),
-            "spread": np.where(spread > 0, spread, 1.0),
-            "embedder": self.embedder_now,
-            "judged": about,
-        }
+        spread = np.where(spread > 0, spread, 1.0)
+        return {**learned, "average": ratings.mean(0), "spread": spread}
 
     def prompt(self, criterion: str, left: str, right: str) -> str:
         """Return the question which of two texts is the better by a criterion."""
@@ -178,25 +176,26 @@ class QuRating(Judged):
         )
         return weights, about
 
-    def _ratings(self, texts: Sequence[str], weights: Values) -> Values:
+    def _ratings(self, texts: Sequence[str], state: State) -> Values:
         """Return ratings [n, criteria]: the mean over a text's pieces, weighted by length."""
-        pieces = [chunks(text, self.excerpt) for text in texts]
+        size = self.excerpt
+        pieces = [[t[at : at + size] for at in range(0, max(len(t), 1), size)] for t in texts]
         owner = np.repeat(np.arange(len(texts)), [len(some) for some in pieces])
         flat = [piece for some in pieces for piece in some]
-        sizes = np.array([max(len(piece), 1) for piece in flat], np.float64)
-        rated = self.rated(flat, weights) * sizes[:, None]
-        total = np.zeros((len(texts), len(weights)))
-        np.add.at(total, owner, rated)
-        return total / np.bincount(owner, sizes, len(texts))[:, None]
+        lengths = np.array([max(len(piece), 1) for piece in flat], np.float64)
+        features = self.read(flat, state)
+        weights = state.array("weights", np.float64, (len(self.criteria), features.shape[1]))
+        out = np.zeros((len(texts), len(weights)))
+        for number, one in enumerate(weights):
+            np.add.at(out[:, number], owner, weighted(features, one) * lengths)
+        return out / np.bincount(owner, lengths, len(texts))[:, None]
 
     def utilities(self, batch: Batch, state: State) -> Values:
         """Return the standardised ratings. RunError for another embedder than was fitted with."""
-        self.check_embedder(state)
-        k = len(self.criteria)
-        weights = state.array("weights", np.float64, (k, None))
-        mean, spread = (state.array(name, np.float64, (k,)) for name in ("mean", "spread"))
-        ratings = self._ratings(batch.documents.texts(), weights)
-        return np.asarray((ratings - mean) / spread, np.float64)
+        k = (len(self.criteria),)
+        average, spread = (state.array(name, np.float64, k) for name in ("average", "spread"))
+        ratings = self._ratings(batch.documents.texts(), state)
+        return np.asarray((ratings - average) / spread, np.float64)
 
 
 def share_of_second(votes: Sequence[Answer]) -> float:
