@@ -15,6 +15,7 @@ EXTRAS = {
     "lm": ("torch", "transformers", "safetensors", "scipy"),
     "kenlm": ("kenlm",),
     "embed": ("sentence_transformers", "model2vec", "sklearn", "torch", "safetensors"),
+    "judge": ("httpx", "threadpoolctl"),
 }
 """The modules that each extra brings."""
 
