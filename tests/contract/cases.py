@@ -18,6 +18,7 @@ MODELS = (MODEL, "models/1")
 
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "embedding_similarity": {"embedder": "states"},
+    "fasttext": {"model": "", "buckets": 100, "dimension": 4},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},
 }

@@ -32,6 +32,7 @@ SHOWN = 8  # documents whose utilities are written down
 DIGITS = 6
 NEEDED: dict[str, dict[str, Any]] = {
     "embedding_similarity": {"embedder": "ngrams", "model": ""},
+    "fasttext": {"model": "", "buckets": 1000, "dimension": 8},
     "metagradient": {"learning_rate": 1e-4},
 }
 MECHANISM_OPTIONS = {"threshold": "threshold(at=0.0)"}
