@@ -13,19 +13,30 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from dataworth.config import variants
 from dataworth.methods.registry import STEPS
 
-MODEL, SENTENCE = "models/0", "sentence/model"
+MODEL, SENTENCE, DISTILLED = "models/0", "sentence/model", "distilled"
 MODELS = (MODEL, "models/1")
 
+EMBEDDED = ("betr", "cluster_balanced", "d4", "density", "embed", "semdedup")
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "embedding_similarity": {"embedder": "states"},
+    **{name: {"embedder": "ngrams", "model": ""} for name in EMBEDDED},
     "fasttext": {"model": "", "buckets": 100, "dimension": 4},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},
 }
 NEEDED_WITH: Mapping[tuple[str, str, str], Mapping[str, Any]] = {
-    ("embedding_similarity", "embedder", "ngrams"): {"model": ""},
-    ("embedding_similarity", "embedder", "sentence"): {"model": SENTENCE},
-    ("embedding_similarity", "embedder", "words"): {"model": "words"},
+    **{
+        (name, "embedder", word): {"model": model}
+        for name in ("embedding_similarity", *EMBEDDED)
+        for word, model in (
+            ("distilled", DISTILLED),
+            ("sentence", SENTENCE),
+            ("words", "words"),
+            ("states", MODEL),
+            ("tokens", MODEL),
+            ("ngrams", ""),
+        )
+    },
 }
 # What leaves the mathematics as they are, and what needs other machines.
 NOT_VARIED = {"dtype", "device"}

@@ -29,6 +29,7 @@ from dataworth.table.columns import ROW, ColumnFolder, Covered, PartWriter
 from dataworth.table.keys import uids_digest
 from dataworth.table.table import IDENTITY, PIECE, Tally, rows_of
 
+_TOGETHER = 1 << 20  # bytes of text from which on a block is added alone
 _RIGHT_KIND = ("empty_text", "null_text", "line_too_long")
 
 
@@ -114,6 +115,9 @@ class _PartWork:
         self.writers: dict[str, PartWriter] = {}
         self.reasons: dict[str, Counter[str]] = {name: Counter() for name in self.steps}
         self.open = ExitStack()
+        self.held: list[Documents] = []
+        self.held_bytes = 0
+        self.first = 0  # row of the first document that is held
         self._look()
 
     def _look(self) -> None:
@@ -160,7 +164,8 @@ class _PartWork:
                     first = self._read(unit, tick, tally, quarantine, first)
                     if self.rows is None:
                         quarantine.finish()
-                plan.corpus.check_unchanged([unit.file_index])
+            self._flush()
+            plan.corpus.check_unchanged([unit.file_index for unit in self.part.units])
             self._commit(tally, first)
         self.spent.documents = first
 
@@ -177,7 +182,7 @@ class _PartWork:
         first, lines = start, 0
         for block in self.plan.corpus.blocks(unit):
             documents = block.documents
-            self._add(documents, first)
+            self._hold(documents, first)
             first += len(documents)
             if self.rows is None:
                 quarantine.add(block.bad)
@@ -205,6 +210,20 @@ class _PartWork:
                 f"{odd.line}: {odd.reason} ({odd.detail}). Mend the file or leave it out, or "
                 f"take whatever can be read (--max-bad 1)"
             )
+
+    def _hold(self, documents: Documents, first: int) -> None:
+        """Add a block of documents; small blocks, of small files, are added together."""
+        if not self.held:
+            self.first = first
+        self.held.append(documents)
+        self.held_bytes += len(documents.data)
+        if self.held_bytes >= _TOGETHER:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.held:
+            self._add(Documents.concatenate(self.held), self.first)
+        self.held, self.held_bytes = [], 0
 
     def _add(self, documents: Documents, first: int) -> None:
         """Add the columns of a block of documents, the rows from `first` on of the part."""

@@ -383,7 +383,8 @@ def fit_steps(
     for step, is_filter in with_filters(settings.steps):
         label = step.name if is_filter else next(labels)
         spent = None
-        before = tuple(fitted[: len(fitted) - own_filters])
+        own = 0 if getattr(step, "filters_first", False) else own_filters
+        before = tuple(fitted[: len(fitted) - own])
         dropping = [named.folder for named in before if named.drops]
         name = f"{step.name}-{key_of(fit_record(step, settings, documents, texts, dropping))}"
         if name in known:

@@ -65,8 +65,22 @@ class Table(Protocol):
         """The columns to choose by: `utility:<step>:<target>`, one a target."""
         ...
 
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """The columns of vectors: `embedding:<step>`."""
+        ...
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The columns of utilities for each query: `matrix:<step>:<target>`."""
+        ...
+
     def column(self, name: str) -> NDArray[Any]:
         """A numeric column [n]; utilities are float64, NaN where the document was dropped."""
+        ...
+
+    def vectors(self, name: str, rows: Rows) -> NDArray[np.float32]:
+        """Some rows of a column of vectors, [len(rows), d]; NaN where a document has none."""
         ...
 
 
@@ -163,14 +177,28 @@ class View:
         """The columns that this view chooses by."""
         return self._utilities
 
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """As in the table."""
+        return self._table.embeddings
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """As in the table."""
+        return self._table.matrices
+
     def column(self, name: str) -> NDArray[Any]:
         """As in the table."""
         return self._table.column(name)
 
+    def vectors(self, name: str, rows: Rows) -> NDArray[np.float32]:
+        """As in the table."""
+        return self._table.vectors(name, rows)
+
 
 def split_name(column: str) -> tuple[str, str]:
     """(step, target) of a column `utility:<step>:<target>`; the step's name may hold colons."""
-    step, _, target = column.removeprefix("utility:").rpartition(":")
+    step, _, target = column.partition(":")[2].rpartition(":")
     return step, target
 
 

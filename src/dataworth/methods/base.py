@@ -167,11 +167,12 @@ class Score(ABC):
 
     def annotate(self, batch: Batch, state: State) -> Mapping[str, Any]:
         """Return the utilities by column, and who is dropped for having none."""
-        values = self.utilities(batch, state)
+        return self.by_column(self.utilities(batch, state), state)
+
+    def by_column(self, values: NDArray[np.float64], state: State) -> dict[str, Any]:
+        """Return utilities [n, targets] by column, and who is dropped for having none."""
         columns = self.columns(state.targets)
-        if self.reasons:
-            columns = columns[:-1]
-        made: dict[str, Any] = {column.name: values[:, t] for t, column in enumerate(columns)}
+        made: dict[str, Any] = {columns[t].name: values[:, t] for t in range(values.shape[1])}
         if self.reasons:
             made[DROP] = np.isnan(values).any(1).astype(np.uint8)
         return made
@@ -257,7 +258,10 @@ class Explains(Protocol):
 
 @runtime_checkable
 class Needs(Protocol):
-    """A step that wants other steps before it, such as a least length."""
+    """A step that wants other steps before it, such as a least length.
+
+    Its `fit` sees the pool without them, unless the class says `filters_first = True`.
+    """
 
     @property
     def filters(self) -> tuple[Step, ...]:
