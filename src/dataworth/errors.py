@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 EXTRAS = {
-    "classify": ("sklearn", "scipy", "threadpoolctl"),
+    "classify": ("sklearn", "skops", "fasttext"),
     "s3": ("s3fs",),
     "hf": ("datasets", "huggingface_hub"),
     "lm": ("torch", "transformers", "safetensors", "scipy"),

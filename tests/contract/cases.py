@@ -25,6 +25,7 @@ NEEDED: Mapping[str, Mapping[str, Any]] = {
     "ask_llm": {"context": 512},
     "embedding_similarity": {"embedder": "states"},
     **{name: {"embedder": "ngrams", "model": "", **JUDGED.get(name, {})} for name in EMBEDDED},
+    "fasttext": {"model": "", "buckets": 100, "dimension": 4},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},
     "ngram_perplexity": {"ngrams": 3},

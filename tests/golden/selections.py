@@ -34,6 +34,7 @@ DIGITS = 6
 NEEDED: dict[str, dict[str, Any]] = {
     "ask_llm": {"context": 512},
     **{name: {"embedder": "ngrams", "model": ""} for name in ("embedding_similarity", *EMBEDDED)},
+    "fasttext": {"model": "", "buckets": 1000, "dimension": 8},
     "metagradient": {"learning_rate": 1e-4},
 }
 MECHANISM_OPTIONS = {"threshold": "threshold(at=0.0)"}
