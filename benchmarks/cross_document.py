@@ -28,7 +28,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.engine.local import Engine
 from dataworth.features.sketches import ShingleSet, Sketch, estimated_jaccard, exact_jaccard
 from dataworth.flow.cross_document import run_cross_document
-from dataworth.methods.base import Context, Targets
+from dataworth.methods.base import Pool, State, Targets
 from dataworth.methods.exact_duplicates import ExactDuplicates
 from dataworth.methods.minhash import MinHash
 from dataworth.methods.semdedup import SemDeDup
@@ -72,8 +72,8 @@ def dropped(step: Any, texts: Sequence[str]) -> tuple[np.ndarray[Any, Any], floa
         path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
         corpus = Corpus.open(path)
         sample = Documents.from_texts(texts)
-        context = Context(Engine(1), Survey(documents=len(texts), sample=sample))
-        state = step.fit(corpus, Targets({}), context)
+        pool = Pool(corpus, Survey(documents=len(texts), sample=sample), Engine(1))
+        state = State(step.fit(pool, Targets({})))
         start = time.process_time()
         found = run_cross_document(step, state, corpus, Engine(1), Path(folder) / "work")
         drop = pa.concat_tables(found)["drop"].is_valid().to_numpy()

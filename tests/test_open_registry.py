@@ -38,7 +38,7 @@ def test_a_class_by_its_place_is_read_back(module: str, tmp_path: Path) -> None:
     assert parse_step({f"{module}:DistinctWords": {"least": 0.6}}) == parse_step(text)
     out = tmp_path / "out"
     made = dataworth.select(TEXTS, budget="2-docs", steps=[text], out=out, engine=1)
-    assert made.metrics["accounting"]["dropped"] == {"fewer than 0.6 of the words are different": 1}
+    assert made.metrics["accounting"]["dropped"] == {"too few different words": 1}
     assert shown(dataworth.load(out).scored.fitted[0].step) == text
     again = dataworth.read_recipe(out / "run.json").options["steps"]
     assert again == [{f"{module}:DistinctWords": {"least": 0.6}}]
@@ -60,7 +60,7 @@ def test_a_persons_own_object_runs_in_processes(module: str, tmp_path: Path) -> 
         ("no_such_module:Step", "there is no 'no_such_module'"),
         ("no.such.module:Step", "no.such.module:Step: cannot be imported .*PYTHONPATH=FOLDER"),
         ("odd_steps:Other", "the module odd_steps has no such class"),
-        ("odd_steps:FittedDistinctWords", "odd_steps:FittedDistinctWords is no step"),
+        ("odd_steps:np", "odd_steps:np is no step"),
         ("subprocess:Popen(args=[ls])", "subprocess:Popen is no step"),
         ("odd_steps:DistinctWords(least=2)", r"option least must be .*between 0 and 1\), got 2"),
         ("odd_steps:DistinctWords(last=2)", "did you mean 'least'"),

@@ -13,7 +13,7 @@ import pytest
 
 import dataworth
 from dataworth.errors import RunError
-from dataworth.methods.linear import LinearNgrams
+from dataworth.methods.fitted import Fitted
 
 ROWS = [{"text": f"number {i:03d} of the documents, plus {i % 7} words"} for i in range(200)]
 TARGET = ["a number of documents plus words"] * 20
@@ -57,9 +57,9 @@ def test_a_file_that_changes_while_it_is_scored(
             os.utime(path, ns=(1, 1))
         return annotate(self, documents)
 
-    annotate = LinearNgrams.annotate
+    annotate = Fitted.compute
     with monkeypatch.context() as patch:
-        patch.setattr(LinearNgrams, "annotate", changing)
+        patch.setattr(Fitted, "compute", changing)
         patch.setattr(
             dataworth.Engine,
             "map",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ import pytest
 
 import dataworth
 from dataworth.errors import RunError
-from dataworth.flow.annotating import Named
 from dataworth.flow.identity import identity_of
+from dataworth.methods.fitted import Fitted
 from dataworth.methods.registry import parse_step
 from flow.pools import write
 
@@ -36,27 +35,13 @@ def pool(tmp_path: Path) -> Path:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Documents that each step was asked about while scoring, by the step's name."""
     seen: Counter[str] = Counter()
-    real: dict[str, Callable[..., Any]] = {}
+    compute = Fitted.compute
 
-    def watch(named: Named) -> None:
-        cls = type(named.inner)
-        if cls.__name__ in real:
-            return
-        real[cls.__name__] = cls.annotate
+    def counted(self: Fitted, documents: Any) -> Any:
+        seen[self.step.name] += len(documents)
+        return compute(self, documents)
 
-        def annotate(self: Any, documents: Any) -> Any:
-            seen[self.step.name] += len(documents)
-            return real[type(self).__name__](self, documents)
-
-        monkeypatch.setattr(cls, "annotate", annotate)
-
-    made = Named.__init__
-
-    def init(self: Named, *args: Any, **options: Any) -> None:
-        made(self, *args, **options)
-        watch(self)
-
-    monkeypatch.setattr(Named, "__init__", init)
+    monkeypatch.setattr(Fitted, "compute", counted)
     return seen
 
 

@@ -165,7 +165,7 @@ class TestResume:
                     (folder / ".partial-99-00001.parquet").write_bytes(b"PAR1 half")
                     (folder / ".x.jsonl.99-0123abcd.tmp").write_bytes(b"half")
                     (folder / ".partial-00-step").mkdir()
-                    (folder / ".partial-00-step" / "arrays.npz").write_bytes(b"half")
+                    (folder / ".partial-00-step" / "weights.npy").write_bytes(b"half")
             select(out, engine=1 + stop % 2)
             same(out, fresh)
             shutil.rmtree(out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,14 @@ class MemoryTable:
     eligible: NDArray[np.bool_]
     position: NDArray[np.int64]
     utilities: tuple[str, ...]
+    vector_columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        return tuple(self.vector_columns)
+
+    def vectors(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self.vector_columns[name][rows]
 
     def __len__(self) -> int:
         return len(self.uid)
@@ -35,6 +43,7 @@ class MemoryTable:
             self.eligible[rows],
             self.position[rows],
             self.utilities,
+            {name: vectors[rows] for name, vectors in self.vector_columns.items()},
         )
 
 

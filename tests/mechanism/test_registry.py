@@ -8,7 +8,11 @@ import pytest
 
 from dataworth.config import describe, from_dict, to_dict
 from dataworth.errors import ConfigError
+from dataworth.mechanism.disf import DiSF
+from dataworth.mechanism.diverse import Diverse
+from dataworth.mechanism.facility_location import FacilityLocation
 from dataworth.mechanism.gumbel_top_k import GumbelTopK
+from dataworth.mechanism.k_centre import KCentre
 from dataworth.mechanism.pareto import Pareto
 from dataworth.mechanism.per_target import PerTarget
 from dataworth.mechanism.random import Random
@@ -26,6 +30,12 @@ TEXTS = {
     "threshold(at=-inf)": Threshold(-math.inf),
     'threshold(at=0.5, by="hash")': Threshold(0.5, "hash"),
     'pareto(alpha=4.5, scale="probability")': Pareto(4.5, "probability"),
+    'facility_location(objective="target", weight=0.5)': FacilityLocation(
+        objective="target", weight=0.5
+    ),
+    "k_centre(batch=100)": KCentre(batch=100),
+    'disf(embedding="embedding:embed")': DiSF(embedding="embedding:embed"),
+    "diverse(threshold=0.8)": Diverse(threshold=0.8),
     "per_target": PerTarget(),
     "per_target(inner=top_k)": PerTarget(TopK()),
     'per_target(inner=gumbel_top_k(temperature=0.5), proportions={"a": 2.0, "b": 1.0})': PerTarget(
@@ -52,7 +62,7 @@ def test_every_mechanism_is_tested_here():
     ("text", "message"),
     [
         ("threshold", r"threshold needs at: write threshold\(at=\.\.\.\)"),
-        ("topk", r"no 'topk' \(did you mean 'top_k'\?\); there are: gumbel_top_k, "),
+        ("topk", r"no 'topk' \(did you mean 'top_k'\?\); there are: disf, "),
         ("top_k(k=3)", "top_k has no option 'k'; its options: none"),
         ("gumbel_top_k(temprature=1)", r"did you mean 'temperature'.*options: temperature='auto'"),
         ("gumbel_top_k(temperature=hot)", 'temperature must be a number or "auto" or a mapping'),

@@ -13,19 +13,19 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.engine.local import Engine
 from dataworth.flow.cross_document import run_cross_document
-from dataworth.methods.base import Batch, Context, Targets
+from dataworth.methods.base import Batch, Pool, State, Targets
 from dataworth.table.survey import Survey
 
 
 def decide(step: Any, texts: Sequence[str], folder: Path, **options: Any) -> list[dict[str, Any]]:
     """The columns of each text, after the step was fitted on all of them."""
-    pool = folder / "pool.jsonl"
+    path = folder / "pool.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    pool.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    corpus = Corpus.open(pool)
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    corpus = Corpus.open(path)
     documents = Documents.from_texts(texts)
-    context = Context(Engine(1), Survey(documents=len(texts), sample=documents))
-    state = step.fit(corpus, Targets({}), context)
+    pool = Pool(corpus, Survey(documents=len(texts), sample=documents), Engine(1))
+    state = State(step.fit(pool, Targets({})))
     engine = options.pop("engine", Engine(1))
     found = run_cross_document(step, state, corpus, engine, folder / "work", **options)
     return [row for table in found for row in table.to_pylist()]

@@ -13,6 +13,7 @@ from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.embeddings import NgramProjection
 from dataworth.methods.bm25 import BM25
 from dataworth.methods.embedding_similarity import EmbeddingSimilarity
+from dataworth.methods.fitted import Fitted
 from methods.fitting import docs, fit, utility
 
 POOL = ["the cat sat on the mat", "a dog ran", "two and two are four", "the cat and the dog"]
@@ -52,7 +53,7 @@ def test_bm25_alone_saved_and_explained(tmp_path: Path) -> None:
     alone = [fitted.annotate(docs([text])).column(1)[0].as_py() for text in SOME]
     assert alone == whole.column(1).to_pylist()
     fitted.save(tmp_path)
-    assert BM25.load(step, tmp_path).annotate(docs(SOME)).equals(whole)
+    assert Fitted.load(step, tmp_path).annotate(docs(SOME)).equals(whole)
     parts = fitted.explain(SOME[5], "utility:bm25:a")
     assert sum(value for _, value in parts) == pytest.approx(whole.column(0)[5].as_py(), rel=1e-5)
     assert parts[0][0] == "two"
@@ -90,11 +91,11 @@ def test_similarity_saved_and_refused(tmp_path: Path) -> None:
     fitted = fit(step, POOL, {"sums": TARGET, "more": POOL})
     fitted.save(tmp_path)
     wanted = fitted.annotate(docs(SOME))
-    assert EmbeddingSimilarity.load(step, tmp_path).annotate(docs(SOME)).equals(wanted)
+    assert Fitted.load(step, tmp_path).annotate(docs(SOME)).equals(wanted)
     facts = (tmp_path / "step.json").read_text()
     (tmp_path / "step.json").write_text(facts.replace('"embedder": "', '"embedder": "x'))
     with pytest.raises(DataworthError, match="another embedding model"):
-        EmbeddingSimilarity.load(step, tmp_path)
+        Fitted.load(step, tmp_path).annotate(docs(SOME))
     with pytest.raises(ConfigError, match="needs model"):
         EmbeddingSimilarity("states")
     with pytest.raises(ConfigError, match="embedder must be"):

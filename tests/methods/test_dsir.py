@@ -17,8 +17,9 @@ from dataworth.engine.local import Engine
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.methods.dsir import DSIR
+from dataworth.methods.fitted import Fitted
 from dataworth.methods.length import Length
-from dataworth.methods.linear import EMPTY, load_linear
+from dataworth.methods.linear import EMPTY
 from features.twins import fast_buckets, tokens_of
 from methods.fitting import docs, fit, utility
 from testdata import read_rows
@@ -87,7 +88,8 @@ def test_smoothing_identity(smoothing: float, texts: list[str]) -> None:
     assert p.sum() == pytest.approx(1)
     weights = np.log(p + 1e-8) - np.log(raw / raw.sum() + 1e-8)
     np.testing.assert_allclose(fitted.weights[:, 0], weights, rtol=0, atol=1e-12)
-    assert fitted.facts == {"raw_ngrams": int(raw.sum()), "target_ngrams": {"t": int(total)}}
+    told = (fitted.raw_ngrams, fitted.target_ngrams)
+    assert told == (int(raw.sum()), {"t": int(total)})
 
 
 @pytest.mark.parametrize("ngrams", [1, 2, 3, 5])
@@ -164,7 +166,7 @@ def test_separate_targets_do_not_know_each_other(texts: list[str]) -> None:
 
 def raw_ngrams(path: Path, steps: object, **options: object) -> int:
     scores = dataworth.score(str(path), ["a target"], steps=steps, holdout=0, **options)
-    return next(f for f in scores.scored.fitted if f.step.name == "dsir").inner.facts["raw_ngrams"]
+    return next(f for f in scores.scored.fitted if f.step.name == "dsir").state["raw_ngrams"]
 
 
 @pytest.mark.parametrize("raw", ["sample", "all"])
@@ -215,7 +217,7 @@ def test_files_and_workers_change_nothing(raw: str, texts: list[str], tmp_path: 
         rows = zip(table["uid"].to_pylist(), table["utility:dsir:target"].to_pylist(), strict=True)
         selection = scores.choose("20%")
         uids = np.asarray(table["uid"])[selection.choice.counts > 0]
-        found.append((sorted(rows), sorted(uids.tolist()), scores.steps["dsir"].inner.weights))
+        found.append((sorted(rows), sorted(uids.tolist()), scores.steps["dsir"].weights))
     for other in found[1:]:
         assert other[:2] == found[0][:2]
         assert np.array_equal(other[2], found[0][2])
@@ -284,16 +286,17 @@ def test_contributions_add_up(step: DSIR, texts: list[str]) -> None:
 def test_saved_and_loaded(step: DSIR, texts: list[str], tmp_path: Path) -> None:
     fitted = fit(step, texts, {"a": texts[:30], "b": texts[30:60]})
     fitted.save(tmp_path / "step")
-    again = DSIR.load(step, tmp_path / "step")
+    again = Fitted.load(step, tmp_path / "step")
     assert again.annotate(docs(texts)).equals(fitted.annotate(docs(texts)))
-    assert again.columns == fitted.columns and again.facts == fitted.facts
+    assert again.columns == fitted.columns and again.raw_ngrams == fitted.raw_ngrams
     assert sorted(path.name for path in (tmp_path / "step").iterdir()) == [
-        "arrays.npz",
+        "bias.npy",
         "step.json",
+        "weights.npy",
     ]
     other = dataclasses.replace(step, buckets=99)
-    with pytest.raises(DataworthError, match="was fitted with the n-grams"):
-        load_linear(other, other.feature, tmp_path / "step", mean=True, unit="nats")
+    with pytest.raises(DataworthError, match="does not fit its options"):
+        Fitted.load(other, tmp_path / "step").annotate(docs(texts))
 
 
 def test_no_documents(texts: list[str]) -> None:

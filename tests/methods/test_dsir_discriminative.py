@@ -12,6 +12,7 @@ import pytest
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.methods.dsir_discriminative import DiscriminativeDSIR
+from dataworth.methods.fitted import Fitted
 from methods.fitting import docs, fit, utility
 from testdata import read_rows
 
@@ -72,7 +73,7 @@ def test_contributions_add_up_and_it_comes_back(
             value = utility(fitted, [text], column)[0]
             assert sum(share for _, share in shares) == pytest.approx(value, rel=1e-9)
     fitted.save(tmp_path / "step")
-    again = DiscriminativeDSIR.load(step, tmp_path / "step")
+    again = Fitted.load(step, tmp_path / "step")
     assert again.annotate(docs(texts)).equals(fitted.annotate(docs(texts)))
     assert again.columns == fitted.columns
 

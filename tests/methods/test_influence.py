@@ -18,6 +18,7 @@ from dataworth.features.gradients import CausalLM, Gradients, solving
 from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.preconditioners import Products
 from dataworth.lm.moments import load_moments
+from dataworth.methods.fitted import Fitted
 from dataworth.methods.influence import SOLVERS, Influence
 from methods.fitting import docs, fit, utility
 from methods.modelled import (
@@ -113,7 +114,7 @@ def test_more_steps_of_conjugate_gradients_come_nearer_to_the_exact_answer() -> 
 
 def test_how_far_conjugate_gradients_came_is_told() -> None:
     fitted = fit(step(solver="ekfac_cg", steps=1, damping=1e-4), POOL, {"sums": TARGET})
-    assert "after 1 step" in fitted.facts["about"] and "residual" in fitted.facts["about"]
+    assert "after 1 step" in fitted.state["about"] and "residual" in fitted.state["about"]
 
 
 def test_a_dense_curvature_of_too_many_is_refused_before_its_cost_is_told(
@@ -172,7 +173,7 @@ def test_conjugate_gradients_as_the_training_are_damped_by_parameter() -> None:
         return engine.blocks.flatten({name: part.view(like.shape) for (name, like), part in named})
 
     fitted = fit(step(solver="adam_cg", sample=len(POOL), steps=60), POOL, {"sums": TARGET})
-    solution = torch.from_numpy(fitted.arrays["vectors"]).double() * len(items.items)
+    solution = torch.from_numpy(fitted.state["vectors"]).double() * len(items.items)
     each = flat(scale_of_adam() / 0.8 * (items.tokens.sum() / len(items.items)))
     wanted = flat(torch.from_numpy(gradient(model, tokenizer, TARGET)))
     wanted /= sum(tokens(tokenizer, text) for text in TARGET)
@@ -214,9 +215,9 @@ def test_saved_loaded_and_sent_to_another_process(tmp_path: Path) -> None:
     fitted = fit(step(), POOL, {"sums": TARGET})
     fitted.save(tmp_path / "step")
     wanted = fitted.annotate(docs(SOME))
-    assert Influence.load(step(), tmp_path / "step").annotate(docs(SOME)).equals(wanted)
+    assert Fitted.load(step(), tmp_path / "step").annotate(docs(SOME)).equals(wanted)
     assert pickle.loads(pickle.dumps(fitted)).annotate(docs(SOME)).equals(wanted)
-    assert {path.name for path in (tmp_path / "step").iterdir()} == {"step.json", "arrays.npz"}
+    assert {path.name for path in (tmp_path / "step").iterdir()} == {"step.json", "vectors.npy"}
 
 
 def test_another_model_in_the_folder_is_refused(tmp_path: Path) -> None:
@@ -226,13 +227,13 @@ def test_another_model_in_the_folder_is_refused(tmp_path: Path) -> None:
     fit(own, POOL, {"sums": TARGET}).save(tmp_path / "step")
     shutil.copytree(model_folder(1), folder, dirs_exist_ok=True)
     with pytest.raises(DataworthError, match="another model"):
-        Influence.load(own, tmp_path / "step").annotate(docs(SOME))
+        Fitted.load(own, tmp_path / "step").annotate(docs(SOME))
 
 
 def test_layers_and_beginnings() -> None:
     plain = fit(step(), POOL, {"sums": TARGET})
     part = fit(step(layers=("*feed*",)), POOL, {"sums": TARGET})
-    assert part.arrays["vectors"].shape[1] < plain.arrays["vectors"].shape[1]
+    assert part.state["vectors"].shape[1] < plain.state["vectors"].shape[1]
     first = fit(step(windows=1, normalise="none"), POOL, {"sums": TARGET})
     whole = fit(step(normalise="none"), POOL, {"sums": TARGET})
     assert utility(first, [POOL[0]]) == pytest.approx(utility(whole, [POOL[0]]), rel=1e-4)

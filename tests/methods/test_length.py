@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dataworth.errors import ConfigError
+from dataworth.methods.fitted import Fitted
 from dataworth.methods.length import Length, least_length
 from methods.fitting import docs, fit
 
@@ -55,7 +56,7 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     step = Length(2, 3)
     fitted = fit(step, ["x"], {})
     fitted.save(tmp_path / "step")
-    again = Length.load(step, tmp_path / "step")
+    again = Fitted.load(step, tmp_path / "step")
     assert again.annotate(docs(TEXTS)).equals(fitted.annotate(docs(TEXTS)))
 
 

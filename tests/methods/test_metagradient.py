@@ -19,6 +19,7 @@ from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.metagradient import Adam, Run
 from dataworth.features.gradients.reading import Reading
 from dataworth.methods import metagradient
+from dataworth.methods.fitted import Fitted
 from dataworth.methods.metagradient import Metagradient
 from methods.fitting import docs, fit, utility
 from methods.modelled import POOL, TARGET, model_folder, opened, texts, tokens, whole_loss
@@ -105,7 +106,7 @@ def test_saved_loaded_and_sent_to_another_process(tmp_path: Path) -> None:
     fitted = fit(step(), [*SMALL, ""], {"sums": TARGET})
     wanted = fitted.annotate(docs(SMALL))
     fitted.save(tmp_path / "step")
-    assert Metagradient.load(step(), tmp_path / "step").annotate(docs(SMALL)).equals(wanted)
+    assert Fitted.load(step(), tmp_path / "step").annotate(docs(SMALL)).equals(wanted)
     assert pickle.loads(pickle.dumps(fitted)).annotate(docs(SMALL[::-1])).num_rows == len(SMALL)
     assert fitted.annotate(docs([])).num_rows == 0
     other = fitted.annotate(docs(["something else", SMALL[0]]))

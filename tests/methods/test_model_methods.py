@@ -13,6 +13,7 @@ import torch
 from dataworth.errors import ConfigError
 from dataworth.methods import modelled
 from dataworth.methods.el2n import EL2N
+from dataworth.methods.fitted import Fitted
 from dataworth.methods.grand import GraNd
 from dataworth.methods.registry import STEPS, parse_step, shown
 from dataworth.methods.self_influence import SelfInfluence
@@ -63,7 +64,7 @@ def test_trak_without_damping_is_the_exact_solution_in_the_projected_space() -> 
     told = np.array(utility(fitted, SOME))
     truth = np.zeros(len(SOME))
     for number, seed in enumerate((0, 1)):
-        reader = fitted.models[number].reader
+        reader = fitted.step.models_of(fitted.state)[number].reader
         projector = step.projector(reader, number, 0, 16)
 
         def flat(rows: np.ndarray, projector: Any = projector) -> np.ndarray:
@@ -97,7 +98,7 @@ def test_dimensions_that_suit_the_sample(caplog: pytest.LogCaptureFixture) -> No
     assert [TRAK(two()).dimension_for(n) for n in (3, 40, 2048, 10**6)] == [4, 8, 512, 512]
     assert TRAK(two(), dimension=17).dimension_for(40) == 17
     fitted = fit(TRAK(two()), POOL, {"sums": TARGET})
-    assert fitted.arrays["vectors_0"].shape == (1, 8)
+    assert fitted.state["vectors_0"].shape == (1, 8)
     assert "noise" not in caplog.text
 
 
@@ -114,7 +115,7 @@ def test_lengths_of_gradients() -> None:
 def test_lengths_and_scores_in_one_pass_are_those_by_hand() -> None:
     """Documents of several windows beside short ones, one without a token among them."""
     fitted = fit(GraNd((model_folder(),)), POOL, {})
-    reader = fitted.models[0].reader
+    reader = fitted.step.models_of(fitted.state)[0].reader
     some = [*SOME, LONG + " again", ""]
     truth = gradients(0, some)
     vectors = torch.from_numpy(truth[:3].astype(np.float32))
@@ -189,7 +190,7 @@ def test_saved_and_loaded_and_in_any_batch(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         fitted.save(folder)
         wanted = fitted.annotate(docs(SOME))
-        assert type(step).load(step, folder).annotate(docs(SOME)).equals(wanted), step
+        assert Fitted.load(step, folder).annotate(docs(SOME)).equals(wanted), step
         values = np.array(wanted.column(0).to_pylist())
         alone = [utility(fitted, [text])[0] for text in SOME]
         assert np.abs(values - np.array(alone)).max() < 1e-4 * np.abs(values).max(), step

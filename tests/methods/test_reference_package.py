@@ -100,14 +100,14 @@ def test_the_pool_is_large_and_mixed(both: Both) -> None:
 
 
 def test_buckets(both: Both) -> None:
-    feature = both.scores.steps["dsir"].inner.feature
+    feature = both.scores.steps["dsir"].step.feature
     for text in both.texts[::12]:
         counts = feature.count(Documents.from_texts([text])).counts
         assert np.array_equal(counts, both.package.featurizer(text))
 
 
 def test_models(both: Both) -> None:
-    fitted = both.scores.steps["dsir"].inner
+    fitted = both.scores.steps["dsir"]
     np.testing.assert_allclose(fitted.weights[:, 0], both.package.log_diff, rtol=1e-14, atol=1e-14)
 
 
@@ -123,7 +123,7 @@ def test_log_weights(both: Both) -> None:
     eligible = both.eligible
     np.testing.assert_allclose(both.ours[eligible], both.weights[eligible], rtol=1e-9, atol=bound)
     # Of the short ones too, where the filter lets them pass.
-    fitted = both.scores.steps["dsir"].inner
+    fitted = both.scores.steps["dsir"]
     short = [i for i in np.flatnonzero(~eligible) if both.lengths[i]]
     found = fitted.annotate(Documents.from_texts([both.texts[i] for i in short])).column(0)
     np.testing.assert_allclose(found.to_numpy(), both.weights[short], rtol=1e-9, atol=bound)

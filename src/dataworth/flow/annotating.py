@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -23,89 +23,14 @@ from dataworth.corpus.units import Part, Unit
 from dataworth.engine.files import atomic, damaged
 from dataworth.engine.local import Tick
 from dataworth.errors import InputError, RunError
-from dataworth.flow.cross_document import load_learned
-from dataworth.methods.base import DROP, Explains, Fitted, Step
+from dataworth.methods.base import DROP
+from dataworth.methods.fitted import Fitted
 from dataworth.table.columns import ROW, ColumnFolder, Covered, PartWriter
 from dataworth.table.keys import uids_digest
-from dataworth.table.table import IDENTITY, PIECE, Tally, labelled, rows_of
+from dataworth.table.table import IDENTITY, PIECE, Tally, rows_of
 
+_TOGETHER = 1 << 20  # bytes of text from which on a block is added alone
 _RIGHT_KIND = ("empty_text", "null_text", "line_too_long")
-
-
-class Named:
-    """A fitted step whose columns are called by a label: two steps of one name stay apart.
-
-    `folder`: the name of its columns' folder. `place`: where what it learned is saved, of which
-    `state` is the digest. To another process it travels as this path, whatever its size.
-    """
-
-    def __init__(
-        self, fitted: Fitted, label: str, folder: str, place: Path, state: str = ""
-    ) -> None:
-        self.inner = fitted
-        self.label = label
-        self.folder = folder
-        self.place = place
-        self.state = state
-        self._names = {
-            column.name: labelled(column.name, fitted.step.name, label) for column in fitted.columns
-        }
-        self.columns = tuple(
-            replace(column, name=self._names[column.name], producer=label)
-            for column in fitted.columns
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        saved = (self.place / "step.json").stat().st_mtime_ns
-        return _read_named, (self.step, self.label, self.folder, self.place, self.state, saved)
-
-    @property
-    def step(self) -> Step:
-        """The settings."""
-        return self.inner.step
-
-    @property
-    def drops(self) -> bool:
-        """Tell if it may drop documents."""
-        return any(column.name == DROP for column in self.columns)
-
-    def annotate(self, documents: Documents) -> pa.RecordBatch:
-        """The inner step's columns under their labels."""
-        batch = self.inner.annotate(documents)
-        return batch.rename_columns([self._names[name] for name in batch.schema.names])
-
-    def explain(self, text: str, column: str) -> list[tuple[str, float]]:
-        """What drove a utility, if the step can say so; else nothing."""
-        if not isinstance(self.inner, Explains):
-            return []
-        back = {new: old for old, new in self._names.items()}
-        return self.inner.explain(text, back[column])
-
-    def save(self, folder: Path) -> None:
-        """Save the inner step."""
-        self.inner.save(folder)
-
-    def __call__(self, batch: dict[str, list[Any]], text: str = "text") -> dict[str, list[Any]]:
-        """The step's columns for a batch of rows: for `datasets.map(fitted, batched=True)`.
-
-        Beside utilities, which are None for what is dropped, the reasons are left out: a batch
-        without any would give `datasets` a column of no type.
-        """
-        columns = dict(self.annotate(Documents.from_texts(batch[text])).to_pydict())
-        if len(columns) > 1:
-            columns.pop(DROP, None)
-        return columns
-
-
-_read: dict[tuple[str, str, Path, int], Named] = {}  # a worker is sent the steps with each part
-
-
-def _read_named(step: Step, label: str, folder: str, place: Path, state: str, saved: int) -> Named:
-    """Return a step from where it is saved; `saved` is when, so that a later one is another."""
-    key = (label, folder, place, saved)
-    if key not in _read:
-        _read[key] = Named(load_learned(step, place), label, folder, place, state)
-    return _read[key]
 
 
 @dataclass
@@ -126,7 +51,7 @@ class Annotate:
     """
 
     corpus: Corpus
-    lists: tuple[tuple[Named, ...], ...]
+    lists: tuple[tuple[Fitted, ...], ...]
     table: Path
     documents: str
     labels: str | None
@@ -190,6 +115,9 @@ class _PartWork:
         self.writers: dict[str, PartWriter] = {}
         self.reasons: dict[str, Counter[str]] = {name: Counter() for name in self.steps}
         self.open = ExitStack()
+        self.held: list[Documents] = []
+        self.held_bytes = 0
+        self.first = 0  # row of the first document that is held
         self._look()
 
     def _look(self) -> None:
@@ -236,7 +164,8 @@ class _PartWork:
                     first = self._read(unit, tick, tally, quarantine, first)
                     if self.rows is None:
                         quarantine.finish()
-                plan.corpus.check_unchanged([unit.file_index])
+            self._flush()
+            plan.corpus.check_unchanged([unit.file_index for unit in self.part.units])
             self._commit(tally, first)
         self.spent.documents = first
 
@@ -253,7 +182,7 @@ class _PartWork:
         first, lines = start, 0
         for block in self.plan.corpus.blocks(unit):
             documents = block.documents
-            self._add(documents, first)
+            self._hold(documents, first)
             first += len(documents)
             if self.rows is None:
                 quarantine.add(block.bad)
@@ -281,6 +210,20 @@ class _PartWork:
                 f"{odd.line}: {odd.reason} ({odd.detail}). Mend the file or leave it out, or "
                 f"take whatever can be read (--max-bad 1)"
             )
+
+    def _hold(self, documents: Documents, first: int) -> None:
+        """Add a block of documents; small blocks, of small files, are added together."""
+        if not self.held:
+            self.first = first
+        self.held.append(documents)
+        self.held_bytes += len(documents.data)
+        if self.held_bytes >= _TOGETHER:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.held:
+            self._add(Documents.concatenate(self.held), self.first)
+        self.held, self.held_bytes = [], 0
 
     def _add(self, documents: Documents, first: int) -> None:
         """Add the columns of a block of documents, the rows from `first` on of the part."""
@@ -329,7 +272,7 @@ class _PartWork:
                 self._begin(self.folders[name])
             writer = self.writers[name]
             own = {**facts, "covered": writer.rows, "dropped": dict(self.reasons[name])}
-            writer.commit(own, _schema([_ROW, *step.inner.columns]))
+            writer.commit(own, _schema([_ROW, *step.raw]))
 
 
 class _Block:
@@ -343,7 +286,7 @@ class _Block:
         self._dropped: dict[str, NDArray[np.bool_]] = {}
         self._new: dict[str, list[pa.Table]] = {}
 
-    def dropped(self, step: Named, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def dropped(self, step: Fitted, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which of the documents `alive` a step drops, bool [n]; it is asked if need be."""
         name, n = step.folder, len(self._documents)
         if name not in self._done:
@@ -352,7 +295,7 @@ class _Block:
         if wanted.any():
             start = time.thread_time()
             whole = bool(wanted.all())
-            batch = step.inner.annotate(self._documents if whole else self._documents.take(wanted))
+            batch = step.compute(self._documents if whole else self._documents.take(wanted))
             seconds = self._work.spent.seconds
             seconds[name] = seconds.get(name, 0.0) + time.thread_time() - start
             rows = np.flatnonzero(wanted)

@@ -66,6 +66,15 @@ class Candidates:
         """The table's rows are in the order of (file, offset) already."""
         return np.arange(len(self._table))
 
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """The columns of vectors."""
+        return self._table.embeddings
+
+    def vectors(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Some rows of a column of vectors, read each time."""
+        return self._table.vectors(name, rows)
+
     def column(self, name: str) -> NDArray[Any]:
         """A column; utilities are kept, since an order and the metrics both read them."""
         if name not in self._columns:

@@ -17,12 +17,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
-from dataworth.corpus.documents import Column, Documents
+from dataworth.corpus.documents import Documents
 from dataworth.corpus.units import Unit
 from dataworth.engine.files import (
     atomic_folder,
     damaged,
-    read_arrays,
     read_object,
     read_parquet,
     write_parquet,
@@ -36,17 +35,16 @@ from dataworth.errors import ConfigError
 from dataworth.methods.base import (
     DROP,
     Batch,
-    Context,
     CrossDocument,
-    Fitted,
+    Pool,
     State,
     Step,
     Targets,
     Verifies,
     kept_by,
-    write_arrays,
 )
-from dataworth.methods.registry import load_fitted
+from dataworth.methods.fitted import Fitted
+from dataworth.methods.state import FILE
 
 UID, AT = "uid", "at"
 _PIECES = 20  # bits of the number that finds a document again: its piece of the row
@@ -56,13 +54,12 @@ _REMEDY = "delete its folder and run the same command again"
 
 
 def _state(folder: Path) -> State:
-    path = folder / "arrays.npz"
-    return _read_state(path, path.stat().st_mtime_ns)
+    return _read_state(folder, (folder / FILE).stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
-def _read_state(path: Path, written: int) -> State:
-    return read_arrays(path)
+def _read_state(folder: Path, written: int) -> State:
+    return State.load(folder)
 
 
 def _at(documents: Documents) -> NDArray[np.uint64]:
@@ -204,9 +201,9 @@ def run_cross_document(
         A row for each document of the unit, in order: `uid`; `at`, which finds it again in its
         file; and the step's columns. All are null where a step before dropped it.
     """
-    if not (scratch / "state" / "step.json").is_file():
+    if not (scratch / "state" / FILE).is_file():
         with atomic_folder(scratch / "state") as temporary:
-            write_arrays(temporary, {}, **state)
+            state.save(temporary)
     keys = _Keys(corpus, tuple(before), step, scratch / "state")
     verifies = isinstance(step, Verifies)
     first = found = regroup(
@@ -242,18 +239,19 @@ def _columns(
     step: CrossDocument, first: Regrouped, found: Regrouped, best: Any, unit: int
 ) -> pa.Table:
     facts = first.facts(unit)
+    columns = step.columns(())
     out = np.isnan(facts["rank"])
     if best is not None:
         rows = np.arange(first.firsts[unit], first.firsts[unit + 1])
         roots = best[rows[0] : rows[-1] + 1] if len(rows) else rows
         found_columns = {
             DROP: pa.array((roots != rows).astype(np.uint8)),
-            step.columns[1].name: pa.array(first.rows.uid[roots]),
+            columns[1].name: pa.array(first.rows.uid[roots]),
         }
     else:
         found_columns = found.columns(unit)
     table = {name: pa.array(np.ascontiguousarray(facts[name]), mask=out) for name in (UID, AT)}
-    for column in step.columns:
+    for column in columns:
         values = found_columns.get(column.name, pa.nulls(len(facts)))
         if column.name == DROP:
             # Code 0 is no reason.
@@ -264,23 +262,34 @@ def _columns(
     return pa.table(table)
 
 
-class Resolved:
+class Resolved(Fitted):
     """A step that compared the documents of a pool: its decisions, looked up by place and uid.
 
-    `folder` holds a Parquet file for each unit, by place. A document that is not of the pool is
+    Its folder holds a Parquet file for each unit, by place. A document that is not of the pool is
     kept, and its columns are null.
     """
 
-    def __init__(self, step: CrossDocument, folder: Path) -> None:
-        self.step: Any = step
-        self.columns: tuple[Column, ...] = step.columns
-        self.folder = folder
-        facts = read_object(folder / "step.json", _REMEDY)
-        units = np.array(facts["units"], np.uint64).reshape(-1, 3)
-        self._units = units[np.lexsort((units[:, 1], units[:, 0]))]
+    @classmethod
+    def load(cls, step: Any, folder: Path) -> Resolved:
+        """Return the decisions in a folder. RunError names the file if it is damaged."""
+        with damaged(folder, _REMEDY):
+            units = np.array(read_object(folder / FILE, _REMEDY)["units"], np.uint64).reshape(-1, 3)
+            units = units[np.lexsort((units[:, 1], units[:, 0]))]
+        return cls(step, State({"units": units}, folder=folder))
 
-    def annotate(self, documents: Documents) -> pa.RecordBatch:
-        """The decisions about these documents."""
+    @property
+    def _units(self) -> NDArray[np.uint64]:
+        units: NDArray[np.uint64] = self.state["units"]
+        return units
+
+    @property
+    def decisions(self) -> Path:
+        """The folder of the decisions."""
+        assert self.state.folder is not None
+        return self.state.folder
+
+    def compute(self, documents: Documents) -> pa.RecordBatch:
+        """Return the decisions about these documents."""
         at = _at(documents)
         units = np.full(len(documents), -1, np.int64)
         for file in np.unique(documents.file).tolist():
@@ -288,17 +297,17 @@ class Resolved:
             place = np.searchsorted(own[:, 1], at[mine], side="right") - 1
             numbers = np.append(own[:, 2].astype(np.int64), -1)  # -1, the last: before the first
             units[mine] = numbers[place]
-        order, parts = [], [pa.schema([(c.name, c.type) for c in self.columns]).empty_table()]
+        order, parts = [], [pa.schema([(c.name, c.type) for c in self.raw]).empty_table()]
         for unit in np.unique(units[units >= 0]).tolist():
             rows = np.flatnonzero(units == unit)
-            table = _decisions(self.folder / f"{unit:05d}.parquet")
+            table = _decisions(self.decisions / f"{unit:05d}.parquet")
             known = table[AT].to_numpy()
             place = np.minimum(np.searchsorted(known, at[rows]), len(known) - 1)
             same = (known[place] == at[rows]) & (
                 table[UID].to_numpy()[place] == documents.uid[rows]
             )
             order.append(rows[same])
-            parts.append(table.select([c.name for c in self.columns]).take(pa.array(place[same])))
+            parts.append(table.select([c.name for c in self.raw]).take(pa.array(place[same])))
         place = np.full(len(documents), -1, np.int64)
         if order:
             place[np.concatenate(order)] = np.arange(sum(map(len, order)))
@@ -308,7 +317,7 @@ class Resolved:
 
     def save(self, folder: Path) -> None:
         """Copy the decisions."""
-        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        shutil.copytree(self.decisions, folder, dirs_exist_ok=True)
 
 
 def _decisions(path: Path) -> pa.Table:
@@ -324,23 +333,17 @@ def _read_decisions(path: Path, written: int) -> pa.Table:
 
 def fit_cross_document(
     step: CrossDocument,
-    corpus: Corpus,
+    pool: Pool,
     targets: Targets,
-    context: Context,
     before: Sequence[Fitted],
     folder: Path,
     scratch: Path,
 ) -> None:
     """Run a step that compares documents and keep its decisions in `folder`, whole."""
-    state = step.fit(corpus, targets, context)
+    corpus, progress = pool.corpus, pool.progress
+    state = State(step.fit(pool, targets))
     found = run_cross_document(
-        step,
-        state,
-        corpus,
-        context.engine,
-        scratch,
-        before=before,
-        progress=context.progress,
+        step, state, corpus, pool.engine, scratch, before=before, progress=progress
     )
     with atomic_folder(folder) as temporary:
         units = []
@@ -351,7 +354,7 @@ def fit_cross_document(
                 write_parquet(temporary / f"{unit.index:05d}.parquet", covered)
         used = sum(path.stat().st_size for path in scratch.rglob("*") if path.is_file())
         (temporary / _SCRATCH).write_text(f"{used}\n", "utf-8")
-        (temporary / "step.json").write_text(json.dumps({"units": units}) + "\n", "utf-8")
+        (temporary / FILE).write_text(json.dumps({"units": units}) + "\n", "utf-8")
     shutil.rmtree(scratch, ignore_errors=True)
     with suppress(OSError):  # not there, or not empty: there is other work under way
         scratch.parent.rmdir()
@@ -359,13 +362,10 @@ def fit_cross_document(
 
 def scratch_of(fitted: Fitted) -> int:
     """Return the bytes of disk that a step took while documents were compared."""
-    path = fitted.folder / _SCRATCH if isinstance(fitted, Resolved) else None
+    path = fitted.decisions / _SCRATCH if isinstance(fitted, Resolved) else None
     return int(path.read_text("utf-8")) if path is not None and path.is_file() else 0
 
 
 def load_learned(step: Step, folder: Path) -> Fitted:
     """Return what a step learned, of any kind. RunError names the folder if it is damaged."""
-    if not isinstance(step, CrossDocument):
-        return load_fitted(step, folder)
-    with damaged(folder, _REMEDY):
-        return Resolved(step, folder)
+    return (Resolved if isinstance(step, CrossDocument) else Fitted).load(step, folder)

@@ -28,13 +28,13 @@ from dataworth.corpus.read.streams import open_raw
 from dataworth.corpus.units import Unit
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
-from dataworth.flow.annotating import Named
 from dataworth.flow.cross_document import scratch_of
 from dataworth.flow.scoring import count_tokens, fit_steps, tokens_per_byte
 from dataworth.flow.settings import ChoiceSettings, ScoreSettings
 from dataworth.flow.targets import read_targets
 from dataworth.mechanism.budget import parse_budget
 from dataworth.methods.base import Targets, apply_steps
+from dataworth.methods.fitted import Fitted
 from dataworth.table.run import FILE, changes_of, check_layout
 from dataworth.table.survey import Survey, share_read
 
@@ -274,12 +274,12 @@ def _scoring(
         fitting = time.perf_counter() - started
         passes = sum(phase.seconds for phase in progress.phases)
         # Steps that compare documents run one after another, each removing its scratch.
-        scratch = max((scratch_of(named.inner) for named in steps), default=0)
+        scratch = max((scratch_of(step) for step in steps), default=0)
         scoring = _seconds_to_score(steps, documents)
     return fitting - passes, passes, scoring, scratch
 
 
-def _seconds_to_score(steps: Sequence[Named], documents: Documents) -> float:
+def _seconds_to_score(steps: Sequence[Fitted], documents: Documents) -> float:
     """Seconds for all documents, measured on as many of them as it takes."""
     few = documents.take(np.arange(min(10, len(documents))))
     apply_steps(steps, few)  # compiles, if need be

@@ -24,7 +24,6 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import DataworthError
 from dataworth.flow import targets as target_files
-from dataworth.flow.annotating import Named
 from dataworth.flow.choosing import choose_rows
 from dataworth.flow.exclusion import excluded_documents
 from dataworth.flow.inspect import fields_there
@@ -45,6 +44,7 @@ from dataworth.mechanism.budget import parse_budget, parse_quotas
 from dataworth.mechanism.expression import parse_expression
 from dataworth.mechanism.registry import DEFAULT, WITHOUT_UTILITY
 from dataworth.mechanism.registry import parse as parse_mechanism
+from dataworth.methods.fitted import Fitted
 from dataworth.methods.registry import parse_step, with_filters
 from dataworth.options import public
 from dataworth.report import model
@@ -90,7 +90,7 @@ class Scores:
         return self.table.to_arrow()
 
     @cached_property
-    def steps(self) -> dict[str, Named]:
+    def steps(self) -> dict[str, Fitted]:
         """The fitted steps by label; each can annotate other documents, or `datasets.map`."""
         return {fitted.label: fitted for fitted in self.scored.fitted}
 

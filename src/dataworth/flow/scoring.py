@@ -36,7 +36,6 @@ from dataworth.flow import targets as target_files
 from dataworth.flow.annotating import (
     Annotate,
     CheckPart,
-    Named,
     Spent,
     document_columns,
     join_quarantine,
@@ -49,7 +48,8 @@ from dataworth.flow.identity import column_record, documents_record, fit_record,
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.settings import ScoreSettings
 from dataworth.mechanism.budget import parse_quotas
-from dataworth.methods.base import Context, CrossDocument, Targets, kept_by
+from dataworth.methods.base import CrossDocument, Pool, Targets, kept_by
+from dataworth.methods.fitted import Fitted, learn
 from dataworth.methods.registry import with_filters
 from dataworth.table import survey as surveys
 from dataworth.table.columns import ColumnFolder, declare
@@ -70,7 +70,7 @@ class Scored:
     corpus: Corpus
     survey: Survey
     targets: Targets
-    fitted: tuple[Named, ...]
+    fitted: tuple[Fitted, ...]
     table: Table
     tokens_per_byte: float
     list: str
@@ -145,7 +145,7 @@ def score_lists(
     target_folder = _keep_targets(run.folder / "fitted", targets)
     ratio = tokens_per_byte(found, settings.tokenizer)
     layouts, fits = [], []
-    known: dict[str, Named] = {}
+    known: dict[str, Fitted] = {}
     for one in lists:
         note = partial(_note_fitting, run)
         fitted = fit_steps(
@@ -258,7 +258,7 @@ def keep_list(
     folder: Path,
     settings: ScoreSettings,
     layout: Layout,
-    fitted: Sequence[Named],
+    fitted: Sequence[Fitted],
     targets: tuple[str, list[str]],
     sample: str,
 ) -> str:
@@ -266,7 +266,7 @@ def keep_list(
     record = {
         "settings": settings.as_dict(),
         "layout": layout.as_dict(),
-        "fitted": [named.place.name for named in fitted],
+        "fitted": [named.place.name for named in fitted if named.place is not None],
         "targets": targets[0],
         "names": targets[1],
         "sample": sample,
@@ -366,15 +366,15 @@ def fit_steps(
     progress: Progress,
     note: Callable[[str, float], None] | None = None,
     documents: str = "",
-    known: dict[str, Named] | None = None,
-) -> tuple[Named, ...]:
+    known: dict[str, Fitted] | None = None,
+) -> tuple[Fitted, ...]:
     """Fit the steps in order; each finished one is a folder, and is loaded if it is there.
 
     `note` is told the folder of a step's columns and the seconds of a core that its fit took.
     `documents`: the key of the pool's documents. `known`: steps by the folder of what they learned,
     which other lists hold already; it grows.
     """
-    fitted: list[Named] = []
+    fitted: list[Fitted] = []
     sample = folder / _sample_folder(documents, settings)
     known = {} if known is None else known
     texts = target_record(targets)
@@ -383,29 +383,30 @@ def fit_steps(
     for step, is_filter in with_filters(settings.steps):
         label = step.name if is_filter else next(labels)
         spent = None
-        before = tuple(fitted[: len(fitted) - own_filters])
+        own = 0 if getattr(step, "filters_first", False) else own_filters
+        before = tuple(fitted[: len(fitted) - own])
         dropping = [named.folder for named in before if named.drops]
         name = f"{step.name}-{key_of(fit_record(step, settings, documents, texts, dropping))}"
         if name in known:
-            learned = known[name].inner
+            learned = known[name]
         elif (folder / name / "step.json").is_file():
             learned = load_learned(step, folder / name)
         else:
             start = time.process_time()
             kept = partial(_kept, sample, found.sample, before)
-            context = Context(engine, found, settings.seed, progress, before, kept)
+            pool = Pool(corpus, found, engine, settings.seed, progress, before, kept)
             if isinstance(step, CrossDocument):
                 scratch = folder.parent / "work" / name
-                fit_cross_document(step, corpus, targets, context, fitted, folder / name, scratch)
+                fit_cross_document(step, pool, targets, fitted, folder / name, scratch)
                 learned = load_learned(step, folder / name)
             else:
-                learned = step.fit(corpus, targets, context)
+                learned = learn(step, pool, targets)
                 with atomic_folder(folder / name) as temporary:
                     learned.save(temporary)
             spent = time.process_time() - start
-        state = known[name].state if name in known else folder_digest(folder / name)
-        columns = f"{step.name}-{key_of(column_record(step, documents, state))}"
-        named = Named(learned, label, columns, folder / name, state)
+        digest = known[name].digest if name in known else folder_digest(folder / name)
+        columns = f"{step.name}-{key_of(column_record(step, documents, digest))}"
+        named = learned.called(label, columns, folder / name, digest)
         if name not in known and spent is not None and note is not None:
             note(columns, spent)
         known.setdefault(name, named)
@@ -414,7 +415,7 @@ def fit_steps(
     return tuple(fitted)
 
 
-def _kept(folder: Path, sample: Documents, steps: Sequence[Named]) -> NDArray[np.bool_]:
+def _kept(folder: Path, sample: Documents, steps: Sequence[Fitted]) -> NDArray[np.bool_]:
     """Which documents of the pool's sample some steps keep, bool [n].
 
     What a step said is kept beside the sample, so that it is not asked again for another list.
@@ -433,7 +434,7 @@ def _kept(folder: Path, sample: Documents, steps: Sequence[Named]) -> NDArray[np
             )
         new = alive & ~asked
         if new.any():
-            kept[new] = kept_by(step.inner.annotate(sample.take(new)))
+            kept[new] = kept_by(step.compute(sample.take(new)))
             with atomic(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, asked=asked | new, kept=kept)
         alive &= kept
@@ -442,11 +443,11 @@ def _kept(folder: Path, sample: Documents, steps: Sequence[Named]) -> NDArray[np
 
 def load_steps(
     folder: Path, settings: ScoreSettings, layout: Layout, names: Sequence[str]
-) -> tuple[Named, ...]:
+) -> tuple[Fitted, ...]:
     """The fitted steps of a list; `names`: of the folders of what they learned."""
     steps = [step for step, _ in with_filters(settings.steps)]
     return tuple(
-        Named(load_learned(step, folder / name), source.label, source.folder, folder / name)
+        load_learned(step, folder / name).called(source.label, source.folder, folder / name)
         for step, source, name in zip(steps, layout.sources, names, strict=True)
     )
 
@@ -455,7 +456,7 @@ def annotate_pool(
     run: RunFolder,
     corpus: Corpus,
     documents: Mapping[str, Any],
-    lists: tuple[tuple[Named, ...], ...],
+    lists: tuple[tuple[Fitted, ...], ...],
     layouts: Sequence[Layout],
     engine: Engine,
     progress: Progress,
@@ -473,8 +474,8 @@ def annotate_pool(
         record = {"documents": key, "names": label_names(corpus)}
         declare(table / labels, record, label_columns(corpus))
     for named in {named.folder: named for steps in lists for named in steps}.values():
-        record = column_record(named.step, key, named.state)
-        declare(table / named.folder, record, named.inner.columns)
+        record = column_record(named.step, key, named.digest)
+        declare(table / named.folder, record, named.raw)
     work = Annotate(corpus, lists, table, layouts[0].documents, labels, pieces, max_bad)
     missing = [part for part in parts if not work.is_done(part)]
     if missing:
@@ -533,7 +534,7 @@ def _note_scoring(run: RunFolder, spent: Sequence[Spent]) -> None:
 
 
 def costs_of(
-    record: Mapping[str, Any], fitted: Sequence[Named], documents: int
+    record: Mapping[str, Any], fitted: Sequence[Fitted], documents: int
 ) -> dict[str, tuple[float, float]]:
     """Seconds of a core that each step took: label → (to fit, to score so many documents).
 

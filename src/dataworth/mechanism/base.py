@@ -65,8 +65,17 @@ class Table(Protocol):
         """The columns to choose by: `utility:<step>:<target>`, one a target."""
         ...
 
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """The columns of vectors: `embedding:<step>`."""
+        ...
+
     def column(self, name: str) -> NDArray[Any]:
         """A numeric column [n]; utilities are float64, NaN where the document was dropped."""
+        ...
+
+    def vectors(self, name: str, rows: Rows) -> NDArray[np.float32]:
+        """Some rows of a column of vectors, [len(rows), d]; NaN where a document has none."""
         ...
 
 
@@ -163,9 +172,18 @@ class View:
         """The columns that this view chooses by."""
         return self._utilities
 
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """As in the table."""
+        return self._table.embeddings
+
     def column(self, name: str) -> NDArray[Any]:
         """As in the table."""
         return self._table.column(name)
+
+    def vectors(self, name: str, rows: Rows) -> NDArray[np.float32]:
+        """As in the table."""
+        return self._table.vectors(name, rows)
 
 
 def split_name(column: str) -> tuple[str, str]:

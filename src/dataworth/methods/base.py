@@ -1,31 +1,33 @@
 """What a step is: it learns from pool and targets, then adds columns to documents.
 
-A step is a frozen dataclass of the paper's own few settings. `fit` returns what was learned; that
-can be saved, loaded and applied to any documents, also outside a run.
+A step is a frozen dataclass of the paper's own few settings. `fit` returns what was learned, as
+arrays and JSON; the framework keeps it, and `Fitted` applies it to any documents.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
 from dataworth.corpus.uid import checks
 from dataworth.engine.grouping import Groups, Pairs
-from dataworth.engine.local import Engine
-from dataworth.engine.progress import Progress
 from dataworth.features.feature import working
-from dataworth.table.survey import Survey
+from dataworth.methods.pool import DROP as DROP
+from dataworth.methods.pool import Pool as Pool
+from dataworth.methods.pool import kept_by as kept_by
+from dataworth.methods.pool import survivors as survivors
+from dataworth.methods.state import State as State
 
-DROP = "drop"
+if TYPE_CHECKING:
+    from dataworth.methods.fitted import Fitted
+
 JOINT = "joint"
 
 
@@ -45,65 +47,33 @@ class Targets:
         return sorted(self.fit)
 
 
-@dataclass
-class Context:
-    """What a step may use to learn.
-
-    `survey`: counts and a random sample of the pool. `before`: the fitted steps before this one,
-    without its own filters; `kept`: what they keep of the sample, bool [n], if that is known.
-    """
-
-    engine: Engine
-    survey: Survey
-    seed: int = 0
-    progress: Progress | None = None
-    before: Sequence[Fitted] = ()
-    kept: Callable[[], np.ndarray[Any, np.dtype[np.bool_]]] | None = None
-
-    def sample(self) -> Documents:
-        """What the steps before this one keep of the pool's random sample."""
-        if self.kept is not None:
-            return self.survey.sample.take(self.kept())
-        return survivors(self.survey.sample, self.before)
-
-
 class Step(Protocol):
-    """A filter, a deduplication or a method: configuration only."""
+    """A filter or a method: configuration only.
+
+    A class may say more of itself: `version`; `needs_target = False` for a step that reads no
+    target; `reads_pool = False` for one whose `fit` does not look at the pool; `mechanism`, how to
+    choose by its utilities; `reasons`, why it drops documents.
+    """
 
     @property
     def name(self) -> str:
         """Its name in the registry and in the names of its columns."""
         ...
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> Fitted:
-        """Learn from the pool and the targets' fit half."""
+    def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
+        """Return the columns that it adds, with `drop` among them if it may drop documents."""
         ...
 
-
-class Fitted(Protocol):
-    """What a step learned."""
-
-    @property
-    def step(self) -> Step:
-        """The settings it was fitted with."""
+    def fit(self, pool: Pool, targets: Targets) -> Mapping[str, Any]:
+        """Learn from the pool and the targets' fit half: arrays and JSON values by name."""
         ...
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The columns that it adds."""
+    def annotate(self, batch: Batch, state: State) -> Mapping[str, Any]:
+        """Return the columns by name, [n] each.
+
+        `drop` is uint8: 0 keeps a document, k drops it for the reason `reasons[k - 1]`.
+        """
         ...
-
-    def annotate(self, documents: Documents) -> pa.RecordBatch:
-        """The step's columns for these documents, one row each; `drop` is a reason or null."""
-        ...
-
-    def save(self, folder: Path) -> None:
-        """Write arrays and JSON: never anything that executes when loaded."""
-        ...
-
-
-State = Mapping[str, NDArray[Any]]
-"""What a step that compares documents learned: arrays by name."""
 
 
 class Computed(Protocol):
@@ -159,6 +129,63 @@ def matrix(travelled: pa.Array) -> NDArray[Any]:
     return np.asarray(travelled.flatten().to_numpy()).reshape(len(travelled), -1)
 
 
+class Score(ABC):
+    """Base of the steps that give a document a utility for each target, or one without a target.
+
+    A step says its `unit` and computes `utilities`; `even` is the utility of a document that is
+    neither better nor worse than others, if there is such a number. A document without a utility
+    is dropped for `reasons[0]` where the class has a reason.
+    """
+
+    name: ClassVar[str]
+    needs_target: ClassVar[bool] = True
+    reasons: ClassVar[tuple[str, ...]] = ()
+    even: ClassVar[float | None] = None
+
+    @property
+    @abstractmethod
+    def unit(self) -> str:
+        """The unit of the utilities."""
+
+    @abstractmethod
+    def utilities(self, batch: Batch, state: State) -> NDArray[np.float64]:
+        """Return the utilities [n, targets], [n, 1] without a target; NaN where there is none."""
+
+    def utility_names(self, targets: Sequence[str]) -> tuple[str, ...]:
+        """Return what the utilities are for: the targets, or "" where none is read."""
+        return tuple(targets) if self.needs_target else ("",)
+
+    def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
+        """Return a utility for each target, and `drop` where a document may have none."""
+        names = self.utility_names(targets)
+        columns = [utility_column(self.name, name, self.unit, self.even) for name in names]
+        return (*columns, drop_column(self.name)) if self.reasons else tuple(columns)
+
+    def fit(self, pool: Pool, targets: Targets) -> Mapping[str, Any]:
+        """Learn nothing."""
+        return {}
+
+    def annotate(self, batch: Batch, state: State) -> Mapping[str, Any]:
+        """Return the utilities by column, and who is dropped for having none."""
+        values = self.utilities(batch, state)
+        columns = self.columns(state.targets)
+        if self.reasons:
+            columns = columns[:-1]
+        made: dict[str, Any] = {column.name: values[:, t] for t, column in enumerate(columns)}
+        if self.reasons:
+            made[DROP] = np.isnan(values).any(1).astype(np.uint8)
+        return made
+
+    def number_of(self, column: str, state: State) -> int:
+        """Return which of the utilities a column is."""
+        return [c.name for c in self.columns(state.targets)].index(column)
+
+
+def drop_column(step: str) -> Column:
+    """Return the column of a step's drop reasons."""
+    return Column(DROP, pa.string(), "reason", step)
+
+
 @runtime_checkable
 class CrossDocument(Protocol):
     """A step that compares documents: those that share a key meet.
@@ -189,13 +216,12 @@ class CrossDocument(Protocol):
         """What travels."""
         ...
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The columns that it adds."""
+    def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
+        """Return the columns that it adds."""
         ...
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> State:
-        """Learn from the pool and the targets' fit half."""
+    def fit(self, pool: Pool, targets: Targets) -> Mapping[str, Any]:
+        """Learn from the pool and the targets' fit half: arrays and JSON values by name."""
         ...
 
     def keys(self, batch: Batch, state: State) -> NDArray[np.uint64]:
@@ -222,16 +248,19 @@ class Verifies(Protocol):
 
 @runtime_checkable
 class Explains(Protocol):
-    """A fitted step that can say what drove a document's utility."""
+    """A step that can say what drove a document's utility."""
 
-    def explain(self, text: str, column: str) -> list[tuple[str, float]]:
+    def explain(self, text: str, column: str, state: State) -> list[tuple[str, float]]:
         """(what, contribution in the unit of the utility), by falling size; they add up to it."""
         ...
 
 
 @runtime_checkable
 class Needs(Protocol):
-    """A step that wants other steps before it, such as a least length."""
+    """A step that wants other steps before it, such as a least length.
+
+    Its `fit` sees the pool without them, unless the class says `filters_first = True`.
+    """
 
     @property
     def filters(self) -> tuple[Step, ...]:
@@ -246,20 +275,6 @@ class Checks(Protocol):
     def check(self) -> None:
         """Raise a DataworthError if anything is missing; called before anything is read."""
         ...
-
-
-def kept_by(batch: pa.RecordBatch) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which rows a step's columns leave in, bool [n]."""
-    if DROP not in batch.schema.names:
-        return np.ones(batch.num_rows, np.bool_)
-    return np.asarray(batch.column(DROP).is_null())
-
-
-def survivors(documents: Documents, steps: Iterable[Fitted]) -> Documents:
-    """The documents that some fitted steps keep."""
-    for fitted in steps:
-        documents = documents.take(kept_by(fitted.annotate(documents)))
-    return documents
 
 
 def utility_column(step: str, target: str, unit: str, even: float | None = None) -> Column:
@@ -308,11 +323,4 @@ def _spread(values: pa.Array, rows: np.ndarray[Any, Any], total: int) -> pa.Arra
 def copy_columns(step: str) -> tuple[Column, ...]:
     """Return the columns of a step that drops all but one of a cluster: `drop`, and the cluster."""
     cluster = Column(f"cluster:{step}", pa.uint64(), "id of the cluster", step)
-    return (Column(DROP, pa.string(), "reason", step), cluster)
-
-
-def write_arrays(folder: Path, facts: Mapping[str, Any], **arrays: Any) -> None:
-    """A fitted step's folder: `step.json` and `arrays.npz`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "arrays.npz", **arrays)
-    (folder / "step.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+    return (drop_column(step), cluster)

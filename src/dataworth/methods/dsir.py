@@ -14,33 +14,22 @@ targets have a weight each. `DSIR.reference()` has none of this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.corpus.units import Unit
-from dataworth.engine.local import Tick
-from dataworth.errors import ConfigError, DataworthError
+from dataworth.errors import DataworthError
 from dataworth.features.ngrams import HashedNgrams
-from dataworth.methods.base import (
-    JOINT,
-    Context,
-    Fitted,
-    Step,
-    Targets,
-    survivors,
-)
+from dataworth.methods.base import JOINT, Pool, Step, Targets
 from dataworth.methods.length import least_length, tokens_option
 from dataworth.methods.linear import (
-    LinearNgrams,
+    LinearScore,
     buckets_option,
     hash_option,
-    load_linear,
     mechanism_option,
     minimum_option,
     ngrams_option,
@@ -54,7 +43,7 @@ FLOOR = 1e-8
 
 @register
 @dataclass(frozen=True)
-class DSIR:
+class DSIR(LinearScore):
     """Log importance weights under hashed n-gram multinomials."""
 
     name: ClassVar[str] = "dsir"
@@ -116,9 +105,23 @@ class DSIR:
         """
         return least_length(self.minimum, self.tokens)
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> LinearNgrams:
+    @property
+    def mean(self) -> bool:
+        """Tell if the weight is divided by the number of n-grams."""
+        return self.normalise == "length"
+
+    @property
+    def unit(self) -> str:
+        """The unit of the weights."""
+        return "nats per n-gram" if self.mean else "nats"
+
+    def utility_names(self, targets: Sequence[str]) -> tuple[str, ...]:
+        """Return the targets, or one name for all of them together."""
+        return (JOINT,) if self.targets == "joint" and len(targets) > 1 else tuple(targets)
+
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Fit both multinomials. DataworthError for a target without an n-gram."""
-        raw = self._raw_counts(pool, context)
+        raw = self._raw_counts(pool)
         names, counts = self._target_counts(targets)
         log_raw = np.log(_probabilities(raw, 0.0) + FLOOR)
         weights = np.empty((self.buckets, len(names)))
@@ -130,25 +133,15 @@ class DSIR:
                 name: int(count.sum()) for name, count in zip(names, counts, strict=True)
             },
         }
-        bias = np.zeros(len(names))
-        return LinearNgrams(self, self.feature, names, weights, bias, **self._form, facts=facts)
+        return {"weights": weights, "bias": np.zeros(len(names)), **facts}
 
-    @property
-    def _form(self) -> dict[str, Any]:
-        mean = self.normalise == "length"
-        return {"mean": mean, "unit": "nats per n-gram" if mean else "nats"}
-
-    def _raw_counts(self, pool: Corpus, context: Context) -> NDArray[np.int64]:
+    def _raw_counts(self, pool: Pool) -> NDArray[np.int64]:
         counts: NDArray[np.int64] | None = None
-        whole = context.survey.complete
-        if self.raw == "sample" or whole:
-            counts = self.feature.count(context.sample()).counts
+        if self.raw == "sample" or pool.complete:
+            counts = self._count(pool.sample())
         # A sample without a word says nothing of the rest: giants, for one, are never in it.
-        if not whole and (counts is None or not counts.any()):
-            work = _Count(pool, self.feature, tuple(context.before))
-            counts = context.engine.fold(
-                work, np.add, pool.units, progress=context.progress, name=f"fit {self.name}"
-            )
+        if not pool.complete and (counts is None or not counts.any()):
+            counts = pool.fold(self._count, np.add, f"fit {self.name}")
         if counts is None or not counts.any():
             raise DataworthError(
                 "dsir: no document of the pool has a word, so there is nothing to fit; see the "
@@ -156,11 +149,12 @@ class DSIR:
             )
         return counts
 
+    def _count(self, documents: Documents) -> NDArray[np.int64]:
+        return self.feature.count(documents).counts
+
     def _target_counts(self, targets: Targets) -> tuple[list[str], list[NDArray[np.int64]]]:
-        if not targets.names:
-            raise ConfigError("dsir needs a target: give examples of what the model should learn")
         names = targets.names
-        counts = [self.feature.count(targets.fit[name]).counts for name in names]
+        counts = [self._count(targets.fit[name]) for name in names]
         for name, count in zip(names, counts, strict=True):
             if not count.any():
                 raise DataworthError(f"dsir: the target {name!r} has no word in it")
@@ -168,30 +162,8 @@ class DSIR:
             return [JOINT], [np.sum(counts, axis=0)]
         return names, counts
 
-    @staticmethod
-    def load(step: DSIR, folder: Path) -> LinearNgrams:
-        """The fitted step from its folder."""
-        return load_linear(step, step.feature, folder, **step._form)
-
 
 def _probabilities(counts: NDArray[np.int64], smoothing: float) -> NDArray[np.float64]:
     """(c_b + λ) / (Σ c + λ B)."""
     shares: NDArray[np.float64] = (counts + smoothing) / (counts.sum() + smoothing * len(counts))
     return shares
-
-
-@dataclass(frozen=True)
-class _Count:
-    """The n-grams of a unit's documents that the earlier steps keep."""
-
-    pool: Corpus
-    feature: HashedNgrams
-    before: tuple[Fitted, ...]
-
-    def __call__(self, unit: Unit, tick: Tick) -> NDArray[np.int64]:
-        total = np.zeros(self.feature.buckets, np.int64)
-        for block in self.pool.blocks(unit):
-            documents: Documents = survivors(block.documents, self.before)
-            total += self.feature.count(documents).counts
-            tick(len(block.documents), block.raw_bytes)
-        return total

@@ -9,23 +9,20 @@ n-grams, so that both forms of the weight see the same feature.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.errors import ConfigError, DataworthError, check_extra
+from dataworth.errors import DataworthError, check_extra
 from dataworth.features.ngrams import HashedNgrams
-from dataworth.methods.base import Context, Step, Targets
+from dataworth.methods.base import Pool, Step, Targets
 from dataworth.methods.length import least_length, tokens_option
 from dataworth.methods.linear import (
-    LinearNgrams,
+    LinearScore,
     buckets_option,
     hash_option,
-    load_linear,
     mechanism_option,
     minimum_option,
     ngrams_option,
@@ -33,16 +30,15 @@ from dataworth.methods.linear import (
 from dataworth.options import option
 from dataworth.registry import register
 
-# The regression is on shares of n-grams; its logit is of the whole document.
-_FORM: dict[str, Any] = {"mean": True, "unit": "nats"}
-
 
 @register
 @dataclass(frozen=True)
-class DiscriminativeDSIR:
+class DiscriminativeDSIR(LinearScore):
     """Logit of a balanced logistic regression of each target against a sample of the pool."""
 
     name: ClassVar[str] = "dsir_discriminative"
+    unit = "nats"
+    mean = True  # the regression is on shares of n-grams; its logit is of the whole document
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
     ngrams: int = ngrams_option()
@@ -76,12 +72,9 @@ class DiscriminativeDSIR:
         """Raise MissingExtra without the extra classify."""
         check_extra(self.name, "classify")
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> LinearNgrams:
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Train one classifier a target; needs the extra `classify`."""
-        if not targets.names:
-            raise ConfigError("dsir_discriminative needs a target")
-        sample = context.sample()
-        sample = sample.take(np.arange(min(len(sample), self.documents)))
+        sample = pool.sample(self.documents)
         if not len(sample):
             raise DataworthError(
                 "dsir_discriminative: the sample of the pool has no document to learn from; see "
@@ -92,7 +85,7 @@ class DiscriminativeDSIR:
         bias = np.empty(len(targets.names))
         for t, name in enumerate(targets.names):
             weights[:, t], bias[t] = self._train(self._shares(targets.fit[name]), negatives)
-        return LinearNgrams(self, self.feature, targets.names, weights, bias, **_FORM)
+        return {"weights": weights, "bias": bias}
 
     def _shares(self, documents: Documents) -> Any:
         """Each document's share of n-grams in each bucket: sparse [n, buckets]."""
@@ -119,8 +112,3 @@ class DiscriminativeDSIR:
         with threadpool_limits(1):
             model.fit(vstack([positives, negatives]) * scale, labels)
         return model.coef_[0] * scale, float(model.intercept_[0])
-
-    @staticmethod
-    def load(step: DiscriminativeDSIR, folder: Path) -> LinearNgrams:
-        """The fitted step from its folder."""
-        return load_linear(step, step.feature, folder, **_FORM)

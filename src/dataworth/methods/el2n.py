@@ -9,25 +9,13 @@ training, the mean over several models. For a language model the labels are the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.methods.base import Context, Targets
-from dataworth.methods.modelled import (
-    Model,
-    Reads,
-    Untargeted,
-    load_modelled,
-    models_again,
-    models_option,
-    prefer_option,
-    ready_models,
-)
+from dataworth.methods.modelled import ModelScore, models_option, prefer_option
 from dataworth.registry import register
 
 if TYPE_CHECKING:
@@ -36,35 +24,19 @@ if TYPE_CHECKING:
 
 @register
 @dataclass(frozen=True)
-class EL2N(Reads):
+class EL2N(ModelScore):
     """The length of prediction minus truth, the mean over tokens and models; without a target."""
 
     name: ClassVar[str] = "el2n"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = False
     reads_pool: ClassVar[bool] = False
+    measured: ClassVar[str] = "length"
     mechanism: ClassVar[str] = "top_k"
     models: tuple[str, ...] = models_option(
         help="Folders of models early in training, of several seeds."
     )
     prefer: Literal["low", "high"] = prefer_option("high")
-
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedEL2N:
-        """Nothing is learned; the time is told."""
-        return FittedEL2N(self, ready_models(self, self.name, self.models, pool, context))
-
-    @staticmethod
-    def load(step: EL2N, folder: Path) -> FittedEL2N:
-        """The fitted step from its folder."""
-        facts, _ = load_modelled(folder)
-        return FittedEL2N(step, models_again(step, facts, step.models))
-
-
-class FittedEL2N(Untargeted):
-    """The step, ready to use."""
-
-    def __init__(self, step: EL2N, models: list[Model]) -> None:
-        super().__init__(step, models, "length")
 
     def measure(
         self, reader: Reader, documents: Documents

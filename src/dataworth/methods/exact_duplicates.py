@@ -5,19 +5,19 @@ Documents meet by uid, and before one is called a copy of another their texts ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column
 from dataworth.engine.grouping import Groups, Pairs, connect
 from dataworth.methods.base import (
     Batch,
-    Context,
+    Pool,
     State,
     Targets,
     copy_columns,
@@ -40,13 +40,12 @@ class ExactDuplicates:
     reasons: ClassVar[tuple[str, ...]] = ("exact duplicate",)
     carries: ClassVar[tuple[str, ...]] = ("text",)
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """`drop`, and the cluster: the uid of the text."""
+    def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
+        """Return `drop`, and the cluster: the uid of the text."""
         return copy_columns(self.name)
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> State:
-        """Nothing is learned."""
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
+        """Learn nothing."""
         return {}
 
     def keys(self, batch: Batch, state: State) -> NDArray[np.uint64]:

@@ -8,26 +8,13 @@ several models. For a language model the loss is the mean over the document's to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.methods.base import Context, Targets
-from dataworth.methods.modelled import (
-    Model,
-    Reads,
-    Untargeted,
-    layers_option,
-    load_modelled,
-    models_again,
-    models_option,
-    prefer_option,
-    ready_models,
-)
+from dataworth.methods.modelled import ModelScore, layers_option, models_option, prefer_option
 from dataworth.registry import register
 
 if TYPE_CHECKING:
@@ -36,36 +23,20 @@ if TYPE_CHECKING:
 
 @register
 @dataclass(frozen=True)
-class GraNd(Reads):
+class GraNd(ModelScore):
     """The length of the gradient of a document's mean loss, the mean over models; no target."""
 
     name: ClassVar[str] = "grand"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = False
     reads_pool: ClassVar[bool] = False
+    measured: ClassVar[str] = "gradient length, nats"
     mechanism: ClassVar[str] = "top_k"
     models: tuple[str, ...] = models_option(
         help="Folders of models early in training, of several seeds."
     )
     prefer: Literal["low", "high"] = prefer_option("high")
     layers: tuple[str, ...] = layers_option()
-
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedGraNd:
-        """Nothing is learned; the time is told."""
-        return FittedGraNd(self, ready_models(self, self.name, self.models, pool, context))
-
-    @staticmethod
-    def load(step: GraNd, folder: Path) -> FittedGraNd:
-        """The fitted step from its folder."""
-        facts, _ = load_modelled(folder)
-        return FittedGraNd(step, models_again(step, facts, step.models))
-
-
-class FittedGraNd(Untargeted):
-    """The step, ready to use."""
-
-    def __init__(self, step: GraNd, models: list[Model]) -> None:
-        super().__init__(step, models, "gradient length, nats")
 
     def measure(
         self, reader: Reader, documents: Documents

@@ -13,28 +13,20 @@ model that was trained on random documents of the pool for a while, not a new on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.methods.base import Context, Targets
+from dataworth.methods.base import Pool, State, Targets
 from dataworth.methods.modelled import (
-    Model,
-    Modelled,
-    Reads,
+    ModelScore,
     Values,
-    check_targets,
     damping_option,
     factor_width_option,
     layers_option,
-    load_modelled,
     model_option,
-    models_again,
-    pool_documents,
     sample_option,
     target_gradient,
     tell_cost,
@@ -60,7 +52,7 @@ SOLVERS: tuple[str, ...] = get_args(Solver)
 
 @register
 @dataclass(frozen=True)
-class Influence(Reads):
+class Influence(ModelScore):
     """The estimated fall of the target's loss from training on the document.
 
     The solvers: "identity" (the plain inner product of gradients: one step of learning rate 1),
@@ -92,7 +84,7 @@ class Influence(Reads):
     )
     factor_width: int = factor_width_option()
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedInfluence:
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Fit the curvature and apply it to each target's gradient.
 
         Raises DataworthError for a target without a token.
@@ -101,17 +93,15 @@ class Influence(Reads):
 
         from dataworth.features.gradients.solving import check_solver
 
-        names = check_targets(self.name, targets)
+        names = targets.names
         reader = self.of(self.model, cut=False).reader
         with reader.working():
             check_solver(reader, self.solver)
-            how = self._curvature(context)
+            how = self._curvature(pool)
             passes = how.passes(reader.engine.size, len(names))
-            passes *= min(self.sample, len(context.sample()))
-            tell_cost(
-                self.name, reader, pool, targets, context, passes=passes, windows=self.windows
-            )
-            preconditioner = self._solve(reader, pool, context)
+            passes *= min(self.sample, len(pool.sample()))
+            tell_cost(self, reader, pool, targets, passes=passes)
+            preconditioner = self._solve(reader, pool)
             vectors = np.empty((len(names), reader.engine.size), np.float32)
             for row, name in enumerate(names):
                 gradient = torch.from_numpy(target_gradient(self.name, reader, targets, name))
@@ -120,24 +110,23 @@ class Influence(Reads):
                 vectors[row] = solved[0].cpu().numpy()
             # Only now it is known how far the vectors were solved.
             about = preconditioner.describe()
-        known = self.of(self.model, identity=reader.identity)
-        return FittedInfluence(self, known, names, vectors, {"about": about})
+        return self.known(vectors=vectors, about=about)
 
-    def _curvature(self, context: Context) -> Any:
+    def _curvature(self, pool: Pool) -> Any:
         from dataworth.features.gradients.solving import Curvature
 
         return Curvature(
-            self.solver, self.damping, self.sample, self.steps, context.seed, self.factor_width
+            self.solver, self.damping, self.sample, self.steps, pool.seed, self.factor_width
         )
 
-    def _solve(self, reader: Any, pool: Corpus, context: Context) -> Any:
+    def _solve(self, reader: Any, pool: Pool) -> Any:
         from dataworth.features.gradients.solving import solve
 
-        sample, how = context.sample(), self._curvature(context)
+        sample, how = pool.sample(), self._curvature(pool)
         tokens = float(self.trained)
         if not tokens and how.fitted:
             some = how.chosen(sample)
-            tokens = reader.items(some).tokens.mean() * pool_documents(pool, context)
+            tokens = reader.items(some).tokens.mean() * pool.documents
         return solve(reader, sample, how, tokens)
 
     @property
@@ -148,40 +137,17 @@ class Influence(Reads):
         per = {"length": " per token", "gradient": " per length of the gradient", "none": ""}
         return f"nats saved{per[self.normalise]}"
 
-    @staticmethod
-    def load(step: Influence, folder: Path) -> FittedInfluence:
-        """The fitted step from its folder."""
-        facts, arrays = load_modelled(folder)
-        (model,) = models_again(step, facts, [step.model])
-        about = {"about": facts["about"]}
-        return FittedInfluence(step, model, facts["targets"], arrays["vectors"], about)
-
-
-class FittedInfluence(Modelled):
-    """The step, ready to use; `vectors` float32 [targets, P] multiply the gradients."""
-
-    step: Influence
-
-    def __init__(
-        self,
-        step: Influence,
-        model: Model,
-        targets: list[str],
-        vectors: NDArray[np.float32],
-        facts: dict[str, Any],
-    ) -> None:
-        super().__init__(step, [model], targets, step.unit, {"vectors": vectors}, facts)
-
-    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """Utilities [n, targets], and tokens that are predicted [n]."""
+    def values(self, documents: Documents, state: State) -> tuple[Values, NDArray[np.int64]]:
+        """Return utilities [n, targets], and tokens that are predicted [n]."""
         import torch
 
-        reader = self.models[0].reader
-        vectors = torch.from_numpy(self.vectors("vectors", reader.engine.size))
-        if self.step.solver == "cosine" or self.step.normalise == "gradient":
+        (model,) = self.models_of(state)
+        reader = model.reader
+        vectors = torch.from_numpy(self.vectors(state, "vectors", reader.engine.size))
+        if self.solver == "cosine" or self.normalise == "gradient":
             values, lengths, tokens = reader.scores_and_lengths(documents, vectors)
             return values / np.maximum(lengths, 1e-30)[:, None], tokens
         values, tokens = reader.scores(documents, vectors)
-        if self.step.normalise == "length":
+        if self.normalise == "length":
             values = values / np.maximum(tokens, 1)[:, None]
         return values, tokens

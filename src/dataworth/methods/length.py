@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
 
-from dataworth.corpus.corpus import Corpus
-from dataworth.corpus.documents import Column, Documents
+from dataworth.corpus.documents import Column
 from dataworth.errors import ConfigError
 from dataworth.features.ngrams import HashedNgrams
-from dataworth.methods.base import DROP, Context, Targets, write_arrays
+from dataworth.methods.base import DROP, Batch, Pool, State, Targets, drop_column
 from dataworth.options import option
 from dataworth.registry import register
 
@@ -52,43 +50,26 @@ class Length:
             )
         HashedNgrams(tokens=self.tokens)
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedLength:
-        """Nothing is learned."""
-        return FittedLength(self)
+    @property
+    def reasons(self) -> tuple[str, str]:
+        """Why a document is dropped."""
+        return f"shorter than {self.minimum} words", f"longer than {self.maximum} words"
 
-    @staticmethod
-    def load(step: Length, folder: Path) -> FittedLength:
-        """The fitted step again: nothing was learned."""
-        return FittedLength(step)
+    def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
+        """Return `drop`."""
+        return (drop_column(self.name),)
+
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
+        """Learn nothing."""
+        return {}
+
+    def annotate(self, batch: Batch, state: State) -> dict[str, Any]:
+        """Return `drop`."""
+        words = HashedNgrams(tokens=self.tokens).lengths(batch.documents)
+        long = words > self.maximum if self.maximum is not None else np.zeros(len(words), np.bool_)
+        return {DROP: np.where(words < self.minimum, 1, 2 * long).astype(np.uint8)}
 
 
 def least_length(minimum: int, tokens: str) -> tuple[Length, ...]:
     """The filter that a method with a least length of `minimum` tokens wants before it."""
     return (Length(minimum, tokens=tokens),) if minimum else ()
-
-
-class FittedLength:
-    """The filter, ready to use."""
-
-    columns = (Column(DROP, pa.string(), "reason", "length"),)
-
-    def __init__(self, step: Length) -> None:
-        self.step = step
-        self._feature = HashedNgrams(tokens=step.tokens)
-
-    def annotate(self, documents: Documents) -> pa.RecordBatch:
-        """Column `drop`: null for what is kept."""
-        step = self.step
-        words = self._feature.lengths(documents)
-        short = words < step.minimum
-        long = words > (step.maximum if step.maximum is not None else np.iinfo(np.int64).max)
-        codes = pa.array(np.where(short, 0, 1), pa.int32(), mask=~(short | long))
-        reasons = pa.array(
-            [f"shorter than {step.minimum} words", f"longer than {step.maximum} words"]
-        )
-        drop = pa.DictionaryArray.from_arrays(codes, reasons).cast(pa.string())
-        return pa.RecordBatch.from_arrays([drop], [DROP])
-
-    def save(self, folder: Path) -> None:
-        """Settings alone."""
-        write_arrays(folder, asdict(self.step))

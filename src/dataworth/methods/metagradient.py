@@ -15,31 +15,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
-from dataworth.engine.files import check_array
 from dataworth.errors import ConfigError, DataworthError
-from dataworth.methods.base import Context, Targets, survivors
-from dataworth.methods.modelled import (
-    Model,
-    Modelled,
-    Reads,
-    Values,
-    check_targets,
-    load_modelled,
-    model_option,
-    models_again,
-    normalise_option,
-    pool_documents,
-    tell_cost,
-)
+from dataworth.methods.base import Pool, State, Targets
+from dataworth.methods.modelled import ModelScore, Values, model_option, normalise_option, tell_cost
 from dataworth.options import option
 from dataworth.registry import register
 
@@ -60,12 +45,15 @@ _CHUNK = 4  # windows that run at once: their logits stay in the cache
 
 @register
 @dataclass(frozen=True)
-class Metagradient(Reads):
+class Metagradient(ModelScore):
     """The fall of the target's loss, after training on the pool, by one more copy of a document."""
 
     name: ClassVar[str] = "metagradient"
     version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
+    reasons: ClassVar[tuple[str, ...]] = (
+        "without a token to predict, or not of the pool that was trained on",
+    )
     model: str = model_option(
         help="The folder of a causal language model, of Hugging Face or of dataworth.lm, from "
         "which training goes on."
@@ -93,49 +81,40 @@ class Metagradient(Reads):
         """Of the utility."""
         return "nats saved per token" if self.normalise == "length" else "nats saved"
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedMetagradient:
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Train over the pool and go back.
 
         Raises ConfigError for a pool of too many documents, DataworthError for a target without a
         token.
         """
-        names = check_targets(self.name, targets)
-        documents = self._pool(pool, context)
+        names = targets.names
+        if pool.documents > MOST:
+            raise ConfigError(
+                f"{self.name}: trains on every document of the pool, so on {MOST:,} at most, and "
+                f"there are {pool.documents:,.0f}: score a part of the pool, or use another method"
+            )
+        documents = pool.read()
         model = self.of(self.model)
         reader = model.reader
         with reader.working():
             trainings = self.runs * (1 + _TRAININGS * len(names)) + 3  # of smoothness
-            how = {"passes": trainings * len(documents), "scored": 0, "windows": self.windows}
-            tell_cost(self.name, reader, pool, targets, context, **how, cut=True)
+            passes = trainings * len(documents)
+            tell_cost(self, reader, pool, targets, passes=passes, scored=0, cut=True)
             items = reader.items(documents)
             asked, mix = _asked(self.name, reader, targets, names)
             total = np.zeros((len(documents), len(names)))
             for number in range(self.runs):
-                run = self._run(reader, items, context.seed, number)
+                run = self._run(reader, items, pool.seed, number)
                 if not number:
                     _tell_smoothness(self.name, run, asked)
                 np.add.at(total, items.owner, _back(run, asked, mix) / self.runs)
-        known = self.of(self.model, identity=reader.identity)
         # A text that is there several times has the mean of what its copies do.
         uid, place, copies = np.unique(documents.uid, return_inverse=True, return_counts=True)
         values = np.zeros((len(uid), len(names)))
         np.add.at(values, place, total)
         tokens = np.zeros(len(uid), np.int64)
         tokens[place] = items.tokens
-        arrays = {"uid": uid, "values": values / copies[:, None], "tokens": tokens}
-        return FittedMetagradient(self, known, names, arrays)
-
-    def _pool(self, pool: Corpus, context: Context) -> Documents:
-        """All documents of the pool that the steps before this one keep."""
-        count = pool_documents(pool, context)
-        if count > MOST:
-            raise ConfigError(
-                f"{self.name}: trains on every document of the pool, so on {MOST:,} at most, and "
-                f"there are {count:,.0f}: score a part of the pool, or use another method"
-            )
-        if context.survey.complete:
-            return context.sample()
-        return survivors(pool.read_all()[0], context.before)
+        return self.known(uid=uid, saved=values / copies[:, None], tokens=tokens)
 
     def _run(self, reader: Reader, items: Items, seed: int, number: int) -> Run:
         """The training over all windows, in the order of one of the runs."""
@@ -153,17 +132,19 @@ class Metagradient(Reads):
         adam = Adam(rates, (0.9, 0.98), 1e-8 * scale, 1e-6 * scale**2)
         return Run(reader.model, reader.engine.task, items.items, steps, adam, _CHUNK)
 
-    @staticmethod
-    def load(step: Metagradient, folder: Path) -> FittedMetagradient:
-        """The fitted step from its folder."""
-        facts, arrays = load_modelled(folder)
-        (model,) = models_again(step, facts, [step.model])
-        uid = check_array(arrays["uid"], np.uint64, (None,))
-        check_array(arrays["values"], np.float64, (len(uid), len(facts["targets"])))
-        check_array(arrays["tokens"], np.int64, (len(uid),))
-        if not len(uid):
-            raise ValueError("it knows no document")
-        return FittedMetagradient(step, model, facts["targets"], arrays)
+    def values(self, documents: Documents, state: State) -> tuple[Values, NDArray[np.int64]]:
+        """Return utilities [n, targets], and tokens that are predicted [n]; 0 for an unknown."""
+        known = state.array("uid", np.uint64, (None,))
+        values = state.array("saved", np.float64, (len(known), len(state.targets)))
+        counts = state.array("tokens", np.int64, (len(known),))
+        if not len(known):
+            return np.zeros((len(documents), len(state.targets))), np.zeros(len(documents), int)
+        place = np.minimum(np.searchsorted(known, documents.uid), len(known) - 1)
+        tokens = np.where(known[place] == documents.uid, counts[place], 0)
+        values = values[place]
+        if self.normalise == "length":
+            values = values / np.maximum(tokens, 1)[:, None]
+        return values, tokens
 
 
 def _asked(
@@ -207,26 +188,3 @@ def _tell_smoothness(step: str, run: Run, asked: list[Any]) -> None:
             step,
             found,
         )
-
-
-class FittedMetagradient(Modelled):
-    """The step, ready to use: `uid` uint64 [n] in order, `values` [n, targets], `tokens` [n]."""
-
-    step: Metagradient
-    reason = "without a token to predict, or not of the pool that was trained on"
-
-    def __init__(
-        self, step: Metagradient, model: Model, targets: list[str], arrays: dict[str, NDArray[Any]]
-    ) -> None:
-        super().__init__(step, [model], targets, step.unit, arrays, {})
-
-    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """Utilities [n, targets], and tokens that are predicted [n]; 0 for an unknown document."""
-        known = self.arrays["uid"]
-        place = np.minimum(np.searchsorted(known, documents.uid), len(known) - 1)
-        seen = known[place] == documents.uid
-        values = self.arrays["values"][place]
-        tokens = np.where(seen, self.arrays["tokens"][place], 0)
-        if self.step.normalise == "length":
-            values = values / np.maximum(tokens, 1)[:, None]
-        return values, tokens

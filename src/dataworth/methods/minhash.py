@@ -7,13 +7,13 @@ pairs of Jaccard similarity s, a share of 1 - (1 - s^8)^14 meets in a band, 0.92
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column
 from dataworth.engine.grouping import Groups, Pairs, connect
 from dataworth.errors import ConfigError
@@ -27,7 +27,7 @@ from dataworth.features.sketches import (
 from dataworth.methods.base import (
     Batch,
     Computed,
-    Context,
+    Pool,
     State,
     Targets,
     copy_columns,
@@ -80,9 +80,8 @@ class MinHash:
                 f"{self.bands * self.rows}"
             )
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """`drop`, and the cluster: the uid of the document that stays."""
+    def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
+        """Return `drop`, and the cluster: the uid of the document that stays."""
         return copy_columns(self.name)
 
     @property
@@ -97,8 +96,8 @@ class MinHash:
             return (ShingleSet(self.shingle),)
         return (self.sketch,) if self.verify_by == "estimated" else ()
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> State:
-        """Nothing is learned."""
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
+        """Learn nothing."""
         return {}
 
     def keys(self, batch: Batch, state: State) -> NDArray[np.uint64]:

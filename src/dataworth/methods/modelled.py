@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
-from dataworth.corpus.documents import Column, Documents
+from dataworth.corpus.documents import Documents
 from dataworth.engine.device import (
     AUTO,
     HELP,
@@ -29,17 +24,9 @@ from dataworth.engine.device import (
     find_device,
     find_dtype,
 )
-from dataworth.engine.files import check_array, read_arrays, read_object
-from dataworth.errors import ConfigError, DataworthError, RunError, check_extra
+from dataworth.errors import ConfigError, DataworthError, check_extra
 from dataworth.features.embeddings.base import model_folder
-from dataworth.methods.base import (
-    DROP,
-    Context,
-    Step,
-    Targets,
-    utility_column,
-    write_arrays,
-)
+from dataworth.methods.base import Batch, Pool, Score, State, Targets
 from dataworth.options import name_of, option
 
 if TYPE_CHECKING:
@@ -50,13 +37,6 @@ log = logging.getLogger("dataworth")
 Values = NDArray[np.float64]
 EMPTY = "without a token to predict"
 _TRIED = 8  # documents on which the time is measured
-
-
-def check_targets(step: str, targets: Targets) -> list[str]:
-    """The targets' names; ConfigError if there is none."""
-    if not targets.names:
-        raise ConfigError(f"{step} needs a target: give examples of what the model should learn")
-    return targets.names
 
 
 # The options that several of these methods have.
@@ -217,15 +197,6 @@ class Model:
         return found
 
 
-def identified(
-    step: Reads, sources: Sequence[str], known: Sequence[str] | None = None
-) -> list[Model]:
-    """The models by their folders, with the identities `known` or those of what is there now."""
-    if known is None:
-        known = [step.of(source).reader.identity for source in sources]
-    return [step.of(source, identity=one) for source, one in zip(sources, known, strict=True)]
-
-
 def target_gradient(step: str, reader: Reader, targets: Targets, name: str) -> NDArray[np.float32]:
     """The gradient of a target's loss in nats a token: float32 [P]."""
     gradient, tokens = reader.gradient(targets.fit[name])
@@ -235,150 +206,113 @@ def target_gradient(step: str, reader: Reader, targets: Targets, name: str) -> N
     return found
 
 
-class Modelled(ABC):
-    """A fitted step that has one or several models, and a utility for each target.
+@dataclass(frozen=True, kw_only=True)
+class ModelScore(Reads, Score):
+    """Base of the steps that ask one or several language models about each document.
 
-    `targets`: their names, [""] for a utility without one. `arrays`, `facts`: what is saved.
-    A document of which nothing is predicted is dropped, for the `reason`.
+    The state holds `models`, [folder, identity] of each: documents are scored with the models that
+    were fitted on, or not at all. A document of which nothing is predicted has no utility. A step
+    without a target says what it measures of a document (`measure`), and its `prefer` whether much
+    of it is good; one with targets computes `values`.
     """
 
-    reason = EMPTY
+    reasons: ClassVar[tuple[str, ...]] = (EMPTY,)
+    measured: ClassVar[str] = ""
+    """The unit of what is measured."""
 
-    def __init__(
-        self,
-        step: Step,
-        models: Sequence[Model],
-        targets: Sequence[str],
-        unit: str,
-        arrays: dict[str, NDArray[Any]],
-        facts: dict[str, Any],
-    ) -> None:
-        self.step = step
-        self.models = list(models)
-        self.targets = list(targets)
-        self.unit = unit
-        self.arrays = arrays
-        self.facts = facts
-        self.columns = (
-            *(utility_column(step.name, name, unit) for name in targets),
-            Column(DROP, pa.string(), "reason", step.name),
-        )
+    @property
+    def unit(self) -> str:
+        """The unit of the utilities."""
+        return self.measured if self._sign > 0 else f"{self.measured}, negative"
 
-    @abstractmethod
-    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """Utilities [n, targets], and tokens that are predicted [n]."""
+    @property
+    def _sign(self) -> int:
+        return 1 if getattr(self, "prefer", "high") == "high" else -1
 
-    def annotate(self, documents: Documents) -> pa.RecordBatch:
-        """A utility for each target, and `drop` for documents without a token to predict."""
-        if len(documents):
-            reader = self.models[0].reader
-            with reader.working(), exclusive(reader.engine.device):
-                values, tokens = self.values(documents)
-        else:
-            values, tokens = np.zeros((0, len(self.targets))), np.zeros(0, np.int64)
-        empty = tokens == 0
-        utilities = [pa.array(np.ascontiguousarray(of), mask=empty) for of in values.T]
-        drop = pa.array([self.reason]).take(
-            pa.array(np.zeros(len(documents), np.int64), mask=~empty)
-        )
-        names = [column.name for column in self.columns]
-        return pa.RecordBatch.from_arrays([*utilities, drop], names)
+    def models_of(self, state: State) -> tuple[Model, ...]:
+        """Return the models that the step was fitted with."""
 
-    def vectors(self, name: str, size: int | None = None) -> NDArray[np.float32]:
-        """One of the arrays, [targets, size]; RunError if it is another or not there."""
-        found = self.arrays.get(name, np.empty(0))
-        kind = found.dtype if found.dtype.kind == "f" else np.dtype(np.float32)
-        try:
-            return check_array(found, kind, (len(self.targets), size))
-        except ValueError as error:
-            raise RunError(
-                f"{self.step.name}: {name} of the fitted step does not fit the model ({error}); "
-                "delete its folder in fitted/ and run the same command again"
-            ) from error
+        def named() -> tuple[Model, ...]:
+            known = [str(identity) for _, identity in state["models"]]
+            return tuple(
+                self.of(source, identity=one)
+                for source, one in zip(self.sources, known, strict=True)
+            )
 
-    def save(self, folder: Path) -> None:
-        """`step.json` and `arrays.npz`."""
-        facts = {
-            "targets": self.targets,
-            "unit": self.unit,
-            "models": [[model.source, model.identity] for model in self.models],
-            **self.facts,
-        }
-        write_arrays(folder, facts, **self.arrays)
+        return state.once("models", named)
 
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
+        """Learn nothing, but tell the time."""
+        reader = self.of(self.sources[0], cut=False).reader
+        with reader.working():
+            tell_cost(self, reader, pool, Targets({}), scored=len(self.sources))
+        return self.known()
 
-class Untargeted(Modelled):
-    """A measure of a document by itself: its mean a token, and over the models.
+    def known(self, **learned: Any) -> dict[str, Any]:
+        """Return what was learned, with the models that it was learned of."""
+        models = [[source, self.of(source).reader.identity] for source in self.sources]
+        return {"models": models, **learned}
 
-    The step's `prefer`: "high" takes it as the utility, "low" its negative.
-    """
+    def utilities(self, batch: Batch, state: State) -> Values:
+        """Return the utilities; none for a document without a token to predict.
 
-    def __init__(
-        self,
-        step: Preferring,
-        models: Sequence[Model],
-        unit: str,
-        arrays: dict[str, NDArray[Any]] | None = None,
-        facts: dict[str, Any] | None = None,
-    ) -> None:
-        self.sign = 1 if step.prefer == "high" else -1
-        unit = unit if self.sign > 0 else f"{unit}, negative"
-        super().__init__(step, models, [""], unit, arrays or {}, facts or {})
+        Raises DataworthError for a model whose numbers are none.
+        """
+        if not len(batch):
+            return np.zeros((0, len(self.utility_names(state.targets))))
+        reader = self.models_of(state)[0].reader
+        with reader.working(), exclusive(reader.engine.device):
+            values, tokens = self.values(batch.documents, state)
+        values = np.array(values, np.float64)
+        wrong = int(np.isnan(values[tokens > 0]).any(1).sum())
+        if wrong:
+            raise DataworthError(
+                f"{self.name}: the model gives no number (NaN) for {wrong} documents; it has "
+                "diverged, or needs another dtype"
+            )
+        values[tokens == 0] = np.nan
+        return values
 
-    @abstractmethod
+    def values(self, documents: Documents, state: State) -> tuple[Values, NDArray[np.int64]]:
+        """Return utilities [n, targets], and tokens that are predicted [n].
+
+        Unless a step says otherwise: the measure's mean per token, and over the models.
+        """
+        total, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
+        models = self.models_of(state)
+        for model in models:
+            sums, tokens = self.measure(model.reader, documents)
+            total += sums / np.maximum(tokens, 1) / len(models)
+        return self._sign * total[:, None], tokens
+
     def measure(
         self, reader: Reader, documents: Documents
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """The measure summed over a document's tokens [n], and tokens that are predicted [n]."""
+        """Return the measure summed over a document's tokens [n], and how many tokens [n]."""
+        raise NotImplementedError
 
-    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """Utilities [n, 1], and tokens that are predicted [n]."""
-        total, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
-        for model in self.models:
-            found, tokens = self.measure(model.reader, documents)
-            total += found / np.maximum(tokens, 1) / len(self.models)
-        return self.sign * total[:, None], tokens
-
-
-class Preferring(Step, Protocol):
-    """A step that takes what is high or what is low."""
-
-    @property
-    def prefer(self) -> str:
-        """Which end is wanted: "high" or "low"."""
-        ...
-
-
-def ready_models(
-    step: Reads, name: str, sources: Sequence[str], pool: Corpus, context: Context
-) -> list[Model]:
-    """The models of a step that learns nothing, after its cost was told."""
-    reader = step.of(sources[0], cut=False).reader
-    with reader.working():
-        scored, windows = len(sources), step.windows
-        tell_cost(name, reader, pool, Targets({}), context, scored=scored, windows=windows)
-    return identified(step, sources)
+    def vectors(self, state: State, name: str, size: int | None = None) -> NDArray[np.float32]:
+        """Return one of the state's arrays, float32 [targets, size]."""
+        return state.array(name, np.float32, (len(state.targets), size))
 
 
 def tell_cost(
-    step: str,
+    step: ModelScore,
     reader: Reader,
-    pool: Corpus,
+    pool: Pool,
     targets: Targets,
-    context: Context,
     *,
     passes: float = 0,
     scored: float = 1,
-    windows: int = 0,
     cut: bool = False,
 ) -> None:
     """Log the time that fitting and scoring will take, measured on a few documents.
 
     `passes`: documents of the pool whose gradients are taken to fit, each time that they are.
-    `scored`: models that each document is asked of. `windows`: of a document that are scored.
-    `cut`: only these are looked at while fitting, too.
+    `scored`: models that each document is asked of. `cut`: only the windows that are scored are
+    looked at while fitting, too.
     """
-    sample = context.sample()
+    sample = pool.sample()
     few = sample.take(np.arange(min(_TRIED, len(sample))))
     if not len(few):
         return
@@ -389,13 +323,13 @@ def tell_cost(
     mean = float(sample.text_bytes.mean()) * int(tokens.sum()) / max(int(few.text_bytes.sum()), 1)
     asked = sum(float(docs.text_bytes.sum()) for docs in targets.fit.values())
     asked *= int(tokens.sum()) / max(int(few.text_bytes.sum()), 1)
-    total = pool_documents(pool, context)
-    most = windows * (reader.context - 1) if windows else int(tokens.max())
+    total = pool.documents
+    most = step.windows * (reader.context - 1) if step.windows else int(tokens.max())
     counted = float(np.minimum(tokens, most).sum()) / max(float(tokens.sum()), 1.0)
     log.info(
         "%s: fitting will take about %s, and then scoring %s documents about %s with one worker, "
         "in %s",
-        step,
+        step.name,
         _duration((passes * mean * (counted if cut else 1) + asked * scored) * each),
         f"{total:,.0f}",
         _duration(total * mean * each * scored * counted),
@@ -407,22 +341,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def load_modelled(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """(facts, arrays) of a fitted step's folder."""
-    return read_object(folder / "step.json"), read_arrays(folder / "arrays.npz")
-
-
-def models_again(step: Reads, facts: dict[str, Any], sources: Sequence[str]) -> list[Model]:
-    """The models of a fitted step; each must be the one that it was fitted with."""
-    known = [identity for _, identity in facts["models"]]
-    return identified(step, sources, known)
-
-
-def pool_documents(pool: Corpus, context: Context) -> float:
-    """Documents of the pool: as counted, or as its size lets guess where it was not read whole."""
-    survey = context.survey
-    if survey.whole or not len(survey.sample):
-        return float(survey.documents)
-    return pool.size / max(float(survey.sample.bytes.mean()), 1.0)

@@ -6,13 +6,11 @@ A new method is a file beside this one, whose class is marked `@register` and na
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from dataworth.config import describe, from_dict
-from dataworth.engine.files import damaged
 from dataworth.errors import ConfigError
-from dataworth.methods.base import Checks, Fitted, Needs, Step
+from dataworth.methods.base import Checks, Needs, Step
 from dataworth.registry import STEPS as STEPS
 
 DEFAULT = ("dsir",)
@@ -51,13 +49,6 @@ def check_steps(steps: Sequence[Step]) -> None:
     for step, _ in with_filters(steps):
         if isinstance(step, Checks):
             step.check()
-
-
-def load_fitted(step: Step, folder: Path) -> Fitted:
-    """Return what a step learned, from its folder. RunError names the folder if it is damaged."""
-    with damaged(folder):
-        fitted: Fitted = type(step).load(step, folder)  # type: ignore[attr-defined]
-        return fitted
 
 
 def shown(step: Step) -> str:

@@ -8,21 +8,20 @@ first (`centre`), and the sample bounds the number of clusters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column
 from dataworth.corpus.uid import uniform
 from dataworth.engine.grouping import Groups
-from dataworth.features.embeddings import kmeans, nearest_before, unit_rows
-from dataworth.methods.base import Batch, Context, State, Targets, copy_columns, matrix
-from dataworth.methods.embedding_similarity import EmbeddingSimilarity
+from dataworth.features.embeddings import nearest_before, unit_rows
+from dataworth.methods.base import Batch, Pool, State, Targets, copy_columns, matrix
+from dataworth.methods.embedded import Embedded, nearest_centroid, sample_clusters
 from dataworth.options import option
 from dataworth.registry import register
 
@@ -31,7 +30,7 @@ _DECIMALS = 5  # of a cosine: the rest hangs on the order in which it was summed
 
 @register
 @dataclass(frozen=True)
-class SemDeDup:
+class SemDeDup(Embedded):
     """Keep one of documents that mean nearly the same, by cosine of embeddings within clusters.
 
     The column `similarity` is the largest cosine with a document before it in its cluster: it tells
@@ -43,10 +42,6 @@ class SemDeDup:
     needs_target: ClassVar[bool] = False
     answers: ClassVar[Literal["columns"]] = "columns"
     reasons: ClassVar[tuple[str, ...]] = ("semantic duplicate",)
-    embedder: Literal["sentence", "words", "states", "tokens", "ngrams"] = option(
-        "sentence", help="As of `embedding_similarity`."
-    )
-    model: str = option("", help="Folder or name of the embedder's model.", content=True)
     epsilon: float = option(
         0.05,
         help="A document goes whose cosine with one before it is above 1 - epsilon; what fits "
@@ -64,56 +59,34 @@ class SemDeDup:
         help='Which document leads its cluster: "hard" is furthest from the centroid, "easy" '
         "nearest.",
     )
-    centre: bool = option(True, help="Take the sample's mean away.")
-
-    def __post_init__(self) -> None:
-        EmbeddingSimilarity(self.embedder, self.model)
-
-    @cached_property
-    def feature(self) -> Any:
-        """The embedder."""
-        return EmbeddingSimilarity(self.embedder, self.model).feature
-
-    def check(self) -> None:
-        """Raise MissingExtra or ConfigError for an extra or a model that is not there."""
-        EmbeddingSimilarity(self.embedder, self.model).check()
 
     @property
     def carries(self) -> tuple[Any, ...]:
         """The embedding."""
         return (self.feature,)
 
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """`drop`, the cluster of k-means, and the greatest cosine with a document before."""
+    def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
+        """Return `drop`, the cluster of k-means, and the greatest cosine with a document before."""
         similar = Column(f"similarity:{self.name}", pa.float32(), "cosine", self.name)
         return (*copy_columns(self.name), similar)
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> State:
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Fit the mean and the centroids on the sample."""
-        vectors = Batch(context.sample()).values(self.feature)
-        mean = np.zeros(self.feature.dimension, np.float32)
-        if not len(vectors):
-            return {"mean": mean, "centroids": mean[None]}
-        if self.centre:
-            mean = vectors.mean(0)
-        k = min(self.clusters, max(1, len(vectors) // 32))
-        found = kmeans(unit_rows(vectors - mean), k, seed=context.seed, rounds=100)
-        return {"mean": mean, "centroids": unit_rows(found.centroids)}
-
-    def _cosines(self, batch: Batch, state: State) -> NDArray[np.float32]:
-        return unit_rows(batch.values(self.feature) - state["mean"]) @ state["centroids"].T
+        if not len(pool.sample()):
+            mean = self.learn_mean(np.zeros((0, self.feature.dimension), np.float32))
+            return {**mean, "centroids": mean["mean"][None]}
+        return sample_clusters(self, pool, self.clusters)[0]
 
     def keys(self, batch: Batch, state: State) -> NDArray[np.uint64]:
         """The nearest centroid, counted from 1."""
-        nearest = self._cosines(batch, state).argmax(1)
+        nearest, _ = nearest_centroid(self, batch, state)
         return np.asarray(nearest[:, None] + 1, np.uint64)
 
     def rank(self, batch: Batch, state: State) -> NDArray[np.float64]:
         """Cosine with the centroid, rising for "hard"."""
         if self.keep == "random":
             return uniform(0, batch.documents.uid)
-        cosine = np.round(self._cosines(batch, state).max(1).astype(np.float64), _DECIMALS)
+        cosine = np.round(nearest_centroid(self, batch, state)[1], _DECIMALS)
         return np.asarray(cosine if self.keep == "hard" else -cosine)
 
     def resolve(self, groups: Groups, state: State) -> dict[str, pa.Array]:
@@ -122,5 +95,5 @@ class SemDeDup:
         nearest = np.round(nearest_before(vectors, groups.starts), _DECIMALS)
         cluster = np.repeat(groups.key - np.uint64(1), groups.sizes)
         drop = (nearest > np.float32(1 - self.epsilon)).astype(np.uint8)
-        names = [column.name for column in self.columns]
+        names = [column.name for column in self.columns(())]
         return dict(zip(names, map(pa.array, (drop, cluster, nearest)), strict=True))

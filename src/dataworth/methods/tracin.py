@@ -9,26 +9,18 @@ done to the target's loss at each of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
-from dataworth.methods.base import Context, Targets
+from dataworth.methods.base import Pool, State, Targets
 from dataworth.methods.modelled import (
-    Model,
-    Modelled,
-    Reads,
+    ModelScore,
     Values,
-    check_targets,
-    identified,
     layers_option,
-    load_modelled,
-    models_again,
     models_option,
     normalise_option,
     target_gradient,
@@ -40,7 +32,7 @@ from dataworth.registry import register
 
 @register
 @dataclass(frozen=True)
-class TracIn(Reads):
+class TracIn(ModelScore):
     """The fall of the target's loss by steps on the document, over several checkpoints."""
 
     name: ClassVar[str] = "tracin"
@@ -74,57 +66,34 @@ class TracIn(Reads):
         """Of the utility."""
         return "nats saved per token" if self.normalise == "length" else "nats saved"
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedTracIn:
-        """The targets' gradients at each checkpoint.
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
+        """Compute the targets' gradients at each checkpoint.
 
         Raises DataworthError for a target without a token.
         """
-        names = check_targets(self.name, targets)
         vectors = {}
         for number, (source, rate) in enumerate(zip(self.models, self.rates, strict=True)):
             reader = self.of(source, cut=False).reader
             with reader.working():
                 if not number:
-                    count, few = len(self.models), self.windows
-                    tell_cost(self.name, reader, pool, targets, context, scored=count, windows=few)
-                found = [target_gradient(self.name, reader, targets, name) for name in names]
-            vectors[f"vectors_{number}"] = rate * np.stack(found)
-        models = identified(self, self.models)
-        return FittedTracIn(self, models, names, vectors)
+                    tell_cost(self, reader, pool, targets, scored=len(self.models))
+                gradients = [
+                    target_gradient(self.name, reader, targets, name) for name in targets.names
+                ]
+            vectors[f"vectors_{number}"] = rate * np.stack(gradients)
+        return self.known(**vectors)
 
-    @staticmethod
-    def load(step: TracIn, folder: Path) -> FittedTracIn:
-        """The fitted step from its folder."""
-        facts, arrays = load_modelled(folder)
-        models = models_again(step, facts, step.models)
-        return FittedTracIn(step, models, facts["targets"], arrays)
-
-
-class FittedTracIn(Modelled):
-    """The step, ready to use; `vectors_0` … float32 [targets, P], one for each checkpoint."""
-
-    step: TracIn
-
-    def __init__(
-        self,
-        step: TracIn,
-        models: list[Model],
-        targets: list[str],
-        vectors: dict[str, NDArray[np.float32]],
-    ) -> None:
-        super().__init__(step, models, targets, step.unit, vectors, {})
-
-    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """Utilities [n, targets], and tokens that are predicted [n]."""
+    def values(self, documents: Documents, state: State) -> tuple[Values, NDArray[np.int64]]:
+        """Return utilities [n, targets], and tokens that are predicted [n]."""
         import torch
 
-        total = np.zeros((len(documents), len(self.targets)))
+        total = np.zeros((len(documents), len(state.targets)))
         tokens = np.zeros(len(documents), np.int64)
-        for number, model in enumerate(self.models):
-            fitted = self.vectors(f"vectors_{number}", model.reader.engine.size)
-            vectors = torch.from_numpy(fitted)
-            found, tokens = model.reader.scores(documents, vectors)
-            if self.step.normalise == "length":  # models may have tokenizers of their own
-                found = found / np.maximum(tokens, 1)[:, None]
-            total += found
+        for number, model in enumerate(self.models_of(state)):
+            size = model.reader.engine.size
+            vectors = torch.from_numpy(self.vectors(state, f"vectors_{number}", size))
+            scores, tokens = model.reader.scores(documents, vectors)
+            if self.normalise == "length":  # models may have tokenizers of their own
+                scores = scores / np.maximum(tokens, 1)[:, None]
+            total += scores
         return total, tokens

@@ -11,30 +11,22 @@ matrix from a sample, no rescaling of its inverse.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.errors import DataworthError
-from dataworth.methods.base import Context, Targets
+from dataworth.methods.base import Pool, State, Targets
 from dataworth.methods.modelled import (
     Model,
-    Modelled,
-    Reads,
+    ModelScore,
     Values,
-    check_targets,
-    identified,
     layers_option,
-    load_modelled,
     log,
-    models_again,
     models_option,
     normalise_option,
-    pool_documents,
     target_gradient,
     tell_cost,
 )
@@ -47,7 +39,7 @@ _MOST, _DOCUMENTS_PER_NUMBER = 512, 4  # where the number of dimensions is left 
 
 @register
 @dataclass(frozen=True)
-class TRAK(Reads):
+class TRAK(ModelScore):
     """The estimated fall of the target's loss, by projected gradients of one or several models."""
 
     name: ClassVar[str] = "trak"
@@ -103,13 +95,12 @@ class TRAK(Reads):
             found = Dense(dimension, self.projection, seed)
         return found.bind(reader.engine.blocks, reader.engine.device)
 
-    def fit(self, pool: Corpus, targets: Targets, context: Context) -> FittedTRAK:
-        """The Gram matrix of a sample and, through it, the targets' gradients, for each model."""
+    def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
+        """Solve the targets' gradients with the Gram matrix of a sample, for each model."""
         import torch
 
-        names = check_targets(self.name, targets)
-        sample = context.sample()
-        sample = sample.take(np.arange(min(self.sample, len(sample))))
+        names = targets.names
+        sample = pool.sample(self.sample)
         dimension = self.dimension_for(len(sample))
         if len(sample) < dimension:
             log.warning(
@@ -126,27 +117,17 @@ class TRAK(Reads):
             reader = self.of(source, cut=False).reader
             with reader.working():
                 if not number:
-                    tell_cost(
-                        self.name,
-                        reader,
-                        pool,
-                        targets,
-                        context,
-                        passes=count * len(sample),
-                        scored=count,
-                        windows=self.windows,
-                        cut=True,
-                    )
+                    passes = count * len(sample)
+                    tell_cost(self, reader, pool, targets, passes=passes, scored=count, cut=True)
                 found = [target_gradient(self.name, reader, targets, name) for name in names]
-                projector = self.projector(reader, number, context.seed, dimension)
+                projector = self.projector(reader, number, pool.seed, dimension)
                 inverse = self._inverse(self.of(source), sample, projector)
                 gradients = torch.from_numpy(np.stack(found)).to(reader.engine.device)
                 target = projector.flat(gradients).cpu()  # where the Gram matrix is
-                scale = 1 / (count * max(1, round(pool_documents(pool, context))))
+                scale = 1 / (count * max(1, round(pool.documents)))
                 moved = inverse.apply(target) * inverse.scale * scale
             vectors[f"vectors_{number}"] = moved.numpy().astype(np.float32)
-        models = identified(self, self.models)
-        return FittedTRAK(self, models, names, vectors, context.seed)
+        return self.known(seed=pool.seed, **vectors)
 
     def _inverse(self, model: Model, sample: Documents, projector: Any) -> Any:
         """That of the mean outer product of the sample's features, which are those to be scored."""
@@ -160,41 +141,16 @@ class TRAK(Reads):
         kept = rows[torch.from_numpy(tokens > 0)]
         return gram([kept], damping=Damping(self.damping), count=1)
 
-    @staticmethod
-    def load(step: TRAK, folder: Path) -> FittedTRAK:
-        """The fitted step from its folder."""
-        facts, arrays = load_modelled(folder)
-        models = models_again(step, facts, step.models)
-        return FittedTRAK(step, models, facts["targets"], arrays, facts["seed"])
-
-
-class FittedTRAK(Modelled):
-    """The step, ready to use; `vectors_0` … float32 [targets, dimension], one for each model."""
-
-    step: TRAK
-
-    def __init__(
-        self,
-        step: TRAK,
-        models: list[Model],
-        targets: list[str],
-        vectors: dict[str, NDArray[np.float32]],
-        seed: int,
-    ) -> None:
-        super().__init__(step, models, targets, step.unit, vectors, {"seed": seed})
-        self.seed = seed
-
-    def values(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """Utilities [n, targets], and tokens that are predicted [n]."""
-        total = np.zeros((len(documents), len(self.targets)))
+    def values(self, documents: Documents, state: State) -> tuple[Values, NDArray[np.int64]]:
+        """Return utilities [n, targets], and tokens that are predicted [n]."""
+        total = np.zeros((len(documents), len(state.targets)))
         tokens = np.zeros(len(documents), np.int64)
-        for number, model in enumerate(self.models):
-            reader = model.reader
-            vectors = self.vectors(f"vectors_{number}")
-            projector = self.step.projector(reader, number, self.seed, vectors.shape[1])
-            rows, tokens = reader.projected(documents, projector)
-            found = rows.double().numpy() @ vectors.T.astype(np.float64)
-            if self.step.normalise == "length":
-                found = found / np.maximum(tokens, 1)[:, None]
-            total += found
+        for number, model in enumerate(self.models_of(state)):
+            vectors = self.vectors(state, f"vectors_{number}")
+            projector = self.projector(model.reader, number, state["seed"], vectors.shape[1])
+            rows, tokens = model.reader.projected(documents, projector)
+            scores = rows.double().numpy() @ vectors.T.astype(np.float64)
+            if self.normalise == "length":
+                scores = scores / np.maximum(tokens, 1)[:, None]
+            total += scores
         return total, tokens

@@ -12,6 +12,7 @@ them: files of another pool, or of rows in another order, are refused.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -34,6 +35,7 @@ DROP = "drop"
 RECORD = "column.json"
 FACTS = b"dataworth"
 _ROW_GROUP = 1 << 16
+_VECTOR = re.compile(r"fixed_size_list<\w+: (\w+)>\[(\d+)\]")
 _OVERWRITE = "run again with --overwrite"
 
 
@@ -69,7 +71,7 @@ class ColumnFolder:
         path = self.folder / RECORD
         with damaged(path, _OVERWRITE):
             declared = read_object(path, _OVERWRITE)["columns"]
-            return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in declared.items()])
+            return pa.schema([(name, _kind(text)) for name, text in declared.items()])
 
     def files(self, part: int) -> list[Path]:
         """The files of a part; the first one, which is missing, where there is none."""
@@ -193,6 +195,14 @@ class ColumnFolder:
 def _one(column: pa.ChunkedArray) -> pa.Array:
     """A column in one piece."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _kind(text: str) -> pa.DataType:
+    """A type from its text; those of vectors too, which Arrow's aliases leave out."""
+    vector = _VECTOR.fullmatch(text)
+    if vector is None:
+        return pa.type_for_alias(text)
+    return pa.list_(pa.type_for_alias(vector[1]), int(vector[2]))
 
 
 def declare(folder: Path, record: Mapping[str, Any], columns: Sequence[Column]) -> None:

@@ -28,6 +28,7 @@ from dataworth.errors import DataworthError, RunError
 from dataworth.table.columns import DROP, ColumnFolder
 
 UTILITY = "utility:"
+EMBEDDING = "embedding:"
 TOKENS = "tokens"
 _FOLDER = re.compile(r"[\w.-]+-[0-9a-f]{16}")
 _STRING_BYTES = 2**31 - 1
@@ -272,6 +273,30 @@ class Table:
     def utilities(self) -> tuple[str, ...]:
         """The columns `utility:<step>:<target>`."""
         return tuple(name for name in self.names if name.startswith(UTILITY))
+
+    @property
+    def embeddings(self) -> tuple[str, ...]:
+        """The columns of vectors, `embedding:<step>`."""
+        return tuple(name for name in self.names if name.startswith(EMBEDDING))
+
+    def vectors(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Some rows of a column of vectors, in the order given; NaN where there is none.
+
+        Parts are read one after another, and of each only the rows asked for are kept.
+        """
+        self._check_names([name])
+        out = np.full((len(rows), self.schema.field(name).type.list_size), np.nan, np.float32)
+        order = np.argsort(rows, kind="stable")
+        bounds = np.searchsorted(rows[order], self._bounds)
+        for part in np.flatnonzero(np.diff(bounds)).tolist():
+            places = order[bounds[part] : bounds[part + 1]]
+            values = self._part(part, [name])[name].take(
+                pa.array(rows[places] - self._bounds[part])
+            )
+            there = np.asarray(values.is_valid())
+            numbers = values.drop_null().flatten().to_numpy(zero_copy_only=False)
+            out[places[there]] = numbers.reshape(-1, out.shape[1])
+        return out
 
     def column(self, name: str) -> NDArray[Any]:
         """A numeric column, [rows]; nulls of a utility are NaN."""

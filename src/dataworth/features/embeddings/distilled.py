@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,11 @@ from dataworth.features.embeddings.base import (
     model_folder,
     unit_rows,
 )
-from dataworth.features.embeddings.sentence import SentenceModel
+from dataworth.features.embeddings.running import one_thread
+from dataworth.features.embeddings.sentence import SentenceModel, minilm_folder
+
+_RECIPE = 1  # of `distil`, grows when its results change
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,10 +38,10 @@ class DistilledVectors(VectorFeature):
 
     `model`: a folder that `StaticModel.save_pretrained` wrote, or a name on the Hugging Face hub.
     All of a text counts. Needs the extra `embed`; without a network a folder can be made of any
-    sentence model at hand by `distil`.
+    sentence model at hand by `distil`. Default: that of MiniLM, see `default_folder`.
     """
 
-    model: str
+    model: str = ""
 
     name = "distilled_vectors"
 
@@ -61,7 +68,33 @@ class DistilledVectors(VectorFeature):
 
     @property
     def _folder(self) -> str:
-        return str(model_folder(self.model, "distilled vectors"))
+        return str(model_folder(self.model or default_folder(), "distilled vectors"))
+
+
+def default_folder() -> str:
+    """Return where the static model of MiniLM is kept; it is made where it is not there.
+
+    That takes about a minute of one core, once: it stays in `$XDG_CACHE_HOME/dataworth`, or
+    `~/.cache/dataworth`, under a name by the files of MiniLM. ConfigError without that package, or
+    where the folder cannot be written.
+    """
+    source = folder_identity(Path(minilm_folder()))[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "dataworth"
+    folder = cache / f"distilled-{_RECIPE}-{source}"
+    if not folder.is_dir():
+        log.warning("distilling a static model of MiniLM into %s: about a minute, once", folder)
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cache) as temporary, one_thread("embed"):
+                distil("", Path(temporary) / "model")
+                if not folder.is_dir():  # another process may have been faster
+                    (Path(temporary) / "model").rename(folder)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder}: cannot be written ({error.strerror}); set XDG_CACHE_HOME to a folder "
+                "that can, or make a model by dataworth.features.embeddings.distil and give model="
+            ) from error
+    return str(folder)
 
 
 def distil(
