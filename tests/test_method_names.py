@@ -22,7 +22,7 @@ from dataworth.methods.registry import STEPS
 SOURCE = Path(__file__).parent.parent / "src" / "dataworth"
 
 # Names that are everyday words: looked for in imports and defaults alone.
-EVERYDAY = {"length", "random", "threshold"}
+EVERYDAY = {"decontaminate", "length", "random", "threshold"}
 
 
 def names_of(registry: Mapping[str, type]) -> set[str]:

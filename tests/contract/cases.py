@@ -17,7 +17,13 @@ MODEL, SENTENCE = "models/0", "sentence/model"
 MODELS = (MODEL, "models/1")
 
 NEEDED: Mapping[str, Mapping[str, Any]] = {
+    "decontaminate": {"benchmarks": ["target.jsonl"], "n": 3},
     "embedding_similarity": {"embedder": "states"},
+    "field_in": {"field": "domain", "values": ["sums"]},
+    "fineweb": {"line_ends": 0, "short_lines": 1},
+    "gopher_quality": {"least_words": 2, "least_mean": 1, "least_stop_words": 0},
+    "known_scores": {"file": "scores.jsonl", "column": "q"},
+    "word_list": {"file": "words.txt"},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},
 }

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from dataworth.methods.base import Step
 
-_PATHS = ("model", "models", "tokens")
+_PATHS = ("model", "models", "tokens", "file", "benchmarks")
 
 
 def placed(step: Step, folder: Path) -> Step:
@@ -38,5 +38,5 @@ def _whole(value: Any, folder: Path) -> Any:
     if not isinstance(value, str) or not value:
         return value
     path = folder / Path(value).expanduser()
-    is_path = path.is_dir() or (path.suffix == ".json" and path.is_file())
+    is_path = path.is_dir() or (path.suffix != "" and path.is_file())
     return str(path.absolute()) if is_path else value

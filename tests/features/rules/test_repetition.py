@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataworth.corpus.documents import Documents
-from dataworth.features.rules.cleaning import kinds, refinedweb
-from dataworth.features.rules.lines import c4, fineweb
+from dataworth.features.rules.cleaning import cleaned, kinds
+from dataworth.features.rules.lines import counted_lines, line_shares
 from dataworth.features.rules.quality import quality
 from dataworth.features.rules.repetition import repetition
 from dataworth.features.rules.words import words
@@ -80,7 +80,7 @@ def test_quality(text: str) -> None:
 @settings(deadline=None)
 @given(TEXTS)
 def test_fineweb(text: str) -> None:
-    (row,) = fineweb(Documents.from_texts([text]), 3)
+    (row,) = line_shares(Documents.from_texts([text]), 3)
     lines = [line for line in text.split("\n") if line.strip()]
     if not lines:
         assert np.isnan(row).all()
@@ -109,7 +109,7 @@ def test_c4_looks_only_at_lines_that_count() -> None:
     options = {"longest_word": 1000, "least_words": 3, "citations": True}
     rules = {"line_ends": True, "javascript": True, "policies": True}
     several = [text, text + "\nThis { is seen.", "Lorem Ipsum dolor sit amet."]
-    rows = c4(Documents.from_texts(several), **options, **rules)
+    rows = counted_lines(Documents.from_texts(several), **options, **rules)
     assert rows[:, :3].tolist() == [[0, 0, 3], [0, 1, 4], [1, 0, 1]]
     assert rows[0, 3] == 1 / 7
 
@@ -120,7 +120,7 @@ def test_refinedweb_and_kinds() -> None:
         "A proper line of text.",
         "",
     ]
-    removed = refinedweb(Documents.from_texts(texts), 10)[:, 0]
+    removed = cleaned(Documents.from_texts(texts), 10)[:, 0]
     assert removed[:2].tolist() == [9 / 14, 0] and np.isnan(removed[2])
     code = "int main() {\n  return f(x,\n    y)\n}\n"
     rows = kinds(Documents.from_texts([code, "漢字 is English?", "Привет."]))

@@ -42,7 +42,7 @@ a92f a9c8-a9c9 aa5d-aa5f aaf0-aaf1 abeb fe52 fe56-fe57 ff01 ff0e ff1f ff61 10a56
 11a42-11a43 11a9b-11a9c 11c41-11c42 11ef7-11ef8 11f43-11f44 16a6e-16a6f 16af5 16b37-16b38 16b44
 16e98 1bc9f 1da88
 """
-"""Unicode's property Sentence_Terminal, nearly: the signs that FineWeb's rules know."""
+"""Unicode's property Sentence_Terminal, nearly: the signs that rules about lines know."""
 _SYMBOLS = """0-8 b-1f 21-2f 3a-40 5b-60 7b-9f ab b4 bb 2013-2014 2019 201c-201e 2026 2236 2501 25ba
 3001-3002 3008-300d 3010-3011 ff01 ff05 ff08-ff09 ff0c ff0e ff11 ff1a-ff1b ff1f ff5e"""
 _POINTS = """

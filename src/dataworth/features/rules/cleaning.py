@@ -13,7 +13,6 @@ from dataworth.features.rules.characters import character_table
 from dataworth.features.rules.lines import holds, line_end, needles, split_words, stands_at
 from dataworth.features.rules.repetition import stripped
 
-REFINEDWEB = ("words_removed",)
 KINDS = ("latin", "unspaced", "code_lines")
 _SPACE, _LETTER, _DECIMAL = np.uint32(c.SPACE), np.uint32(c.LETTER), np.uint32(c.DECIMAL)
 _UPPER, _LOWER = np.uint32(c.UPPER), np.uint32(c.LOWER)
@@ -24,7 +23,7 @@ _COUNTED = needles("like", "share", "comment", "retweet", "view", "repl", "follo
 
 
 @kernel
-def _refinedweb(data, starts, ends, table, texts, short, out):  # type: ignore[no-untyped-def]
+def _cleaned(data, starts, ends, table, texts, short, out):  # type: ignore[no-untyped-def]
     cart, sign_in, read_more, counted = texts
     for row in range(len(starts)):
         start, end = starts[row], ends[row]
@@ -67,7 +66,7 @@ def _refinedweb(data, starts, ends, table, texts, short, out):  # type: ignore[n
         out[row, 0] = removed / total if total else np.nan
 
 
-def refinedweb(documents: Documents, short: int) -> NDArray[np.float64]:
+def cleaned(documents: Documents, short: int) -> NDArray[np.float64]:
     """Return the share of words in lines that RefinedWeb's cleaning removes, float64 [n, 1].
 
     Lines of one word, mainly of capitals, of numbers alone, counters such as "3 likes", and, of at
@@ -77,7 +76,7 @@ def refinedweb(documents: Documents, short: int) -> NDArray[np.float64]:
     out = np.empty((len(documents), 1))
     texts = (_CART, _SIGN_IN, _READ_MORE, _COUNTED)
     table = character_table()
-    _refinedweb(documents.data, documents.starts, documents.ends, table, texts, short, out)
+    _cleaned(documents.data, documents.starts, documents.ends, table, texts, short, out)
     return out
 
 

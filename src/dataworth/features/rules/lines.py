@@ -14,8 +14,8 @@ from dataworth.features.rules.hashing import BASE
 from dataworth.features.rules.repetition import find_slot, mask_for, stripped, table_memory
 from dataworth.features.rules.words import IS_MARK, IS_STOP, KIND, cut, pieces
 
-FINEWEB = ("line_ends", "short_lines", "repeated_lines", "line_feeds")
-C4 = ("lorem_ipsum", "curly_bracket", "sentences", "lines_kept")
+LINE_SHARES = ("line_ends", "short_lines", "repeated_lines", "line_feeds")
+COUNTED_LINES = ("lorem_ipsum", "curly_bracket", "sentences", "lines_kept")
 _SPACE, _BREAK, _STOP = np.uint32(c.SPACE), np.uint32(c.BREAK), np.uint32(c.STOP)
 _DECIMAL = np.uint32(c.DECIMAL)
 _BASE = np.uint64(BASE)
@@ -93,7 +93,7 @@ def line_end(data, start, end, table):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _fineweb(data, starts, ends, table, short, spans, characters, memory, out):  # type: ignore[no-untyped-def]
+def _line_shares(data, starts, ends, table, short, spans, characters, memory, out):  # type: ignore[no-untyped-def]
     keys, stamps, _, last = memory
     for row in range(len(starts)):
         start, end = starts[row], ends[row]
@@ -139,21 +139,21 @@ def _fineweb(data, starts, ends, table, short, spans, characters, memory, out): 
         out[row, 3] = feeds / count if count else np.nan
 
 
-def fineweb(documents: Documents, short: int) -> NDArray[np.float64]:
-    """Return the numbers of each document, float64 [n, 4], in the order of `FINEWEB`.
+def line_shares(documents: Documents, short: int) -> NDArray[np.float64]:
+    """Return the numbers of each document, float64 [n, 4], in the order of `LINE_SHARES`.
 
     Lines with nothing but white space do not count. Of the others: the share that ends in a mark
     that ends a sentence, the share of at most `short` characters, and the characters of lines that
     were there before, as a share of those that are no line feed. Then line feeds per word. NaN for
     a text without a line.
     """
-    out = np.empty((len(documents), len(FINEWEB)))
+    out = np.empty((len(documents), len(LINE_SHARES)))
     table = character_table()
     for rows, piece in pieces(documents):
         data, starts, ends = piece.data, piece.starts, piece.ends
         words = cut(data, starts, ends)
         memory = table_memory(int(piece.text_bytes.max()))
-        _fineweb(
+        _line_shares(
             *(data, starts, ends, table, short),
             *(words.spans, words.characters, memory, out[rows]),
         )
@@ -229,7 +229,7 @@ def _ends_sentence(line, begin, size):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _c4(data, starts, ends, table, texts, settings, line, begins, finishes, owner, out):  # type: ignore[no-untyped-def]
+def _counted_lines(data, starts, ends, table, texts, settings, line, begins, finishes, owner, out):  # type: ignore[no-untyped-def]
     """Write the lines that count to `line[begins:finishes]`, and `out` but the sentences.
 
     Returns the number of lines. `owner` int64 receives which text each is of.
@@ -282,7 +282,7 @@ def _c4(data, starts, ends, table, texts, settings, line, begins, finishes, owne
     return total
 
 
-def c4(
+def counted_lines(
     documents: Documents,
     *,
     longest_word: int,
@@ -292,14 +292,14 @@ def c4(
     javascript: bool,
     policies: bool,
 ) -> NDArray[np.float64]:
-    """Return the numbers of each document, float64 [n, 4], in the order of `C4`.
+    """Return the numbers of each document, float64 [n, 4], in the order of `COUNTED_LINES`.
 
     A line counts unless it has a word of more than `longest_word` characters (0: any), does not end
     a sentence (with `line_ends`), has fewer than `least_words` words, or speaks of JavaScript or of
     cookies and terms. Whether "lorem ipsum" or a curly bracket is in one that counts, the sentences
     of those, and their share. With `citations`, marks such as `[12]` are looked over.
     """
-    out = np.empty((len(documents), len(C4)))
+    out = np.empty((len(documents), len(COUNTED_LINES)))
     options = (longest_word, least_words, citations, line_ends, javascript, policies)
     settings = tuple(np.int64(value) for value in options)
     texts = (_WATCHED, _CITATIONS)
@@ -308,7 +308,7 @@ def c4(
         room = int(piece.text_bytes.sum()) + 1
         line = np.empty(room, np.uint8)
         begins, finishes, owner = (np.empty(room, np.int64) for _ in range(3))
-        count = _c4(
+        count = _counted_lines(
             *(piece.data, piece.starts, piece.ends, table, texts, settings),
             *(line, begins, finishes, owner, out[rows]),
         )
