@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 EXTRAS = {
     "classify": ("sklearn", "skops", "fasttext"),
+    "langid": ("py3langid",),
     "s3": ("s3fs",),
     "hf": ("datasets", "huggingface_hub"),
     "lm": ("torch", "transformers", "safetensors", "scipy"),

@@ -16,6 +16,7 @@ import pytest
 import dataworth
 from contract.cases import DISTILLED, MODELS, SENTENCE, Case
 from contract.ways import cut_units
+from dataworth.corpus.documents import Documents
 
 UNIT_BYTES = 1_000
 CHAT_TEMPLATE = "{% for turn in messages %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}"
@@ -94,6 +95,9 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> World:
     world.write("pool/b.jsonl", rows[17:])
     world.write(world.target, [{"text": text} for text in target])
     world.write(world.chats, chats(pool))
+    uids = Documents.from_texts(pool).uid.tolist()
+    world.write("scores.jsonl", [{"uid": f"{u:016x}", "q": u % 7} for u in uids[:-3]])
+    (world.folder / "words.txt").write_text("# licence: CC0\nsea\nsum\n")
     world.write("chats-target.jsonl", chats(target))
     _tables(world, kinds)
     for seed, name in enumerate(MODELS):
