@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import dataworth
-from contract.cases import MODELS, SENTENCE, Case
+from contract.cases import DISTILLED, MODELS, SENTENCE, Case
 from contract.ways import cut_units
 
 UNIT_BYTES = 1_000
@@ -49,10 +49,15 @@ class World:
 
     def score(self, case: Case, out: Path, **options: Any) -> dataworth.Scores:
         """Score the pool as a case says."""
-        if SENTENCE in case.options.values() and not (self.folder / SENTENCE).exists():
+        wanted = {SENTENCE, DISTILLED} & {str(value) for value in case.options.values()}
+        if wanted and not (self.folder / SENTENCE).exists():
             from features.models import sentence_folder  # its packages take long to import
 
             sentence_folder((self.folder / SENTENCE).parent, self.texts)
+        if DISTILLED in wanted and not (self.folder / DISTILLED).exists():
+            from dataworth.features.embeddings import distil
+
+            distil(str(self.folder / SENTENCE), self.folder / DISTILLED, dimensions=8)
         options = {"steps": case.steps, "engine": 1, **options}
         pool, target = options.pop("pool", self.pool), options.pop("target", self.target)
         return dataworth.score(pool, {"sums": target}, out=out, **options)

@@ -17,9 +17,10 @@ import numpy as np
 import orjson
 
 import dataworth
-from contract.cases import variants
+from contract.cases import EMBEDDED, variants
 from dataworth.mechanism.registry import MECHANISMS
 from dataworth.methods.registry import DEFAULT, STEPS
+from judge_server import standing
 from testdata import POOL_SUFFIXES, find_target, read_rows, sample_pool
 
 FILE = Path(__file__).parent / "selections.json"
@@ -31,11 +32,15 @@ QUERIES = 20
 SHOWN = 8  # documents whose utilities are written down
 DIGITS = 6
 NEEDED: dict[str, dict[str, Any]] = {
-    "embedding_similarity": {"embedder": "ngrams", "model": ""},
+    "ask_llm": {"context": 512},
+    **{name: {"embedder": "ngrams", "model": ""} for name in ("embedding_similarity", *EMBEDDED)},
+    "fasttext": {"model": "", "buckets": 1000, "dimension": 8},
     "metagradient": {"learning_rate": 1e-4},
 }
 MECHANISM_OPTIONS = {"threshold": "threshold(at=0.0)"}
 """Of mechanisms that have no defaults."""
+VECTORS: dict[str, Any] = {"embed": NEEDED["embed"]}
+"""The step before, for mechanisms that compare documents."""
 
 
 class Slice:
@@ -88,8 +93,12 @@ def select(name: str, part: Slice) -> dict[str, Any]:
         there = {field.name for field in fields(STEPS[step])}
         options: dict[str, Any] = {"model": part.model} if "model" in there else {}
         options |= {"models": [part.model]} if "models" in there else {}
+        options |= standing() if "judge" in there else {}
         options |= NEEDED.get(step, {})
         steps = [{step: options}]
+        kind = MECHANISMS.get(mechanism.partition("(")[0].partition(":")[0])
+        if kind is not None and "embedding" in {field.name for field in fields(kind)}:
+            steps = [VECTORS, *steps]
         pool = part.few if any(options.get(name) for name in ("model", "models")) else pool
     chosen = dataworth.select(
         pool, {"math": part.target}, BUDGET, steps=steps, mechanism=mechanism or None, seed=1
