@@ -83,7 +83,7 @@ def test_the_middle_and_what_is_saved(tmp_path: Path) -> None:
     assert fitted.annotate(docs([])).num_rows == 0
     ranks = np.argsort(np.argsort(np.array(by_hand(POOL, TARGET, 2), np.float64)))
     wanted = -np.abs((ranks + 0.5) / len(POOL) - 0.5)
-    assert utility(fitted, POOL) == pytest.approx(wanted.tolist(), abs=0.013)
+    assert utility(fitted, POOL) == pytest.approx(wanted.tolist(), abs=0.03)
 
 
 def test_files_that_are_no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from dataworth.errors import DataworthError
 from dataworth.options import option
 
+_DECIMALS = 4  # of losses that are equal: the rest hangs on the batch
+
 Keep = Literal["low", "middle", "high"]
 keep_option = partial(
     option,
@@ -32,12 +34,16 @@ def kept(
     """Return utilities of losses, of any shape; NaN stays NaN.
 
     `sample`: losses of the pool's sample, sorted; "middle" gives -|rank - 1/2|, the rank being the
-    share of the sample below, of equal ones half.
+    share of the sample below, of equal ones half. Between losses of the sample it is interpolated,
+    so that rounding moves it little.
     """
     if keep != "middle" or sample is None:
         return losses if keep == "high" else -losses
-    ranks = (np.searchsorted(sample, losses) + np.searchsorted(sample, losses, "right")) / 2
-    return np.where(np.isnan(losses), np.nan, -np.abs(ranks / len(sample) - 0.5))
+    different, below, counts = np.unique(
+        np.round(sample, _DECIMALS), return_index=True, return_counts=True
+    )
+    ranks = np.interp(losses, different, (below + counts / 2) / len(sample))
+    return np.asarray(-np.abs(ranks - 0.5))
 
 
 def sorted_losses(step: str, losses: NDArray[np.float64]) -> NDArray[np.float64]:
