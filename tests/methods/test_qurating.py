@@ -1,4 +1,6 @@
+import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+import dataworth
 from dataworth.errors import ConfigError, DataworthError, RunError
 from dataworth.features.endpoint import Answer
 from dataworth.features.preferences import sigmoid
@@ -26,6 +29,7 @@ from judge_server import (
 )
 from methods.fitting import docs, pool_of
 
+SECRET = "sk-0123-secret"
 GOOD = ["theorem", "proof", "lemma", "energy", "matrix", "history", "planet", "species"]
 BAD = ["buy", "click", "cheap", "wow", "deal", "hot", "free", "now"]
 
@@ -158,6 +162,33 @@ def test_a_fit_that_was_stopped_goes_on(
     found = ratings(fit(step(server, pairs=10, workers=3), TEXTS, tmp_path), TEXTS)
     assert len(server.requests) == 21  # of twenty, one failed, and one was missing
     assert np.array_equal(found, expected)
+
+
+def test_a_run_keeps_answers_and_no_key(
+    server: JudgeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", SECRET)
+    pool, out = tmp_path / "pool.jsonl", tmp_path / "out"
+    pool.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    options = {"judge": "m", "url": server.url, "key_variable": "JUDGE_KEY", "embedder": "ngrams"}
+    options |= {"pairs": 5, "confidence": 0, "price_in": 1.0, "workers": 1}
+
+    def score(overwrite: bool = False, **more: Any) -> dataworth.Scores:
+        steps = [{"qurating": {**options, **more}}]
+        return dataworth.score(pool, steps=steps, out=out, overwrite=overwrite)
+
+    with pytest.raises(DataworthError, match="may exceed max_cost"):
+        score(max_cost=0.0015)
+    asked = len(server.requests)
+    assert 0 < asked < 10
+    scores = score(max_cost=1.0)
+    assert len(server.requests) == 10 and set(Counter(server.prompts).values()) == {1}
+    assert scores.table.utilities == ("utility:qurating:educational_value",)
+    score(overwrite=True, pairs=6)
+    assert len(server.requests) == 12  # starting afresh removes no answers
+    assert server.headers[0]["authorization"] == f"Bearer {SECRET}"
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(SECRET.encode() in data for data in files)
 
 
 def test_a_plan_asks_nothing(server: JudgeServer) -> None:
