@@ -23,6 +23,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "dataworth"
 
 # Names that are everyday words, or packages': looked for in imports and defaults alone.
 EVERYDAY = {
+    "by_query",
     "classifier",
     "decontaminate",
     "fasttext",

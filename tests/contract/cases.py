@@ -16,6 +16,7 @@ from judge_server import standing
 
 MODEL, SENTENCE, DISTILLED = "models/0", "sentence/model", "distilled"
 MODELS = (MODEL, "models/1")
+PAIRS, LIKE = "pairs.parquet", "like.npy"
 
 JUDGED = {"llm_rating": {"sample": 20}, "qurating": {"pairs": 20}}
 EMBEDDED = ("betr", "cluster_balanced", "d4", "density", "embed", "semdedup", *JUDGED)
@@ -31,6 +32,8 @@ NEEDED: Mapping[str, Mapping[str, Any]] = {
     "fineweb": {"line_ends": 0, "short_lines": 1},
     "gopher_quality": {"least_words": 2, "least_mean": 1, "least_stop_words": 0},
     "known_scores": {"file": "scores.jsonl", "column": "q"},
+    **{name: {"pairs": PAIRS} for name in ("clip_loss", "dfn")},
+    "norm_sim": {"pairs": PAIRS, "like": LIKE},
     "word_list": {"file": "words.txt"},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import dataworth
-from contract.cases import DISTILLED, MODELS, SENTENCE, Case
+from contract.cases import DISTILLED, LIKE, MODELS, PAIRS, SENTENCE, Case
 from contract.ways import cut_units
 from dataworth.corpus.documents import Documents
 
@@ -106,6 +106,7 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> World:
         causal_folder(folder, pool, hidden=8, seed=seed)
         (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
         _train(folder, pool)
+    write_pairs(world.folder, [*pool, *target])
     _word_vectors(world.folder / "words", sorted({w for text in pool for w in text.split()}))
     return world
 
@@ -161,6 +162,15 @@ def _word_vectors(folder: Path, words: Sequence[str]) -> None:
     vectors = np.random.default_rng(0).standard_normal((len(words), 8)).astype(np.float32)
     np.save(folder / "vectors.npy", vectors)
     pq.write_table(pa.table({"word": list(words)}), folder / "words.parquet")
+
+
+def write_pairs(folder: Path, texts: Sequence[str]) -> None:
+    """Two vectors of each text in Parquet, and those of a target in a file of NumPy."""
+    image = np.random.default_rng(1).standard_normal((len(texts), 8)).astype(np.float32)
+    caption = image + np.random.default_rng(2).standard_normal(image.shape).astype(np.float32)
+    columns = {"image": image.tolist(), "caption": caption.tolist()}
+    pq.write_table(pa.table({"text": list(texts), **columns}), folder / PAIRS)
+    np.save(folder / LIKE, image[:3])
 
 
 @pytest.fixture

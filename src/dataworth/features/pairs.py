@@ -87,8 +87,8 @@ def marks_of(*names: str) -> tuple[tuple[int, int], ...]:
 
 
 def clip_losses(
-    image: Vectors,
-    text: Vectors,
+    image: NDArray[Any],
+    text: NDArray[Any],
     others: tuple[Vectors, Vectors],
     batches: NDArray[np.bool_],
     same: NDArray[np.bool_],
@@ -112,11 +112,12 @@ def clip_losses(
     temperature
         τ.
     """
-    own = np.einsum("nd,nd->n", image, text).astype(np.float64)
+    image, text = image.astype(np.float64), text.astype(np.float64)
+    own = np.einsum("nd,nd->n", image, text)
     member = batches.astype(np.float64)
     total = np.zeros((len(own), batches.shape[1]))
     for mine, theirs in ((image, others[1]), (text, others[0])):
-        cosine = (mine @ theirs.T).astype(np.float64)
+        cosine = mine @ theirs.T.astype(np.float64)
         cosine[same] = -np.inf
         greatest = np.maximum(cosine.max(1, initial=-np.inf), own)
         # At most e^0 and at least e^(-2/τ): the pair itself keeps the sum above 0.

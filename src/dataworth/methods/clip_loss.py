@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.uid import hash_uid
-from dataworth.errors import DataworthError
 from dataworth.features.embeddings import Vectors
 from dataworth.features.pairs import clip_losses, unit_at
 from dataworth.methods.base import Pool, State, Targets
@@ -46,11 +45,6 @@ class CLIPLoss(Paired):
         found = self._open()
         rows = found.rows(sample)
         known, first = np.unique(sample.uid[rows >= 0], return_index=True)
-        if not len(known):
-            raise DataworthError(
-                f"{self.name}: {self.pairs} has vectors of no document of the pool's sample: is "
-                f"{self.key!r} the column of the texts?"
-            )
         chosen = np.sort(np.argsort(hash_uid(pool.seed, known, _STREAM))[: 2 * self.batch])
         uid, rows = known[chosen], rows[rows >= 0][first[chosen]]
         member = np.zeros((len(uid), self.batches), np.bool_)

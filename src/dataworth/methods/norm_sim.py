@@ -71,12 +71,12 @@ class NormSim(Paired):
         self, image: Vectors, text: Vectors, uid: NDArray[np.uint64], state: State
     ) -> NDArray[np.float64]:
         """Return the norms."""
-        vectors = image if self.side == "image" else text
+        vectors = (image if self.side == "image" else text).astype(np.float64)
         target = state.array("target", np.float32, (None, vectors.shape[1]))
         if self.norm == "2":
             square = np.einsum("nd,de,ne->n", vectors, target.astype(np.float64), vectors)
             return np.asarray(np.sqrt(np.maximum(square, 0)), np.float64)
-        best = np.full(len(vectors), -1.0, np.float32)
+        best = np.full(len(vectors), -1.0)
         for start in range(0, len(target), 1024):
             np.maximum(best, (vectors @ target[start : start + 1024].T).max(1), out=best)
-        return best.astype(np.float64)
+        return best

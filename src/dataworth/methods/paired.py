@@ -16,6 +16,8 @@ from dataworth.features.pairs import PairVectors, marks_of, open_pairs, unit_at
 from dataworth.methods.base import Batch, Score, State
 from dataworth.options import option
 
+_DECIMALS = 9  # the rest hangs on the batch in which sums ran
+
 
 @dataclass(frozen=True)
 class Paired(Score):
@@ -69,5 +71,6 @@ class Paired(Score):
         values = np.full((len(rows), 1), np.nan)
         if len(known):
             image, text = (unit_at(side, rows[known]) for side in (found.image, found.text))
-            values[known, 0] = self.of_pairs(image, text, uid[known], state)
+            utilities = self.of_pairs(image, text, uid[known], state)
+            values[known, 0] = np.round(utilities, _DECIMALS)
         return values
