@@ -26,6 +26,7 @@ EVERYDAY = {
     "by_query",
     "classifier",
     "decontaminate",
+    "embed",
     "fasttext",
     "length",
     "random",
