@@ -40,7 +40,7 @@ def test_an_installed_step_is_known_by_its_name(tmp_path: Path) -> None:
     made = run("select", pool, *options, "--engine", "processes", "--workers", "2", env=env)
     assert made.returncode == 0, made.stderr
     dropped = json.loads(made.stdout)["accounting"]["dropped"]
-    assert dropped == {"fewer than 0.5 of the words are different": 1}
+    assert dropped == {"too few different words": 1}
     record = json.loads((out / "run.json").read_text())
     assert record["configuration"]["score"]["steps"] == [{"distinct_words": {"least": 0.5}}]
     listed = run("methods", "distinct_words", env=env).stdout

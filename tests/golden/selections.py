@@ -21,6 +21,7 @@ from contract.cases import EMBEDDED, LIKE, PAIRS, variants
 from contract.conftest import write_pairs
 from dataworth.mechanism.registry import MECHANISMS
 from dataworth.methods.registry import DEFAULT, STEPS
+from judge_server import standing
 from testdata import POOL_SUFFIXES, find_target, read_rows, sample_pool
 
 FILE = Path(__file__).parent / "selections.json"
@@ -32,7 +33,9 @@ QUERIES = 20
 SHOWN = 8  # documents whose utilities are written down
 DIGITS = 6
 NEEDED: dict[str, dict[str, Any]] = {
+    "ask_llm": {"context": 512},
     **{name: {"embedder": "ngrams", "model": ""} for name in ("embedding_similarity", *EMBEDDED)},
+    "fasttext": {"model": "", "buckets": 1000, "dimension": 8},
     "metagradient": {"learning_rate": 1e-4},
 }
 MECHANISM_OPTIONS = {"threshold": "threshold(at=0.0)"}
@@ -92,6 +95,7 @@ def select(name: str, part: Slice) -> dict[str, Any]:
         there = {field.name for field in fields(STEPS[step])}
         options: dict[str, Any] = {"model": part.model} if "model" in there else {}
         options |= {"models": [part.model]} if "models" in there else {}
+        options |= standing() if "judge" in there else {}
         options |= NEEDED.get(step, {})
         files = {"pairs": PAIRS, "like": LIKE}
         options |= {key: str(part.folder / files[key]) for key in files if key in there}

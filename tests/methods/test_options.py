@@ -24,6 +24,7 @@ CASES = [
     ("dsir", "smoothing", float("inf"), "(0 or more)"),
     ("dsir", "raw", "some", '"sample" or "all"'),
     ("dsir_discriminative", "strength", 0, "(above 0)"),
+    ("classifier", "calibrate", 1.0, "(between 0 and 0.9)"),
     ("length", "minimum", -1, "(0 or more)"),
     ("bm25", "b", 1.5, "(between 0 and 1)"),
     ("embedding_similarity", "sample", 0, "(1 or more)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.corpus.units import Unit
+from dataworth.corpus.units import Part, parts_of
 from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
 from dataworth.table.survey import Survey
@@ -40,6 +41,7 @@ class Pool:
     progress: Progress | None = None
     before: Sequence[Fitted] = ()
     kept: Callable[[], NDArray[np.bool_]] | None = None
+    folder: Path | None = None
 
     @property
     def complete(self) -> bool:
@@ -70,15 +72,15 @@ class Pool:
 
         `work` travels to other processes where the engine has some. None for an empty pool.
         """
-        unit = _OfUnit(self.corpus, tuple(self.before), work, combine)
+        work_on = _OfPart(self.corpus, tuple(self.before), work, combine)
 
         def together(left: Any, right: Any) -> Any:
             if left is None or right is None:
                 return right if left is None else left
             return combine(left, right)
 
-        units, progress = self.corpus.units, self.progress
-        folded: T | None = self.engine.fold(unit, together, units, progress=progress, name=name)
+        parts, progress = parts_of(self.corpus.units), self.progress
+        folded: T | None = self.engine.fold(work_on, together, parts, progress=progress, name=name)
         return folded
 
     def read(self) -> Documents:
@@ -89,20 +91,21 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class _OfUnit:
-    """Unit → what work makes of the survivors of its blocks."""
+class _OfPart:
+    """Part → what work makes of the survivors of its blocks."""
 
     corpus: Corpus
     before: tuple[Fitted, ...]
     work: Callable[[Documents], Any]
     combine: Callable[[Any, Any], Any]
 
-    def __call__(self, unit: Unit, tick: Tick) -> Any:
+    def __call__(self, part: Part, tick: Tick) -> Any:
         total = None
-        for block in self.corpus.blocks(unit):
-            value = self.work(survivors(block.documents, self.before))
-            total = value if total is None else self.combine(total, value)
-            tick(len(block.documents), block.raw_bytes)
+        for unit in part.units:
+            for block in self.corpus.blocks(unit):
+                value = self.work(survivors(block.documents, self.before))
+                total = value if total is None else self.combine(total, value)
+                tick(len(block.documents), block.raw_bytes)
         return total
 
 

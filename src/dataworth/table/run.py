@@ -41,6 +41,7 @@ class RunFolder(WorkFolder):
         *("work", "spool"),
     )
     our_files = ("report.html", "README.md")
+    early = ("answers",)  # which cost money: starting afresh removes none
 
     @staticmethod
     def open(folder: Path, configuration: Mapping[str, Any], *, overwrite: bool) -> RunFolder:
@@ -155,7 +156,8 @@ def changes_of(folder: Path, configuration: Mapping[str, Any]) -> Iterator[str]:
 
 def check_layout(folder: Path) -> None:
     """Raise RunError for a run of a version that kept its table in another way."""
-    if any((folder / "table").glob("[0-9]*.parquet")):
+    earlier = ("table/[0-9]*.parquet", "fitted/*/arrays.npz")
+    if any(any(folder.glob(pattern)) for pattern in earlier):
         raise RunError(
             f"{folder}: holds a run of an earlier version of dataworth, which cannot be read; "
             "choose another folder, or start afresh with --overwrite (overwrite=True)"

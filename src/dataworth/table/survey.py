@@ -28,7 +28,7 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.kept import identity_columns, with_identity
 from dataworth.corpus.uid import hash_uid, uids, uniform
-from dataworth.corpus.units import Unit
+from dataworth.corpus.units import Part, Unit, parts_of
 from dataworth.engine.files import (
     check_array,
     damaged,
@@ -121,7 +121,7 @@ class _Hint:
 
 @dataclass(frozen=True)
 class _Look:
-    """The work on one unit."""
+    """The work on one part."""
 
     corpus: Corpus
     seed: int
@@ -130,17 +130,18 @@ class _Look:
     share: float
     hint: _Hint
 
-    def __call__(self, unit: Unit, tick: Tick) -> _Part:
+    def __call__(self, item: Part, tick: Tick) -> _Part:
         part = _Part(Survey())
-        windows = _windows(unit, self.share, self.seed)
-        for window in windows or [unit]:
-            for block in self.corpus.blocks(window):
-                part.counts.documents += len(block.documents)
-                part.counts.lines += block.lines
-                part.counts.bad.update(bad.reason for bad in block.bad)
-                part.counts.unread.update(block.unread)
-                self._take(part, block.documents, thinned=windows is None)
-                tick(len(block.documents), block.raw_bytes)
+        for unit in item.units:
+            windows = _windows(unit, self.share, self.seed)
+            for window in windows or [unit]:
+                for block in self.corpus.blocks(window):
+                    part.counts.documents += len(block.documents)
+                    part.counts.lines += block.lines
+                    part.counts.bad.update(bad.reason for bad in block.bad)
+                    part.counts.unread.update(block.unread)
+                    self._take(part, block.documents, thinned=windows is None)
+                    tick(len(block.documents), block.raw_bytes)
         return part
 
     def _take(self, part: _Part, documents: Documents, *, thinned: bool) -> None:
@@ -260,7 +261,8 @@ def _survey(
 ) -> Survey:
     share = _share(corpus, sample_bytes)
     look = _Look(corpus, seed, sample_bytes, longest, share, _Hint())
-    part = engine.fold(look, look.merge, corpus.units, progress=progress, name="sample")
+    parts = parts_of(corpus.units)
+    part = engine.fold(look, look.merge, parts, progress=progress, name="sample")
     if part is None:
         return Survey()
     spare = longest == _NO_LIMIT

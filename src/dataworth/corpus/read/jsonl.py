@@ -20,6 +20,8 @@ from dataworth.corpus.read.rows import BadLine, Rows, empty_bytes, label_paths
 from dataworth.corpus.read.streams import open_stream
 from dataworth.corpus.units import Unit
 
+_AHEAD = 1 << 16  # bytes that the buffer has beyond the end of a unit, where its last line ends
+
 
 def read_jsonl(
     unit: Unit,
@@ -36,6 +38,8 @@ def read_jsonl(
     scanner = Scanner(fields) if fast and Scanner.fits(fields) else None
     whole = unit.file.compression is not None
     start, end = (0, None) if whole else (unit.start, unit.end)
+    if not whole:  # a buffer for small files is made in vain
+        block_bytes = min(block_bytes, unit.end - max(unit.start - 1, 0) + _AHEAD)
     lines = 0
     with open_stream(unit.file, max(start - 1, 0), options) as stream:
         for block in line_blocks(stream, start, end, block_bytes, fields.max_line_bytes):

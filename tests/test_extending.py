@@ -1,0 +1,59 @@
+"""The steps that docs/extending.md shows, run as they stand there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dataworth
+from dataworth.registry import STEPS
+from methods.modelled import POOL, model_folder
+
+PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text("utf-8")
+IMPORTS = """
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+import numpy as np
+from numpy.typing import NDArray
+from dataworth.corpus.documents import Documents
+from dataworth.features.gradients.language import Reader
+from dataworth.methods.modelled import ModelScore, model_option, prefer_option
+from dataworth.registry import register
+"""
+
+
+def block(word: str) -> str:
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", PAGE, re.S) if word in code]
+    return code
+
+
+@pytest.fixture(autouse=True)
+def names() -> Iterator[None]:
+    before = dict(STEPS._registered)
+    yield
+    STEPS._registered.clear()
+    STEPS._registered.update(before)
+
+
+@pytest.mark.parametrize(
+    ("word", "name", "options"),
+    [("Compression(Score)", "Compression", "minimum=0.2"), ("Certain(ModelScore)", "Certain", "")],
+)
+def test_the_page_has_whole_steps(
+    word: str, name: str, options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = f"shown_{name.lower()}"
+    code = block(word)
+    (tmp_path / f"{module}.py").write_text(code if "import" in code else IMPORTS + code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    options = options or f"model={model_folder()}"
+    pool = [{"text": text} for text in [*POOL, "a " * 500]]
+    step = f"{module}:{name}({options})"
+    made = dataworth.select(pool, budget="5-docs", steps=[step], out=tmp_path / "run")
+    assert len(made) == 5
+    dropped = made.metrics["accounting"]["dropped"]
+    assert dropped == ({"compresses too well": 1} if name == "Compression" else {})
