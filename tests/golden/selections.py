@@ -60,13 +60,31 @@ class Slice:
     @property
     def model(self) -> str:
         """The model's folder; it is made when it is first asked for."""
+        return self._model(0)
+
+    def _model(self, seed: int) -> str:
         from features.models import causal_folder
 
-        folder = self.folder / "model"
+        folder = self.folder / ("model" if seed == 0 else f"model-{seed}")
         if not folder.exists():
             texts = [row["text"] for row in read_rows(self.pool)]
-            causal_folder(folder, texts, hidden=16)
+            causal_folder(folder, texts, hidden=16, seed=seed)
         return str(folder)
+
+    def needed(self, step: str) -> dict[str, Any]:
+        """Return the options of a step that are files of the slice: models, tables of losses."""
+        there = {field.name for field in fields(STEPS[step])}
+        options: dict[str, Any] = {"model": self.model} if "model" in there else {}
+        options |= {"models": [self.model]} if "models" in there else {}
+        if step == "moore_lewis_models":
+            options |= {"models": [self.model, self._model(1)]}
+        if "losses" in there:
+            from methods.losses import losses_of, uids, write_tables
+
+            texts = [row["text"] for row in read_rows(self.pool)]
+            good = [number % 3 == 0 for number in range(len(texts))]
+            options |= write_tables(self.folder, uids(texts), losses_of(good))
+        return options
 
 
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
@@ -93,8 +111,7 @@ def select(name: str, part: Slice) -> dict[str, Any]:
     pool = part.pool
     if ":" not in step:
         there = {field.name for field in fields(STEPS[step])}
-        options: dict[str, Any] = {"model": part.model} if "model" in there else {}
-        options |= {"models": [part.model]} if "models" in there else {}
+        options = part.needed(step)
         options |= standing() if "judge" in there else {}
         options |= NEEDED.get(step, {})
         files = {"pairs": PAIRS, "like": LIKE}

@@ -11,7 +11,7 @@ import pytest
 
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.methods.fitted import Fitted
-from dataworth.methods.moore_lewis import MooreLewis
+from dataworth.methods.moore_lewis import MooreLewis, _half
 from dataworth.methods.moore_lewis_models import MooreLewisModels
 from features.kneser_ney import Naive, sentences
 from methods.fitting import docs, fit, utility
@@ -26,23 +26,26 @@ def by_hand(some: list[str], order: int) -> list[float | None]:
     inside = sentences(TARGET)
     counts = Counter(word for line in inside for word in line)
     known = {word for word, count in counts.items() if count >= 2} | {"<s>", "</s>"}
-    few, words, size = [], 0, sum(len(line) - 2 for line in inside)
-    for text in POOL:
-        if words < size:
-            few.append(text)
-            words += sum(len(line) - 2 for line in sentences([text]))
+    size = sum(len(line) - 2 for line in inside)
+    half = dict(zip([*POOL, *some], _half(docs([*POOL, *some])).tolist(), strict=True))
 
     def masked(some: list[str]) -> list[list[str]]:
         return [[w if w in known else "<unk>" for w in line] for line in sentences(some)]
 
-    models = [Naive(masked(some), order) for some in (few, TARGET)]
+    models = [Naive(masked(TARGET), order)]
+    for own in (0, 1):  # documents of the other half, until there are words enough
+        few: list[str] = []
+        for text in POOL:
+            if half[text] != own and sum(len(s) - 2 for s in sentences(few)) < size:
+                few.append(text)
+        models.append(Naive(masked(few), order))
     for model in models:
         model.vocabulary = known - {"<s>"} | {"<unk>"}
     out: list[float | None] = []
     for text in some:
-        outside, near = (model.log10([text], order) * math.log(10) for model in models)
+        near, outside = (models[at].log10([text], order) for at in (0, 1 + half[text]))
         count = sum(len(line) - 1 for line in sentences([text]))
-        out.append((near - outside) / count if count else None)
+        out.append((near - outside) * math.log(10) / count if count else None)
     return out
 
 

@@ -51,7 +51,7 @@ class FromLosses(LinearScore):
     names: str = option(
         "",
         help="The field of the pool that the losses are named by, such as a domain (give it to "
-        "--group-by or --id); none: the documents' uids, 16 hexadecimal digits each.",
+        "--group-by or --id-field); none: the documents' uids, 16 hexadecimal digits each.",
     )
     ngrams: int = option(2, help="The longest n-gram of the classifier.", minimum=1)
     buckets: int = option(
@@ -130,7 +130,7 @@ class _Named:
         else:
             raise ConfigError(
                 f"{self.step}: the pool is read without the field {self.field!r}; give it to "
-                "--group-by or --id"
+                "--group-by or --id-field"
             )
         column = np.array([place.get(name, -1) for name in names], np.int64)
         whole = replace(documents, columns={}, spans=None)
