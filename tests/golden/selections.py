@@ -17,7 +17,8 @@ import numpy as np
 import orjson
 
 import dataworth
-from contract.cases import EMBEDDED, variants
+from contract.cases import EMBEDDED, LIKE, PAIRS, variants
+from contract.conftest import write_pairs
 from dataworth.mechanism.registry import MECHANISMS
 from dataworth.methods.registry import DEFAULT, STEPS
 from judge_server import standing
@@ -34,6 +35,7 @@ DIGITS = 6
 NEEDED: dict[str, dict[str, Any]] = {
     "ask_llm": {"context": 512},
     **{name: {"embedder": "ngrams", "model": ""} for name in ("embedding_similarity", *EMBEDDED)},
+    "fasttext": {"model": "", "buckets": 1000, "dimension": 8},
     "metagradient": {"learning_rate": 1e-4},
 }
 MECHANISM_OPTIONS = {"threshold": "threshold(at=0.0)"}
@@ -53,6 +55,7 @@ class Slice:
         self.pool = _write(folder / "pool.jsonl", rows)
         self.few = _write(folder / "few.jsonl", rows[:FEW])
         self.target = _write(folder / "target.jsonl", target)
+        write_pairs(folder, [row["text"][:CHARACTERS] for row in rows])
 
     @property
     def model(self) -> str:
@@ -94,6 +97,8 @@ def select(name: str, part: Slice) -> dict[str, Any]:
         options |= {"models": [part.model]} if "models" in there else {}
         options |= standing() if "judge" in there else {}
         options |= NEEDED.get(step, {})
+        files = {"pairs": PAIRS, "like": LIKE}
+        options |= {key: str(part.folder / files[key]) for key in files if key in there}
         steps = [{step: options}]
         kind = MECHANISMS.get(mechanism.partition("(")[0].partition(":")[0])
         if kind is not None and "embedding" in {field.name for field in fields(kind)}:

@@ -38,7 +38,6 @@ from dataworth.flow.annotating import (
     CheckPart,
     Spent,
     document_columns,
-    join_quarantine,
     label_columns,
     label_names,
 )
@@ -46,6 +45,7 @@ from dataworth.flow.choosing import no_such_field
 from dataworth.flow.cross_document import fit_cross_document, load_learned
 from dataworth.flow.identity import column_record, documents_record, fit_record, target_record
 from dataworth.flow.inspect import fields_there
+from dataworth.flow.quarantine import join_quarantine
 from dataworth.flow.settings import ScoreSettings
 from dataworth.mechanism.budget import parse_quotas
 from dataworth.methods.base import CrossDocument, Pool, Targets, kept_by
