@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 import dataworth
 from dataworth.errors import ConfigError, DataworthError, RunError
-from dataworth.features.endpoint import Answer
+from dataworth.features.answers import Answer
 from dataworth.features.preferences import sigmoid
 from dataworth.methods.base import Batch, Targets
 from dataworth.methods.fitted import Fitted, learn
-from dataworth.methods.qurating import CRITERIA, QuRating, excerpts, pair, share_of_second
+from dataworth.methods.qurating import CRITERIA, QuRating, share_of_second
 from judge_server import (
     JudgeServer,
     Reply,
@@ -236,30 +234,6 @@ def test_another_embedder_is_refused(server: JudgeServer, tmp_path: Path) -> Non
     fitted.state._values["embedder"] = "another"
     with pytest.raises(RunError, match="fitted with another embedding model"):
         fitted.step.utilities(Batch(docs(["a"])), fitted.state)
-
-
-@given(st.integers(0, 40), st.integers(1, 60))
-def test_pairs(documents: int, pairs: int) -> None:
-    left, right = pair(documents, pairs)
-    assert len(left) == min(pairs, documents * (documents - 1) // 2)
-    assert (left < right).all() and (right < max(documents, 1)).all()
-    assert len(set(zip(left.tolist(), right.tolist(), strict=True))) == len(left)
-    if 2 * pairs <= documents:
-        assert len({*left.tolist(), *right.tolist()}) == 2 * pairs
-
-
-@given(st.lists(st.text(max_size=60), min_size=2, max_size=12), st.integers(0, 9))
-def test_excerpts_are_of_equal_length(texts: list[str], seed: int) -> None:
-    documents = docs(texts)
-    left, right = pair(len(texts), 6)
-    found = list(excerpts(documents, left, right, 20, seed))
-    for (one, two), i, j in zip(found, left, right, strict=True):
-        assert one in texts[i] and two in texts[j]
-        longest = max(len(one), len(two))
-        assert longest <= 20
-        for text, whole in ((one, texts[i]), (two, texts[j])):
-            assert len(text) == longest or text == whole
-            assert len(text) >= min(len(whole), 10)
 
 
 @pytest.mark.parametrize(
