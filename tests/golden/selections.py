@@ -18,6 +18,7 @@ import orjson
 
 import dataworth
 from contract.cases import variants
+from dataworth.corpus.documents import Documents
 from dataworth.mechanism.registry import MECHANISMS
 from dataworth.methods.registry import DEFAULT, STEPS
 from testdata import POOL_SUFFIXES, find_target, read_rows, sample_pool
@@ -32,6 +33,10 @@ SHOWN = 8  # documents whose utilities are written down
 DIGITS = 6
 NEEDED: dict[str, dict[str, Any]] = {
     "embedding_similarity": {"embedder": "ngrams", "model": ""},
+    "field_in": {"field": "id", "values": ["none"], "keep": False},
+    "fineweb": {"line_ends": 0, "short_lines": 1},
+    "gopher_quality": {"least_words": 10, "alphabetic": 0.5},
+    "known_scores": {"column": "q"},
     "metagradient": {"learning_rate": 1e-4},
 }
 MECHANISM_OPTIONS = {"threshold": "threshold(at=0.0)"}
@@ -49,6 +54,18 @@ class Slice:
         self.pool = _write(folder / "pool.jsonl", rows)
         self.few = _write(folder / "few.jsonl", rows[:FEW])
         self.target = _write(folder / "target.jsonl", target)
+
+    def beside(self, step: str) -> str:
+        """Return a file of scores and a list of words, as a step of the name reads it."""
+        scores, words = self.folder / "scores.jsonl", self.folder / "words.txt"
+        rows = [{"id": row["id"], "q": len(row["text"])} for row in read_rows(self.pool)]
+        uid = Documents.from_texts([row["text"] for row in read_rows(self.pool)]).uid.tolist()
+        lines = [
+            orjson.dumps({**row, "uid": f"{u:016x}"}) for row, u in zip(rows, uid, strict=True)
+        ]
+        scores.write_bytes(b"\n".join(lines))
+        words.write_text("# licence: CC0\nwar\nof course\n")
+        return str(scores if "score" in step else words)
 
     @property
     def model(self) -> str:
@@ -89,10 +106,14 @@ def select(name: str, part: Slice) -> dict[str, Any]:
         options: dict[str, Any] = {"model": part.model} if "model" in there else {}
         options |= {"models": [part.model]} if "models" in there else {}
         options |= NEEDED.get(step, {})
+        options |= {"file": part.beside(step)} if "file" in there else {}
+        options |= {"benchmarks": [str(part.target)]} if "benchmarks" in there else {}
         steps = [{step: options}]
         pool = part.few if any(options.get(name) for name in ("model", "models")) else pool
+    labels = {"id_field": "id"} if step == "field_in" else {}
     chosen = dataworth.select(
-        pool, {"math": part.target}, BUDGET, steps=steps, mechanism=mechanism or None, seed=1
+        *(pool, {"math": part.target}, BUDGET),
+        **{"steps": steps, "mechanism": mechanism or None, "seed": 1, **labels},
     )
     table = chosen.table
     counts = dict(zip(table["uid"].to_pylist(), table["count"].to_pylist(), strict=True))
