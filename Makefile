@@ -19,10 +19,10 @@ demo: $(CORE)
 	$(BIN)/python examples/demo.py
 
 test: lint
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 test-contract: .venv/.dev
-	$(BIN)/pytest tests/contract -m 'not alone' $(PYTEST_ARGS)
+	$(BIN)/pytest tests/contract -m 'not alone' -n auto $(PYTEST_ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -21,8 +21,18 @@ from dataworth.methods.registry import STEPS
 
 SOURCE = Path(__file__).parent.parent / "src" / "dataworth"
 
-# Names that are everyday words: looked for in imports and defaults alone.
-EVERYDAY = {"decontaminate", "length", "random", "threshold"}
+# Names that are everyday words, or packages': looked for in imports and defaults alone.
+EVERYDAY = {
+    "by_query",
+    "classifier",
+    "decontaminate",
+    "embed",
+    "fasttext",
+    "length",
+    "random",
+    "sklearn",
+    "threshold",
+}
 
 
 def names_of(registry: Mapping[str, type]) -> set[str]:

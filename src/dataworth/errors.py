@@ -9,12 +9,14 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 EXTRAS = {
-    "classify": ("sklearn", "scipy", "threadpoolctl"),
+    "classify": ("sklearn", "skops", "fasttext"),
     "langid": ("py3langid",),
     "s3": ("s3fs",),
     "hf": ("datasets", "huggingface_hub"),
     "lm": ("torch", "transformers", "safetensors", "scipy"),
+    "kenlm": ("kenlm",),
     "embed": ("sentence_transformers", "model2vec", "sklearn", "torch", "safetensors"),
+    "judge": ("httpx", "threadpoolctl"),
 }
 """The modules that each extra brings."""
 

@@ -25,13 +25,14 @@ ASKED = {
         "embedding_similarity(embedder=tokens,model=m)",
     ),
     "embed": ("embedding_similarity", "embedding_similarity(model=m)"),
-    "classify": ("dsir_discriminative",),
+    "classify": ("fasttext", "fasttext(model=m)"),
 }
 COMMANDS = ("score", "dry run", "recipe", "compare", "outline")
 CASES = [("select", extra, step) for extra, steps in ASKED.items() for step in steps]
 CASES += [(command, extra, steps[0]) for extra, steps in ASKED.items() for command in COMMANDS]
 FIRST = {extra: modules[0] for extra, modules in EXTRAS.items()}
 DISTRIBUTIONS = {"scikit-learn": "sklearn", "sentence-transformers": "sentence_transformers"}
+DISTRIBUTIONS |= {"fasttext-community": "fasttext"}
 
 
 def check(result: Result, extra: str) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import dataworth
-from contract.cases import MODELS, SENTENCE, Case
+from contract.cases import DISTILLED, LIKE, MODELS, PAIRS, SENTENCE, Case
 from contract.ways import cut_units
 from dataworth.corpus.documents import Documents
 
@@ -50,10 +50,15 @@ class World:
 
     def score(self, case: Case, out: Path, **options: Any) -> dataworth.Scores:
         """Score the pool as a case says."""
-        if SENTENCE in case.options.values() and not (self.folder / SENTENCE).exists():
+        wanted = {SENTENCE, DISTILLED} & {str(value) for value in case.options.values()}
+        if wanted and not (self.folder / SENTENCE).exists():
             from features.models import sentence_folder  # its packages take long to import
 
             sentence_folder((self.folder / SENTENCE).parent, self.texts)
+        if DISTILLED in wanted and not (self.folder / DISTILLED).exists():
+            from dataworth.features.embeddings import distil
+
+            distil(str(self.folder / SENTENCE), self.folder / DISTILLED, dimensions=8)
         options = {"steps": case.steps, "engine": 1, **options}
         if "field" in case.options:
             options["group_by"] = [*options.get("group_by", ()), case.options["field"]]
@@ -96,12 +101,14 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> World:
     world.write("scores.jsonl", [{"uid": f"{u:016x}", "q": u % 7} for u in uids[:-3]])
     (world.folder / "words.txt").write_text("# licence: CC0\nsea\nsum\n")
     world.write("chats-target.jsonl", chats(target))
+    _tables(world, kinds)
     for seed, name in enumerate(MODELS):
         folder = world.folder / name
         folder.parent.mkdir(exist_ok=True)
         causal_folder(folder, pool, hidden=8, seed=seed)
         (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
         _train(folder, pool)
+    write_pairs(world.folder, [*pool, *target])
     _word_vectors(world.folder / "words", sorted({w for text in pool for w in text.split()}))
     return world
 
@@ -138,11 +145,34 @@ def _train(folder: Path, texts: Sequence[str]) -> None:
     save_moments(folder, model.as_module(), optimizer, 0.01 * len(texts))
 
 
+def _tables(world: World, kinds: Sequence[str]) -> None:
+    """Write losses of models that order them as their scores do on sums, and not on others."""
+    from dataworth.corpus.corpus import Corpus
+    from dataworth.corpus.fields import Fields
+    from methods.losses import losses_of, uids, write_tables
+
+    fields = Fields(template="plain")
+    talks, _ = Corpus.open(world.folder / world.chats, fields=fields).read_all()
+    names = [*uids(world.texts), *(f"{uid:016x}" for uid in talks.uid.tolist())]
+    good = [kind == "sums" for kind in [*kinds, kinds[0], *kinds]]
+    rows = dict(zip(names, good, strict=True))
+    write_tables(world.folder, list(rows), losses_of(list(rows.values())))
+
+
 def _word_vectors(folder: Path, words: Sequence[str]) -> None:
     folder.mkdir()
     vectors = np.random.default_rng(0).standard_normal((len(words), 8)).astype(np.float32)
     np.save(folder / "vectors.npy", vectors)
     pq.write_table(pa.table({"word": list(words)}), folder / "words.parquet")
+
+
+def write_pairs(folder: Path, texts: Sequence[str]) -> None:
+    """Two vectors of each text in Parquet, and those of a target in a file of NumPy."""
+    image = np.random.default_rng(1).standard_normal((len(texts), 8)).astype(np.float32)
+    caption = image + np.random.default_rng(2).standard_normal(image.shape).astype(np.float32)
+    columns = {"image": image.tolist(), "caption": caption.tolist()}
+    pq.write_table(pa.table({"text": list(texts), **columns}), folder / PAIRS)
+    np.save(folder / LIKE, image[:3])
 
 
 @pytest.fixture

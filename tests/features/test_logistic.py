@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataworth.corpus.documents import Documents
@@ -43,6 +43,7 @@ def test_shares_are_counts_over_their_sum() -> None:
     assert all(len(set(rows.ids[a:b])) == b - a for a, b in itertools.pairwise(rows.spans))
 
 
+@settings(max_examples=15)
 @given(st.lists(st.integers(0, 9), max_size=12))
 def test_rows_taken_and_joined(picked: list[int]) -> None:
     rows = rows_of(texts(10, 0))

@@ -17,10 +17,12 @@ import numpy as np
 import orjson
 
 import dataworth
-from contract.cases import variants
+from contract.cases import EMBEDDED, LIKE, PAIRS, variants
+from contract.conftest import write_pairs
 from dataworth.corpus.documents import Documents
 from dataworth.mechanism.registry import MECHANISMS
 from dataworth.methods.registry import DEFAULT, STEPS
+from judge_server import standing
 from testdata import POOL_SUFFIXES, find_target, read_rows, sample_pool
 
 FILE = Path(__file__).parent / "selections.json"
@@ -32,15 +34,20 @@ QUERIES = 20
 SHOWN = 8  # documents whose utilities are written down
 DIGITS = 6
 NEEDED: dict[str, dict[str, Any]] = {
-    "embedding_similarity": {"embedder": "ngrams", "model": ""},
     "field_in": {"field": "id", "values": ["none"], "keep": False},
     "fineweb": {"line_ends": 0, "short_lines": 1},
     "gopher_quality": {"least_words": 10, "alphabetic": 0.5},
     "known_scores": {"column": "q"},
+    "language_id": {"model": ""},
+    "ask_llm": {"context": 512},
+    **{name: {"embedder": "ngrams", "model": ""} for name in ("embedding_similarity", *EMBEDDED)},
+    "fasttext": {"model": "", "buckets": 1000, "dimension": 8},
     "metagradient": {"learning_rate": 1e-4},
 }
 MECHANISM_OPTIONS = {"threshold": "threshold(at=0.0)"}
 """Of mechanisms that have no defaults."""
+VECTORS: dict[str, Any] = {"embed": NEEDED["embed"]}
+"""The step before, for mechanisms that compare documents."""
 
 
 class Slice:
@@ -54,6 +61,7 @@ class Slice:
         self.pool = _write(folder / "pool.jsonl", rows)
         self.few = _write(folder / "few.jsonl", rows[:FEW])
         self.target = _write(folder / "target.jsonl", target)
+        write_pairs(folder, [row["text"][:CHARACTERS] for row in rows])
 
     def beside(self, step: str) -> str:
         """Return a file of scores and a list of words, as a step of the name reads it."""
@@ -105,10 +113,16 @@ def select(name: str, part: Slice) -> dict[str, Any]:
         there = {field.name for field in fields(STEPS[step])}
         options: dict[str, Any] = {"model": part.model} if "model" in there else {}
         options |= {"models": [part.model]} if "models" in there else {}
+        options |= standing() if "judge" in there else {}
         options |= NEEDED.get(step, {})
         options |= {"file": part.beside(step)} if "file" in there else {}
         options |= {"benchmarks": [str(part.target)]} if "benchmarks" in there else {}
+        files = {"pairs": PAIRS, "like": LIKE}
+        options |= {key: str(part.folder / files[key]) for key in files if key in there}
         steps = [{step: options}]
+        kind = MECHANISMS.get(mechanism.partition("(")[0].partition(":")[0])
+        if kind is not None and "embedding" in {field.name for field in fields(kind)}:
+            steps = [VECTORS, *steps]
         pool = part.few if any(options.get(name) for name in ("model", "models")) else pool
     labels = {"id_field": "id"} if step == "field_in" else {}
     chosen = dataworth.select(

@@ -23,7 +23,11 @@ class MemoryTable:
 
     @property
     def embeddings(self) -> tuple[str, ...]:
-        return tuple(self.vector_columns)
+        return tuple(name for name in self.vector_columns if name.startswith("embedding:"))
+
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        return tuple(name for name in self.vector_columns if name.startswith("matrix:"))
 
     def vectors(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return self.vector_columns[name][rows]

@@ -8,6 +8,7 @@ import pytest
 
 from dataworth.config import describe, from_dict, to_dict
 from dataworth.errors import ConfigError
+from dataworth.mechanism.by_query import ByQuery
 from dataworth.mechanism.disf import DiSF
 from dataworth.mechanism.diverse import Diverse
 from dataworth.mechanism.facility_location import FacilityLocation
@@ -35,6 +36,7 @@ TEXTS = {
     ),
     "k_centre(batch=100)": KCentre(batch=100),
     'disf(embedding="embedding:embed")': DiSF(embedding="embedding:embed"),
+    'by_query(rule="vote")': ByQuery(rule="vote"),
     "diverse(threshold=0.8)": Diverse(threshold=0.8),
     "per_target": PerTarget(),
     "per_target(inner=top_k)": PerTarget(TopK()),
@@ -62,7 +64,7 @@ def test_every_mechanism_is_tested_here():
     ("text", "message"),
     [
         ("threshold", r"threshold needs at: write threshold\(at=\.\.\.\)"),
-        ("topk", r"no 'topk' \(did you mean 'top_k'\?\); there are: disf, "),
+        ("topk", r"no 'topk' \(did you mean 'top_k'\?\); there are: by_query, disf, "),
         ("top_k(k=3)", "top_k has no option 'k'; its options: none"),
         ("gumbel_top_k(temprature=1)", r"did you mean 'temperature'.*options: temperature='auto'"),
         ("gumbel_top_k(temperature=hot)", 'temperature must be a number or "auto" or a mapping'),

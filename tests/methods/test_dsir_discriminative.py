@@ -84,14 +84,23 @@ def test_fitting_again_gives_the_same(rows: list[dict], targets: dict[str, list[
     assert np.array_equal(first.weights, second.weights)
 
 
-def test_shares_of_n_grams() -> None:
-    step = DiscriminativeDSIR(buckets=7)
-    texts = ["a a a b", "", "c"]
-    shares = step._shares(docs(texts)).toarray()
-    feature = HashedNgrams(buckets=7)
-    for row, text in enumerate(texts):
-        counted = feature.count(docs([text]))
-        np.testing.assert_allclose(shares[row], counted.counts / max(counted.grams[0], 1))
+def test_it_is_the_regression_of_scikit_learn(
+    rows: list[dict], targets: dict[str, list[str]]
+) -> None:
+    """On shares of n-grams scaled by the square root of the number of buckets."""
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    texts, buckets = [row["text"] for row in rows[:150]], 300
+    fitted = fit(DiscriminativeDSIR(buckets=buckets), texts, {"math": targets["math"][:60]})
+    feature = HashedNgrams(buckets=buckets)
+    shares = np.array(
+        [feature.count(docs([text])).counts for text in [*targets["math"][:60], *texts]], float
+    )
+    shares /= np.maximum(shares.sum(1, keepdims=True), 1)
+    model = linear_model.LogisticRegression(
+        C=1.0, class_weight="balanced", tol=1e-10, max_iter=10_000, solver="newton-cg"
+    ).fit(shares * math.sqrt(buckets), np.arange(len(shares)) < 60)
+    theirs = model.decision_function(shares[60:] * math.sqrt(buckets))
+    np.testing.assert_allclose(utility(fitted, texts), theirs, atol=0.01 * np.ptp(theirs))
 
 
 def test_documents_without_a_word_are_dropped() -> None:
@@ -109,7 +118,7 @@ def test_wrong_settings(options: dict) -> None:
 
 
 def test_nothing_to_fit() -> None:
-    with pytest.raises(DataworthError, match="no document to learn from"):
+    with pytest.raises(DataworthError, match="has no document that is not of the target"):
         fit(DiscriminativeDSIR(), [], {"t": ["a"]})
     with pytest.raises(ConfigError, match="needs a target"):
         fit(DiscriminativeDSIR(), ["a"], {})

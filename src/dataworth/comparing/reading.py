@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from dataworth.comparing.plan import (
     BASELINE,
@@ -34,7 +33,7 @@ from dataworth.mechanism.budget import parse_budget, parse_quotas
 from dataworth.mechanism.expression import parse_expression
 from dataworth.mechanism.registry import MECHANISMS, WITHOUT_UTILITY
 from dataworth.mechanism.registry import parse as parse_mechanism
-from dataworth.methods.base import Step
+from dataworth.methods.places import placed
 from dataworth.methods.registry import parse_step
 
 _FIELDS = ("text_field", "target_text_field", "target_template", "id_field", "group_by")
@@ -46,7 +45,6 @@ _KEYS = (
     *("training", "validation_bytes", "pool_bytes", "choices", "right", "minutes", "score_seed"),
     *("decontaminate", "keep_models"),
 )
-_MODELS = ("model", "models")  # options of steps that name folders
 _FLAGS = ("decontaminate", "keep_models")
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 _NAME = re.compile(r"[^\x00-\x1f:/\\]{1,60}")
@@ -230,7 +228,7 @@ def _candidate(name: str, options: Mapping[str, Any], folder: Path) -> Candidate
         mechanism = describe(parse_mechanism(mechanism), MECHANISMS)
     made = CandidatePlan(
         name,
-        tuple(_placed(parse_step(step), folder) for step in steps),
+        tuple(placed(parse_step(step), folder, _expanded) for step in steps),
         mechanism,
         utility,
         str(given.get("scale", "raw")),
@@ -242,27 +240,6 @@ def _candidate(name: str, options: Mapping[str, Any], folder: Path) -> Candidate
     if not made.steps and not mechanism:
         raise ConfigError("says nothing: give it 'steps', a 'mechanism', or 'from: PATH'")
     return made
-
-
-def _placed(step: Step, folder: Path) -> Step:
-    """The step with the folders of its models found from the plan's folder, as all paths are.
-
-    A name that is no folder there stays: it may be that of a model of Hugging Face.
-    """
-    changes: dict[str, Any] = {}
-    for name in _MODELS:
-        value = getattr(step, name, None)
-        if isinstance(value, str) and value:
-            changes[name] = _model(value, folder)
-        elif isinstance(value, tuple):
-            changes[name] = tuple(_model(item, folder) for item in value)
-    return dataclasses.replace(cast(Any, step), **changes) if changes else step
-
-
-def _model(name: str, folder: Path) -> str:
-    if "$" not in name and not (folder / Path(name).expanduser()).is_dir():
-        return name
-    return _paths(name, folder)[0]
 
 
 def _budgets(given: Any, targets: Mapping[str, TargetPlan]) -> dict[str, str]:
@@ -349,6 +326,14 @@ def _number(given: Mapping[str, Any], name: str, least: float) -> float:
     return float(value)
 
 
+def _expanded(text: str) -> str:
+    """Return text in which $NAME is what the environment has. ConfigError for what it has not."""
+    expanded = os.path.expandvars(text)
+    if unknown := _VARIABLE.search(expanded):
+        raise ConfigError(f"{text}: the environment has no {unknown[0]}: set it")
+    return expanded
+
+
 def _paths(value: Any, folder: Path) -> tuple[str, ...]:
     """Paths from the plan's folder, $NAME standing for what the environment has; URLs as they are.
 
@@ -358,9 +343,7 @@ def _paths(value: Any, folder: Path) -> tuple[str, ...]:
     for item in value if isinstance(value, list | tuple) else [value]:
         if not isinstance(item, str | os.PathLike):
             raise ConfigError(f"{item!r} is no path: write it as text")
-        text = os.path.expandvars(str(item))
-        if unknown := _VARIABLE.search(text):
-            raise ConfigError(f"{item}: the environment has no {unknown[0]}: set it")
+        text = _expanded(str(item))
         if not URL.match(text):
             text = os.path.normpath(folder / Path(text).expanduser())
         found.append(text)

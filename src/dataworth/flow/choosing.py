@@ -71,6 +71,11 @@ class Candidates:
         """The columns of vectors."""
         return self._table.embeddings
 
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The columns of utilities for each query."""
+        return self._table.matrices
+
     def vectors(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Some rows of a column of vectors, read each time."""
         return self._table.vectors(name, rows)

@@ -158,7 +158,7 @@ def _step(step: Any, folder: Path) -> Any:
     """The step with paths from the recipe's folder; as it stands there if it has none."""
     if isinstance(step, Mapping):
         return {
-            name: placed_options(options, folder) if isinstance(options, Mapping) else options
+            name: placed_options(name, options, folder) if isinstance(options, Mapping) else options
             for name, options in step.items()
         }
     parsed = parse_step(step)

@@ -70,6 +70,11 @@ class Table(Protocol):
         """The columns of vectors: `embedding:<step>`."""
         ...
 
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The columns of utilities for each query: `matrix:<step>:<target>`."""
+        ...
+
     def column(self, name: str) -> NDArray[Any]:
         """A numeric column [n]; utilities are float64, NaN where the document was dropped."""
         ...
@@ -177,6 +182,11 @@ class View:
         """As in the table."""
         return self._table.embeddings
 
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """As in the table."""
+        return self._table.matrices
+
     def column(self, name: str) -> NDArray[Any]:
         """As in the table."""
         return self._table.column(name)
@@ -188,7 +198,7 @@ class View:
 
 def split_name(column: str) -> tuple[str, str]:
     """(step, target) of a column `utility:<step>:<target>`; the step's name may hold colons."""
-    step, _, target = column.removeprefix("utility:").rpartition(":")
+    step, _, target = column.partition(":")[2].rpartition(":")
     return step, target
 
 

@@ -7,12 +7,12 @@ cover         sum over v of max over i in S of s(v, i)
 target        sum over v of min(max over i in S of s(v, i), weight · u(v))
 new           sum over v of max(max over i in S of s(v, i) - weight · u(v), 0)
 
-u is the utility, which must be a cosine: the nearest of a target's texts (as the step `embed` makes
-it), so "target" is the mutual information with the target and "new" the gain conditional on it
-(Kaushal, Kothawade, Ramakrishnan, Bilmes and Iyer, 2021, arXiv 2103.00128; the formulas were
-read in a third-party summary). All three are monotone and submodular, so the first k of a batch
-reach 1 - 1/e of the best k's objective (Nemhauser, Wolsey and Fisher 1978). Evaluation is lazy
-(Minoux 1978), which changes no choice.
+u is the utility, which must be a cosine with the nearest of a target's texts, as of
+`embedding_similarity(nearest=1)` with the same embedder; so "target" is the mutual information with
+the target and "new" the gain conditional on it (Kaushal, Kothawade, Ramakrishnan, Bilmes and Iyer,
+2021, arXiv 2103.00128; the formulas were read in a third-party summary). All three are monotone and
+submodular, so the first k of a batch reach 1 - 1/e of the best k's objective (Nemhauser, Wolsey and
+Fisher 1978). Evaluation is lazy (Minoux 1978), which changes no choice.
 """
 
 from __future__ import annotations

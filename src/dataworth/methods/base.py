@@ -52,7 +52,8 @@ class Step(Protocol):
 
     A class may say more of itself: `version`; `needs_target = False` for a step that reads no
     target; `reads_pool = False` for one whose `fit` does not look at the pool; `mechanism`, how to
-    choose by its utilities; `reasons`, why it drops documents.
+    choose by its utilities; `reasons`, why it drops documents; `slow = True` for one that takes
+    seconds for a megabyte of text: its columns are kept piece by piece, not only by unit.
     """
 
     @property
@@ -167,11 +168,12 @@ class Score(ABC):
 
     def annotate(self, batch: Batch, state: State) -> Mapping[str, Any]:
         """Return the utilities by column, and who is dropped for having none."""
-        values = self.utilities(batch, state)
+        return self.by_column(self.utilities(batch, state), state)
+
+    def by_column(self, values: NDArray[np.float64], state: State) -> dict[str, Any]:
+        """Return utilities [n, targets] by column, and who is dropped for having none."""
         columns = self.columns(state.targets)
-        if self.reasons:
-            columns = columns[:-1]
-        made: dict[str, Any] = {column.name: values[:, t] for t, column in enumerate(columns)}
+        made: dict[str, Any] = {columns[t].name: values[:, t] for t in range(values.shape[1])}
         if self.reasons:
             made[DROP] = np.isnan(values).any(1).astype(np.uint8)
         return made

@@ -1,9 +1,9 @@
 """Cluster-balanced sampling: clusters give in proportion to a power of their size.
 
 Common practice without one source; the form is ours. A cluster of n documents is to give in
-proportion to n^exponent: 1 is the pool as it is, 0 all clusters alike, and no cluster
-gives more than it has. Weights n^(exponent - 1) and sampling without replacement do that; for
-`inside` other than "random" a document of a cluster's nearest or farthest share q has the utility
+proportion to n^exponent: 1 is the pool as it is, 0 all clusters alike, and no cluster gives more
+than it has. Weights n^(exponent - 1) and sampling without replacement do that; for `inside` other
+than "random" a document of a cluster's nearest or farthest share q has the utility
 (exponent - 1) ln n - ln q, whose best are exactly the capped quotas.
 """
 
@@ -66,7 +66,7 @@ class ClusterBalanced(Embedded, Score):
         """Return the utility, [n, 1]."""
         nearest, cosine = nearest_centroid(self, batch, state)
         sizes = state.array("sizes", np.float64, (len(state["centroids"]),))
-        utility = (self.exponent - 1) * np.log(sizes[nearest])
+        utility: NDArray[np.float64] = (self.exponent - 1) * np.log(sizes[nearest])
         if self.inside == "random":
             return utility[:, None]
         spread = state.array("distance", np.float64, (len(sizes), len(_GRID)))

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dataworth.corpus.documents import Documents
-from dataworth.errors import DataworthError, check_extra
 from dataworth.features.ngrams import HashedNgrams
+from dataworth.features.ngrams.logistic import Shares, balanced, train_logistic
 from dataworth.methods.base import Pool, Step, Targets
+from dataworth.methods.classes import negatives_option, two_classes
 from dataworth.methods.length import least_length, tokens_option
 from dataworth.methods.linear import (
     LinearScore,
@@ -51,7 +50,7 @@ class DiscriminativeDSIR(LinearScore):
         "the square root of the number of buckets.",
         above=0,
     )
-    documents: int = option(20_000, help="Documents of the pool's sample, at most.", minimum=1)
+    documents: int = negatives_option()
     minimum: int = minimum_option()
     mechanism: str = mechanism_option("gumbel_top_k(temperature=auto)")
 
@@ -68,47 +67,12 @@ class DiscriminativeDSIR(LinearScore):
         """The least length, as a filter with a drop reason of its own."""
         return least_length(self.minimum, self.tokens)
 
-    def check(self) -> None:
-        """Raise MissingExtra without the extra classify."""
-        check_extra(self.name, "classify")
-
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
-        """Train one classifier a target; needs the extra `classify`."""
-        sample = pool.sample(self.documents)
-        if not len(sample):
-            raise DataworthError(
-                "dsir_discriminative: the sample of the pool has no document to learn from; see "
-                "the drop reasons, or split giant documents (--split-words)"
-            )
-        negatives = self._shares(sample)
-        weights = np.empty((self.buckets, len(targets.names)))
-        bias = np.empty(len(targets.names))
+        """Train one classifier a target. DataworthError where the pool has no other document."""
+        weights = np.empty((self.buckets + 1, len(targets.names)))
         for t, name in enumerate(targets.names):
-            weights[:, t], bias[t] = self._train(self._shares(targets.fit[name]), negatives)
-        return {"weights": weights, "bias": bias}
-
-    def _shares(self, documents: Documents) -> Any:
-        """Each document's share of n-grams in each bucket: sparse [n, buckets]."""
-        check_extra(self.name, "classify")
-        from scipy.sparse import csr_matrix
-
-        spans, ids = self.feature.rows(documents)
-        grams = np.diff(spans)
-        values = np.repeat(1.0 / np.maximum(grams, 1), grams)
-        shape = (len(documents), self.buckets)
-        matrix = csr_matrix((values, ids.astype(np.int64), spans), shape=shape)
-        matrix.sum_duplicates()
-        return matrix
-
-    def _train(self, positives: Any, negatives: Any) -> tuple[NDArray[np.float64], float]:
-        from scipy.sparse import vstack
-        from sklearn.linear_model import LogisticRegression
-        from threadpoolctl import threadpool_limits
-
-        scale = np.sqrt(self.buckets)
-        model = LogisticRegression(C=self.strength, class_weight="balanced", max_iter=1000)
-        labels = np.repeat([1, 0], [positives.shape[0], negatives.shape[0]])
-        # One thread: sums are the same on any machine's number of cores, and faster on a busy one.
-        with threadpool_limits(1):
-            model.fit(vstack([positives, negatives]) * scale, labels)
-        return model.coef_[0] * scale, float(model.intercept_[0])
+            documents, labels = two_classes(self.name, pool, targets, name, self.documents)
+            rows = Shares.of(self.feature, documents)
+            penalty = 1 / (self.strength * self.buckets)
+            weights[:, t] = train_logistic(rows, labels, balanced(labels), penalty)
+        return {"weights": weights[:-1].copy(), "bias": weights[-1].copy()}

@@ -12,8 +12,10 @@ model that was trained on random documents of the pool for a while, not a new on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +34,12 @@ from dataworth.methods.modelled import (
     tell_cost,
     trained_option,
 )
+from dataworth.methods.per_query import PerQuery
 from dataworth.options import option
 from dataworth.registry import register
+
+if TYPE_CHECKING:
+    from dataworth.features.gradients.language import Reader
 
 Solver = Literal[
     "identity",
@@ -52,7 +58,7 @@ SOLVERS: tuple[str, ...] = get_args(Solver)
 
 @register
 @dataclass(frozen=True)
-class Influence(ModelScore):
+class Influence(PerQuery, ModelScore):
     """The estimated fall of the target's loss from training on the document.
 
     The solvers: "identity" (the plain inner product of gradients: one step of learning rate 1),
@@ -102,15 +108,45 @@ class Influence(ModelScore):
             passes *= min(self.sample, len(pool.sample()))
             tell_cost(self, reader, pool, targets, passes=passes)
             preconditioner = self._solve(reader, pool)
-            vectors = np.empty((len(names), reader.engine.size), np.float32)
-            for row, name in enumerate(names):
-                gradient = torch.from_numpy(target_gradient(self.name, reader, targets, name))
-                vector = gradient[None].to(reader.engine.device)
+            queries, shares = self._queries(reader, targets)
+            vectors = np.empty((len(queries), reader.engine.size), np.float32)
+            for row, query in enumerate(queries):
+                vector = torch.from_numpy(query())[None].to(reader.engine.device)
                 solved = preconditioner.apply(vector) * preconditioner.scale
                 vectors[row] = solved[0].cpu().numpy()
             # Only now it is known how far the vectors were solved.
             about = preconditioner.describe()
-        return self.known(vectors=vectors, about=about)
+        asked: dict[str, Any] = {}
+        if self.per_query:
+            counts = [len(own) for own in shares]
+            asked = {"queries": counts, "shares": np.concatenate(shares)}
+        return self.known(vectors=vectors, about=about, **asked)
+
+    def _queries(
+        self, reader: Reader, targets: Targets
+    ) -> tuple[list[Callable[[], NDArray[np.float32]]], list[NDArray[np.float64]]]:
+        """Return what gives the gradient of each query, and the queries' shares of each target.
+
+        A query is a target, or with `per_query` an example of one; its share is that of its tokens.
+        """
+        queries: list[Callable[[], NDArray[np.float32]]] = []
+        shares: list[NDArray[np.float64]] = []
+        for name in targets.names:
+            documents = targets.fit[name]
+            asked = [documents]
+            if self.per_query:
+                asked = [documents.take(np.array([row])) for row in range(len(documents))]
+            queries += [partial(target_gradient, self.name, reader, one, name) for one in asked]
+            tokens = reader.items(documents).tokens if self.per_query else np.ones(1)
+            shares.append(tokens / tokens.sum())
+        return queries, shares
+
+    def reduce(self, values: Values, target: int, state: State) -> Values:
+        """Return the mean over a target's queries, weighted by their tokens, [n]."""
+        shares = state.array("shares", np.float64, (None,))
+        own: NDArray[np.float64] = np.split(shares, np.cumsum(state["queries"])[:-1])[target]
+        reduced: Values = values @ own
+        return reduced
 
     def _curvature(self, pool: Pool) -> Any:
         from dataworth.features.gradients.solving import Curvature
@@ -143,7 +179,7 @@ class Influence(ModelScore):
 
         (model,) = self.models_of(state)
         reader = model.reader
-        vectors = torch.from_numpy(self.vectors(state, "vectors", reader.engine.size))
+        vectors = torch.from_numpy(state.array("vectors", np.float32, (None, reader.engine.size)))
         if self.solver == "cosine" or self.normalise == "gradient":
             values, lengths, tokens = reader.scores_and_lengths(documents, vectors)
             return values / np.maximum(lengths, 1e-30)[:, None], tokens

@@ -197,13 +197,25 @@ class Model:
         return found
 
 
-def target_gradient(step: str, reader: Reader, targets: Targets, name: str) -> NDArray[np.float32]:
-    """The gradient of a target's loss in nats a token: float32 [P]."""
-    gradient, tokens = reader.gradient(targets.fit[name])
+def target_gradient(
+    step: str, reader: Reader, documents: Documents, name: str
+) -> NDArray[np.float32]:
+    """Return the gradient of the loss of a target's documents in nats per token, float32 [P]."""
+    gradient, tokens = reader.gradient(documents)
     if not tokens:
-        raise DataworthError(f"{step}: the target {name!r} has no token to predict")
+        raise DataworthError(
+            f"{step}: the target {name!r} has no token to predict"
+            + (" in one of its examples" if len(documents) == 1 else "")
+        )
     found: NDArray[np.float32] = (gradient / tokens).cpu().numpy().astype(np.float32)
     return found
+
+
+def target_gradients(step: str, reader: Reader, targets: Targets) -> NDArray[np.float32]:
+    """Return the gradients of all targets' losses in nats per token, float32 [targets, P]."""
+    return np.stack(
+        [target_gradient(step, reader, targets.fit[name], name) for name in targets.names]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +229,7 @@ class ModelScore(Reads, Score):
     """
 
     reasons: ClassVar[tuple[str, ...]] = (EMPTY,)
+    slow: ClassVar[bool] = True
     measured: ClassVar[str] = ""
     """The unit of what is measured."""
 

@@ -23,7 +23,7 @@ from dataworth.methods.modelled import (
     layers_option,
     models_option,
     normalise_option,
-    target_gradient,
+    target_gradients,
     tell_cost,
 )
 from dataworth.options import option
@@ -77,10 +77,8 @@ class TracIn(ModelScore):
             with reader.working():
                 if not number:
                     tell_cost(self, reader, pool, targets, scored=len(self.models))
-                gradients = [
-                    target_gradient(self.name, reader, targets, name) for name in targets.names
-                ]
-            vectors[f"vectors_{number}"] = rate * np.stack(gradients)
+                gradients = target_gradients(self.name, reader, targets)
+            vectors[f"vectors_{number}"] = rate * gradients
         return self.known(**vectors)
 
     def values(self, documents: Documents, state: State) -> tuple[Values, NDArray[np.int64]]:

@@ -27,7 +27,7 @@ from dataworth.methods.modelled import (
     log,
     models_option,
     normalise_option,
-    target_gradient,
+    target_gradients,
     tell_cost,
 )
 from dataworth.options import option
@@ -97,9 +97,9 @@ class TRAK(ModelScore):
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Solve the targets' gradients with the Gram matrix of a sample, for each model."""
+
         import torch
 
-        names = targets.names
         sample = pool.sample(self.sample)
         dimension = self.dimension_for(len(sample))
         if len(sample) < dimension:
@@ -119,11 +119,11 @@ class TRAK(ModelScore):
                 if not number:
                     passes = count * len(sample)
                     tell_cost(self, reader, pool, targets, passes=passes, scored=count, cut=True)
-                found = [target_gradient(self.name, reader, targets, name) for name in names]
+                gradients = torch.from_numpy(target_gradients(self.name, reader, targets))
                 projector = self.projector(reader, number, pool.seed, dimension)
                 inverse = self._inverse(self.of(source), sample, projector)
-                gradients = torch.from_numpy(np.stack(found)).to(reader.engine.device)
-                target = projector.flat(gradients).cpu()  # where the Gram matrix is
+                # Where the Gram matrix is.
+                target = projector.flat(gradients.to(reader.engine.device)).cpu()
                 scale = 1 / (count * max(1, round(pool.documents)))
                 moved = inverse.apply(target) * inverse.scale * scale
             vectors[f"vectors_{number}"] = moved.numpy().astype(np.float32)

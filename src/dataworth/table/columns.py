@@ -35,7 +35,7 @@ DROP = "drop"
 RECORD = "column.json"
 FACTS = b"dataworth"
 _ROW_GROUP = 1 << 16
-_VECTOR = re.compile(r"fixed_size_list<\w+: (\w+)>\[(\d+)\]")
+_VECTOR = re.compile(r"(?:fixed_size_)?list<\w+: (\w+)>(?:\[(\d+)\])?")
 _OVERWRITE = "run again with --overwrite"
 
 
@@ -202,7 +202,7 @@ def _kind(text: str) -> pa.DataType:
     vector = _VECTOR.fullmatch(text)
     if vector is None:
         return pa.type_for_alias(text)
-    return pa.list_(pa.type_for_alias(vector[1]), int(vector[2]))
+    return pa.list_(pa.type_for_alias(vector[1]), int(vector[2] or -1))
 
 
 def declare(folder: Path, record: Mapping[str, Any], columns: Sequence[Column]) -> None:

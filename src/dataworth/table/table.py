@@ -29,6 +29,7 @@ from dataworth.table.columns import DROP, ColumnFolder
 
 UTILITY = "utility:"
 EMBEDDING = "embedding:"
+MATRIX = "matrix:"
 TOKENS = "tokens"
 _FOLDER = re.compile(r"[\w.-]+-[0-9a-f]{16}")
 _STRING_BYTES = 2**31 - 1
@@ -279,13 +280,18 @@ class Table:
         """The columns of vectors, `embedding:<step>`."""
         return tuple(name for name in self.names if name.startswith(EMBEDDING))
 
+    @property
+    def matrices(self) -> tuple[str, ...]:
+        """The columns of utilities for each query, `matrix:<step>:<target>`."""
+        return tuple(name for name in self.names if name.startswith(MATRIX))
+
     def vectors(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Some rows of a column of vectors, in the order given; NaN where there is none.
 
         Parts are read one after another, and of each only the rows asked for are kept.
         """
         self._check_names([name])
-        out = np.full((len(rows), self.schema.field(name).type.list_size), np.nan, np.float32)
+        out = np.full((len(rows), self._width(name)), np.nan, np.float32)
         order = np.argsort(rows, kind="stable")
         bounds = np.searchsorted(rows[order], self._bounds)
         for part in np.flatnonzero(np.diff(bounds)).tolist():
@@ -297,6 +303,17 @@ class Table:
             numbers = values.drop_null().flatten().to_numpy(zero_copy_only=False)
             out[places[there]] = numbers.reshape(-1, out.shape[1])
         return out
+
+    def _width(self, name: str) -> int:
+        """Return how many numbers each row of a column of vectors has; 0 where no row has any."""
+        kind = self.schema.field(name).type
+        if pa.types.is_fixed_size_list(kind):
+            return int(kind.list_size)
+        for part in range(len(self._bounds) - 1):
+            there = self._part(part, [name])[name].drop_null()
+            if len(there):
+                return len(there[0])
+        return 0
 
     def column(self, name: str) -> NDArray[Any]:
         """A numeric column, [rows]; nulls of a utility are NaN."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataworth.errors import ConfigError, MissingExtra
 from dataworth.features.embeddings.averages import average_rows
@@ -28,6 +30,8 @@ from dataworth.features.embeddings.base import (
 from dataworth.features.embeddings.running import one_thread
 from dataworth.features.embeddings.sentence import SentenceModel, minilm_folder
 
+_CHARACTER = 10  # the rank that characters get
+_SPECIAL = re.compile(r"\[.+\]|<.+>")
 _RECIPE = 1  # of `distil`, grows when its results change
 log = logging.getLogger(__name__)
 
@@ -98,14 +102,16 @@ def default_folder() -> str:
 
 
 def distil(
-    model: str, folder: str | Path, *, dimensions: int = 256, sif: float = 1e-4
+    model: str, folder: str | Path, *, dimensions: int = 256, sif: float = 3e-4
 ) -> DistilledVectors:
     """Make a static model of a sentence model, in a folder that model2vec loads.
 
     `model`: as in `SentenceModel`; "" is MiniLM (about a minute of one core). Each token's vector
     is the mean of its last hidden states when it stands alone between the special tokens; then the
-    first principal `dimensions`; then the weight a / (a + p), p by Zipf's law over the token's
-    number. This is model2vec's own recipe, whose `distill` asks for an older transformers.
+    first principal `dimensions`; then the weight a / (a + p), p by Zipf's law. That is model2vec's
+    recipe, whose `distill` asks for an older transformers, but for p: vocabularies list words by
+    falling frequency behind special tokens and characters, which model2vec counts too. Here rank 1
+    is the first word, a character has rank 10, and a special token weighs nothing.
     """
     try:
         from model2vec import StaticModel
@@ -123,14 +129,24 @@ def distil(
     vectors -= vectors.mean(axis=0)
     _, axes = np.linalg.eigh(vectors.T @ vectors)
     vectors = vectors @ axes[:, ::-1][:, :dimensions]
-    share = 1 / np.arange(2, len(tokens) + 2)
-    share /= share.sum()
-    vectors *= (sif / (sif + share))[:, None]
+    share = zipf_shares(loaded.tokenizer)
+    vectors *= np.where(np.isfinite(share), sif / (sif + share), 0)[:, None]
     static = StaticModel(
         vectors.astype(np.float32), loaded.tokenizer, normalize=True, max_length=None
     )
     static.save_pretrained(str(folder))
     return DistilledVectors(str(folder))
+
+
+def zipf_shares(tokenizer: Any) -> NDArray[np.float64]:
+    """Return the share of text of each token by Zipf's law, [vocabulary]; inf for special ones."""
+    names = [tokenizer.id_to_token(token) or "" for token in range(tokenizer.get_vocab_size())]
+    special = np.array([bool(_SPECIAL.fullmatch(name)) for name in names])
+    single = np.array([len(name.removeprefix("##").lstrip("Ġ▁")) <= 1 for name in names]) & ~special
+    rank = np.cumsum(~single & ~special).astype(np.float64)
+    total = float((1 / np.arange(1, max(rank[-1], 1) + 1)).sum())
+    rank[single] = _CHARACTER
+    return np.where(special, np.inf, 1 / (total * np.maximum(rank, 1)))
 
 
 @dataclass(frozen=True)

@@ -191,13 +191,13 @@ def train_logistic(
     for _ in range(_ROUNDS):
         wrong = _sigmoid(-signs * logits)  # the probability of the other class
         gradient = rows.add(_transposed, -weights * signs * wrong) + penalty * solution
-        norm = float(np.linalg.norm(gradient * unit))
+        norm = _norm(gradient * unit)
         first = first or norm
         if norm <= tolerance * first:
             break
         curvature = weights * wrong * (1 - wrong)
         step = _direction(rows, curvature, penalty, unit, gradient, _forcing(norm, first) * norm)
-        change, slope = rows.times(step), float(gradient @ step)
+        change, slope = rows.times(step), _dot(gradient, step)
         size = 1.0
         for _ in range(_HALVINGS):
             moved = solution + size * step
@@ -237,15 +237,17 @@ def calibrate(logits: Floats, labels: NDArray[np.bool_], weights: Floats) -> tup
     design = np.stack([logits / spread, np.ones(len(logits))], axis=1)
 
     def loss(at: Floats) -> float:
-        z = design @ at
-        return float(weights @ (np.logaddexp(0, z) - target * z))
+        z = logits / spread * at[0] + at[1]
+        return _dot(weights, np.logaddexp(0, z) - target * z)
 
     solution = np.zeros(2)
     value = loss(solution)
     for _ in range(_ROUNDS):
-        p = _sigmoid(design @ solution)
-        gradient = design.T @ (weights * (p - target))
-        hessian = (design.T * (weights * p * (1 - p))) @ design + 1e-12 * np.eye(2)
+        p = _sigmoid(logits / spread * solution[0] + solution[1])
+        gradient = np.einsum("nk,n->k", design, weights * (p - target))
+        hessian = np.einsum("nk,n,nl->kl", design, weights * p * (1 - p), design) + 1e-12 * np.eye(
+            2
+        )
         step, size = -np.linalg.solve(hessian, gradient), 1.0
         while size > 1e-10 and loss(solution + size * step) > value + 1e-4 * size * gradient @ step:
             size /= 2
@@ -254,6 +256,15 @@ def calibrate(logits: Floats, labels: NDArray[np.bool_], weights: Floats) -> tup
         if np.abs(gradient).max() <= 1e-9 * weights.sum():
             break
     return float(solution[0] / spread), float(solution[1])
+
+
+def _dot(left: Floats, right: Floats) -> float:
+    """Return a sum of products in NumPy's order: BLAS sums otherwise on each number of cores."""
+    return float(np.sum(left * right))
+
+
+def _norm(vector: Floats) -> float:
+    return float(np.sqrt(_dot(vector, vector)))
 
 
 def _sigmoid(values: Floats) -> Floats:
@@ -265,8 +276,8 @@ def _sigmoid(values: Floats) -> Floats:
 def _objective(
     solution: Floats, penalty: Floats, logits: Floats, signs: Floats, weights: Floats
 ) -> float:
-    loss = weights @ np.logaddexp(0, -signs * logits)
-    return float(0.5 * (penalty * solution) @ solution + loss)
+    loss = _dot(weights, np.logaddexp(0, -signs * logits))
+    return 0.5 * _dot(penalty * solution, solution) + loss
 
 
 def _direction(
@@ -281,15 +292,15 @@ def _direction(
     diagonal = np.maximum(rows.add(_diagonal, curvature) + penalty, 1e-300)
     step, left = np.zeros_like(gradient), -gradient
     scaled = left / diagonal
-    along, size = scaled.copy(), float(left @ scaled)
+    along, size = scaled.copy(), _dot(left, scaled)
     for _ in range(_PRODUCTS):
         product = rows.add(_curved, curvature, along) + penalty * along
-        length = size / float(along @ product)
+        length = size / _dot(along, product)
         step += length * along
         left -= length * product
-        if np.linalg.norm(left * unit) <= residual:
+        if _norm(left * unit) <= residual:
             break
         scaled = left / diagonal
-        size, before = float(left @ scaled), size
+        size, before = _dot(left, scaled), size
         along = scaled + (size / before) * along
     return step
