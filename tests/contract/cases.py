@@ -31,6 +31,7 @@ NEEDED: Mapping[str, Mapping[str, Any]] = {
     "field_in": {"field": "domain", "values": ["sums"]},
     "fineweb": {"line_ends": 0, "short_lines": 1},
     "gopher_quality": {"least_words": 2, "least_mean": 1, "least_stop_words": 0},
+    "language_id": {"model": ""},
     "known_scores": {"file": "scores.jsonl", "column": "q"},
     **{name: {"pairs": PAIRS} for name in ("clip_loss", "dfn")},
     "norm_sim": {"pairs": PAIRS, "like": LIKE},

@@ -60,6 +60,8 @@ class World:
 
             distil(str(self.folder / SENTENCE), self.folder / DISTILLED, dimensions=8)
         options = {"steps": case.steps, "engine": 1, **options}
+        if "field" in case.options:
+            options["group_by"] = [*options.get("group_by", ()), case.options["field"]]
         pool, target = options.pop("pool", self.pool), options.pop("target", self.target)
         return dataworth.score(pool, {"sums": target}, out=out, **options)
 

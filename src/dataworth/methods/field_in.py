@@ -43,21 +43,16 @@ class FieldIn:
         return (drop_column(self.name),)
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
-        """Learn nothing; raise ConfigError for a field that is not read along."""
-        self._of(pool.sample().columns)
-        return {}
-
-    def _of(self, columns: Any) -> pa.Array:
-        if self.field not in columns:
+        """Learn nothing. Raise ConfigError for a field that is not read along."""
+        sample = pool.sample()
+        if len(sample) and self.field not in sample.columns:
             raise ConfigError(
                 f"{self.name}: the field {self.field!r} is not read along: add it to group_by"
             )
-        return columns[self.field]
+        return {}
 
     def annotate(self, batch: Batch, state: State) -> dict[str, Any]:
         """Return `drop`; a document without the field is not among the values."""
-        if not len(batch):
-            return {DROP: np.zeros(0, np.uint8)}
-        column = self._of(batch.documents.columns)
+        column = batch.documents.columns.get(self.field, pa.nulls(len(batch)))
         inside = pc.is_in(column.cast(pa.string()), value_set=pa.array(self.values, pa.string()))
         return {DROP: (np.asarray(inside) != self.keep).astype(np.uint8)}

@@ -38,7 +38,7 @@ _KEPT = "Ill ill Its its Hell hell Shell shell Shed shed were Were Well well Who
 _FACES = """>.< >.> <.< ._. ;_; -_- -__- v.v V.V v_v V_V o_o o_O O_o O_O 0_o o_0 0_0 o.O O.o O.O
 o.o 0.0 o.0 0.o @_@ ^_^ ^__^ ^___^ <3 <33 <333 </3 xD XD xDD XDD =3 =D =) (= =] [= =( )= =/ =| ]=
 8) 8-) (-8 8D 8-D :o) (o: :() >:( >:o :'( :'-( :') :'-)"""
-_MIRRORED = ("(:", "):", "[:", "(;")
+_MIRRORED = (("(", ":"), (")", ":"), ("[", ":"), ("(", ";"))
 _MOUTHS = ") )) ))) ( (( ((( ] [ } / | 1 P p O o 0 * 3 > X x D"
 
 
