@@ -14,12 +14,23 @@ from dataworth.config import variants
 from dataworth.methods.registry import STEPS
 
 MODEL, SENTENCE, DISTILLED = "models/0", "sentence/model", "distilled"
+HEAD, ESTIMATOR = "head", "estimator.skops"
 MODELS = (MODEL, "models/1")
 
-EMBEDDED = ("betr", "cluster_balanced", "d4", "density", "embed", "semdedup")
+EMBEDDED = (
+    "betr",
+    "cluster_balanced",
+    "d4",
+    "density",
+    "embed",
+    "embedding_classifier",
+    "semdedup",
+)
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "embedding_similarity": {"embedder": "states"},
     **{name: {"embedder": "ngrams", "model": ""} for name in EMBEDDED},
+    "sequence_classifier": {"model": HEAD},
+    "sklearn": {"model": ESTIMATOR},
     "fasttext": {"model": "", "buckets": 100, "dimension": 4},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},

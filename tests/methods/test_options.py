@@ -75,7 +75,9 @@ def test_every_option_has_its_help_and_a_default_that_fits(registry: Any, name: 
     for option in list_options(cls):
         assert option.help.endswith(".") and len(option.help) < 300, option.name
         assert not option.run_only or option.name in ("device", "batch_tokens")
-        assert option.content == (option.name in ("model", "models", "tokens")), option.name
+        assert option.content == (option.name in ("model", "models", "rated", "tokens")), (
+            option.name
+        )
     if registry is STEPS:
         assert cls.version == 1
     needed = {key: value for key, value in NEEDED.items() if key in _names(cls)}
