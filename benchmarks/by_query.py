@@ -68,7 +68,8 @@ def measured(path: Path, documents: int, queries: int, rule: str) -> str:
     counts = cut(order, stored.lengths, documents // 10)
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f"{seconds:.1f} {peak / 1024:.0f} {(peak - before) / 1024:.0f} {int(counts.counts.sum())}"
+    chosen = int(counts.counts.sum())
+    return f"{seconds:.1f} {peak / 1024:.0f} {(peak - before) / 1024:.0f} {chosen}"
 
 
 def main() -> None:

@@ -75,6 +75,12 @@ def build(
     return cls(**fitted)
 
 
+def class_of(name: str, registry: Mapping[str, type[T]]) -> type[T]:
+    """Return the class that `name`, `name:variant` or `module:Class` stands for."""
+    name, _, variant = name.partition(":")
+    return _find(name, variant or None, registry)[0]
+
+
 def from_dict(value: str | Mapping[str, Any], registry: Mapping[str, type[T]]) -> T:
     """An object from a recipe: text as in `parse_call`, or `{name: {option: value}}`."""
     if isinstance(value, str):

@@ -10,10 +10,13 @@ from importlib.util import find_spec
 
 EXTRAS = {
     "classify": ("sklearn", "skops", "fasttext"),
+    "langid": ("py3langid",),
     "s3": ("s3fs",),
     "hf": ("datasets", "huggingface_hub"),
     "lm": ("torch", "transformers", "safetensors", "scipy"),
+    "kenlm": ("kenlm",),
     "embed": ("sentence_transformers", "model2vec", "sklearn", "torch", "safetensors"),
+    "judge": ("httpx", "threadpoolctl"),
 }
 """The modules that each extra brings."""
 

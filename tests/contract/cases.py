@@ -1,7 +1,7 @@
 """Every registered step with the options that it needs, and every way to set its words.
 
 A new step is a case by being in the registry. One that needs a model says so by a field `model` or
-`models`; what else a step needs stands in `NEEDED`.
+`models`, one that asks an endpoint by a field `judge`; what else a step needs stands in `NEEDED`.
 """
 
 from __future__ import annotations
@@ -12,28 +12,35 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from dataworth.config import variants
 from dataworth.methods.registry import STEPS
+from judge_server import standing
 
 MODEL, SENTENCE, DISTILLED = "models/0", "sentence/model", "distilled"
 HEAD, ESTIMATOR = "head", "estimator.skops"
 MODELS = (MODEL, "models/1")
 
-EMBEDDED = (
-    "betr",
-    "cluster_balanced",
-    "d4",
-    "density",
-    "embed",
-    "embedding_classifier",
-    "semdedup",
-)
+JUDGED = {"llm_rating": {"sample": 20}, "qurating": {"pairs": 20}}
+EMBEDDED = ("betr", "cluster_balanced", "d4", "density", "embed", "semdedup", *JUDGED)
+EMBEDDED += ("embedding_classifier",)
+TABLES = {"losses": "losses.csv", "scores": "scores.csv"}
+
 NEEDED: Mapping[str, Mapping[str, Any]] = {
+    "ask_llm": {"context": 512},
+    "decontaminate": {"benchmarks": ["target.jsonl"], "n": 3},
     "embedding_similarity": {"embedder": "states"},
-    **{name: {"embedder": "ngrams", "model": ""} for name in EMBEDDED},
+    **{name: {"embedder": "ngrams", "model": "", **JUDGED.get(name, {})} for name in EMBEDDED},
     "sequence_classifier": {"model": HEAD},
     "sklearn": {"model": ESTIMATOR},
     "fasttext": {"model": "", "buckets": 100, "dimension": 4},
+    "field_in": {"field": "domain", "values": ["sums"]},
+    "fineweb": {"line_ends": 0, "short_lines": 1},
+    "gopher_quality": {"least_words": 2, "least_mean": 1, "least_stop_words": 0},
+    "known_scores": {"file": "scores.jsonl", "column": "q"},
+    "word_list": {"file": "words.txt"},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},
+    "ngram_perplexity": {"ngrams": 3},
+    "perplexity_correlations": TABLES,
+    "preselect": TABLES,
 }
 NEEDED_WITH: Mapping[tuple[str, str, str], Mapping[str, Any]] = {
     **{
@@ -79,6 +86,7 @@ def needed(name: str) -> dict[str, Any]:
     there = {field.name for field in fields(STEPS[name])}
     models = {"model": MODEL} if "model" in there else {}
     models |= {"models": list(MODELS)} if "models" in there else {}
+    models |= standing() if "judge" in there else {}
     return {**models, **NEEDED.get(name, {})}
 
 

@@ -16,6 +16,7 @@ import pytest
 import dataworth
 from contract.cases import DISTILLED, ESTIMATOR, HEAD, MODELS, SENTENCE, Case
 from contract.ways import cut_units
+from dataworth.corpus.documents import Documents
 
 UNIT_BYTES = 1_000
 CHAT_TEMPLATE = "{% for turn in messages %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}"
@@ -103,7 +104,11 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> World:
     world.write("pool/b.jsonl", rows[17:])
     world.write(world.target, [{"text": text} for text in target])
     world.write(world.chats, chats(pool))
+    uids = Documents.from_texts(pool).uid.tolist()
+    world.write("scores.jsonl", [{"uid": f"{u:016x}", "q": u % 7} for u in uids[:-3]])
+    (world.folder / "words.txt").write_text("# licence: CC0\nsea\nsum\n")
     world.write("chats-target.jsonl", chats(target))
+    _tables(world, kinds)
     for seed, name in enumerate(MODELS):
         folder = world.folder / name
         folder.parent.mkdir(exist_ok=True)
@@ -144,6 +149,20 @@ def _train(folder: Path, texts: Sequence[str]) -> None:
         optimizer.step()
     save_model(model, folder, tokenizer)
     save_moments(folder, model.as_module(), optimizer, 0.01 * len(texts))
+
+
+def _tables(world: World, kinds: Sequence[str]) -> None:
+    """Write losses of models that order them as their scores do on sums, and not on others."""
+    from dataworth.corpus.corpus import Corpus
+    from dataworth.corpus.fields import Fields
+    from methods.losses import losses_of, uids, write_tables
+
+    fields = Fields(template="plain")
+    talks, _ = Corpus.open(world.folder / world.chats, fields=fields).read_all()
+    names = [*uids(world.texts), *(f"{uid:016x}" for uid in talks.uid.tolist())]
+    good = [kind == "sums" for kind in [*kinds, kinds[0], *kinds]]
+    rows = dict(zip(names, good, strict=True))
+    write_tables(world.folder, list(rows), losses_of(list(rows.values())))
 
 
 def _word_vectors(folder: Path, words: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ import dataworth
 from contract.cases import EMBEDDED, variants
 from dataworth.mechanism.registry import MECHANISMS
 from dataworth.methods.registry import DEFAULT, STEPS
+from judge_server import standing
 from testdata import POOL_SUFFIXES, find_target, read_rows, sample_pool
 
 FILE = Path(__file__).parent / "selections.json"
@@ -31,6 +32,7 @@ QUERIES = 20
 SHOWN = 8  # documents whose utilities are written down
 DIGITS = 6
 NEEDED: dict[str, dict[str, Any]] = {
+    "ask_llm": {"context": 512},
     **{name: {"embedder": "ngrams", "model": ""} for name in ("embedding_similarity", *EMBEDDED)},
     "fasttext": {"model": "", "buckets": 1000, "dimension": 8},
     "metagradient": {"learning_rate": 1e-4},
@@ -106,6 +108,7 @@ def select(name: str, part: Slice) -> dict[str, Any]:
         there = {field.name for field in fields(STEPS[step])}
         options: dict[str, Any] = {"model": part.model} if "model" in there else {}
         options |= {"models": [part.model]} if "models" in there else {}
+        options |= standing() if "judge" in there else {}
         options |= NEEDED.get(step, {})
         options |= {"model": part.made(step)} if step in MADE else {}
         steps = [{step: options}]

@@ -100,6 +100,16 @@ Steps = Annotated[
         "dataworth proxy trains small ones. See `dataworth methods`.",
     ),
 ]
+RecipeOf = Annotated[
+    str | None,
+    option(
+        "--recipe",
+        metavar="NAME",
+        panel=SCORING,
+        help="Options out of a recipe: c4, dclm, fineweb, gopher, nemotron, or a file; options "
+        "that are given beside it win.",
+    ),
+]
 Seed = Annotated[
     int | None,
     option(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +18,9 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Column, Documents
 from dataworth.corpus.read.reader import BadLine
 from dataworth.corpus.units import Part, Unit
-from dataworth.engine.files import atomic, damaged
 from dataworth.engine.local import Tick
 from dataworth.errors import InputError, RunError
+from dataworth.flow.quarantine import Quarantine, unit_quarantine
 from dataworth.methods.base import DROP
 from dataworth.methods.fitted import Fitted
 from dataworth.table.columns import ROW, ColumnFolder, Covered, PartWriter
@@ -30,7 +28,8 @@ from dataworth.table.keys import uids_digest
 from dataworth.table.table import IDENTITY, PIECE, Tally, rows_of
 
 _TOGETHER = 1 << 20  # bytes of text from which on a block is added alone
-_RIGHT_KIND = ("empty_text", "null_text", "line_too_long")
+_SLICE = 60.0  # seconds after which what was computed slowly is kept
+_PIECE = 1 << 18  # bytes of text that are handed to slow steps at once
 
 
 @dataclass
@@ -61,6 +60,11 @@ class Annotate:
     def __call__(self, part: Part, tick: Tick) -> Spent:
         """Write the files of a part that are missing; a file that is there is done."""
         work = _PartWork(self, part)
+        if work.slow and work.rows is None:
+            # Once it is known which documents there are, columns can be kept piece by piece.
+            quiet = Tick(0, stop=getattr(tick, "stop", None))
+            _PartWork(replace(self, lists=()), part).run(quiet)
+            work = _PartWork(self, part)
         work.run(tick)
         return work.spent
 
@@ -111,6 +115,9 @@ class _PartWork:
         self.key = key
         self.uids: list[NDArray[np.uint64]] = []
         self.rows: int | None = None  # of the part, where its documents are there
+        self.slow = any(getattr(step.step, "slow", False) for step in self.steps.values())
+        self.known: NDArray[np.uint64] | None = None  # uids of the part, where they are compared
+        self.begun: dict[str, float] = {}  # when the file of a step was opened
         self.there: dict[str, Covered] = {}
         self.writers: dict[str, PartWriter] = {}
         self.reasons: dict[str, Counter[str]] = {name: Counter() for name in self.steps}
@@ -157,10 +164,13 @@ class _PartWork:
                 self._begin(self.documents)
             if self.labels is not None and not self.labels.has(self.part.index):
                 self._begin(self.labels)
+            if self.slow and self.rows is not None:
+                uid = self.documents.read(self.part.index, ["uid"], self.rows)["uid"]
+                self.known = np.asarray(uid, np.uint64)
             first = 0
             for unit in self.part.units:
                 plan.corpus.check_unchanged([unit.file_index])
-                with _Quarantine(unit_quarantine(plan.quarantine, unit.index)) as quarantine:
+                with Quarantine(unit_quarantine(plan.quarantine, unit.index)) as quarantine:
                     first = self._read(unit, tick, tally, quarantine, first)
                     if self.rows is None:
                         quarantine.finish()
@@ -173,16 +183,21 @@ class _PartWork:
         """Open the next file of the part in a folder of columns."""
         writer = self.open.enter_context(PartWriter(folder.next_file(self.part.index)))
         self.writers[folder.folder.name] = writer
+        self.begun[folder.folder.name] = time.monotonic()
         return writer
 
     def _read(
-        self, unit: Unit, tick: Tick, tally: Tally, quarantine: _Quarantine, start: int
+        self, unit: Unit, tick: Tick, tally: Tally, quarantine: Quarantine, start: int
     ) -> int:
         """Read one unit, whose first document is the row `start`; return the row after its last."""
         first, lines = start, 0
         for block in self.plan.corpus.blocks(unit):
             documents = block.documents
-            self._hold(documents, first)
+            for low, high in self._pieces(documents):
+                whole = high - low == len(documents)
+                self._hold(
+                    documents if whole else documents.take(np.arange(low, high)), first + low
+                )
             first += len(documents)
             if self.rows is None:
                 quarantine.add(block.bad)
@@ -211,13 +226,21 @@ class _PartWork:
                 f"take whatever can be read (--max-bad 1)"
             )
 
+    def _pieces(self, documents: Documents) -> list[tuple[int, int]]:
+        """Return the rows [low, high) of a block that are handed on at once: few, to slow steps."""
+        if not self.slow:
+            return [(0, len(documents))]
+        number = (np.cumsum(documents.text_bytes) - 1) // _PIECE
+        cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(documents)]
+        return list(pairwise(cuts))
+
     def _hold(self, documents: Documents, first: int) -> None:
         """Add a block of documents; small blocks, of small files, are added together."""
         if not self.held:
             self.first = first
         self.held.append(documents)
         self.held_bytes += len(documents.data)
-        if self.held_bytes >= _TOGETHER:
+        if self.held_bytes >= (_PIECE if self.slow else _TOGETHER):
             self._flush()
 
     def _flush(self) -> None:
@@ -228,6 +251,10 @@ class _PartWork:
     def _add(self, documents: Documents, first: int) -> None:
         """Add the columns of a block of documents, the rows from `first` on of the part."""
         plan = self.plan
+        if self.known is not None:
+            known = self.known[first : first + len(documents)]
+            if not np.array_equal(known, documents.uid):
+                raise _changed(self.part)
         self.uids.append(documents.uid)
         if plan.documents in self.writers:
             columns = rows_of(documents)
@@ -244,6 +271,18 @@ class _PartWork:
             for step in steps:
                 alive &= ~block.dropped(step, alive)
         block.write()
+        if self.known is not None:
+            for name in [name for name in self.steps if name in self.writers]:
+                if time.monotonic() - self.begun[name] >= _SLICE:
+                    self._keep(name)
+
+    def _keep(self, name: str) -> None:
+        """Give a step's file its name: its rows are there, whatever becomes of the others."""
+        writer, reasons = self.writers.pop(name), self.reasons[name]
+        facts = {"documents": self.key, "rows": self.rows, "uids": self.digest}
+        own = {**facts, "covered": writer.rows, "dropped": dict(reasons)}
+        writer.commit(own, _schema([_ROW, *self.steps[name].raw]))
+        self.reasons[name] = Counter()
 
     def add(self, folder: str, columns: dict[str, pa.Array]) -> None:
         """Add rows of a step's columns."""
@@ -265,14 +304,13 @@ class _PartWork:
         if plan.labels in self.writers:
             schema = _schema(label_columns(plan.corpus))
             self.writers[plan.labels].commit({**facts, **whole}, schema)
-        for name, step in self.steps.items():
+        self.rows, self.digest = rows, digest
+        for name in self.steps:
             if name not in self.writers:
                 if self.folders[name].has(self.part.index):
                     continue
                 self._begin(self.folders[name])
-            writer = self.writers[name]
-            own = {**facts, "covered": writer.rows, "dropped": dict(self.reasons[name])}
-            writer.commit(own, _schema([_ROW, *step.raw]))
+            self._keep(name)
 
 
 class _Block:
@@ -349,99 +387,3 @@ _ROW = Column(ROW, pa.int32(), "row of the part", "table")
 
 def _schema(columns: Sequence[Column]) -> pa.Schema:
     return pa.schema([(column.name, column.type) for column in columns])
-
-
-class _Quarantine:
-    """The bad lines of a unit, written as they come; without any there is no file."""
-
-    def __init__(self, path: Path) -> None:
-        self.odd: BadLine | None = None
-        """The first line that is wrong in another way than by being empty or too long."""
-        self._path = path
-        self._open = ExitStack()
-        self._file: TextIO | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._open.__exit__(*error)
-
-    def add(self, bad: list[BadLine]) -> None:
-        if not bad:
-            return
-        if self._file is None:
-            temporary = self._open.enter_context(atomic(self._path))
-            self._file = self._open.enter_context(temporary.open("w", encoding="utf-8"))
-        for line in bad:
-            if self.odd is None and line.reason not in _RIGHT_KIND:
-                self.odd = line
-            record = {
-                "file": line.file,
-                "line": line.line,
-                "offset": line.offset,
-                "bytes": line.bytes,
-                "reason": line.reason,
-                "detail": line.detail,
-                "sample": line.sample.decode("utf-8", "backslashreplace"),
-            }
-            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-    def finish(self) -> None:
-        """Close the file, which takes its name."""
-        self._open.close()
-
-
-def unit_quarantine(folder: Path, unit: int) -> Path:
-    """The bad lines of a unit, their numbers counted from the unit's first line."""
-    return folder / f"{unit:05d}.jsonl"
-
-
-def join_quarantine(pieces: Path, units: Sequence[Unit], lines: Sequence[int], path: Path) -> None:
-    """All bad lines in one file, with their line numbers in the pool's files.
-
-    `lines`: lines of each unit, which tell the number of a later unit's first line. What is there
-    already of other units stays: a unit is done again if its part of the table was deleted.
-    """
-    found = {unit.index for unit in units if unit_quarantine(pieces, unit.index).is_file()}
-    if not found:
-        return
-    before = lines_before(units, lines)
-    old = _by_unit(path, units)
-    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for unit in units:
-            if unit.index not in found:
-                file.writelines(old.get(unit.index, []))
-                continue
-            place = unit_quarantine(pieces, unit.index)
-            with damaged(place), place.open(encoding="utf-8") as piece:
-                for text in piece:
-                    record = json.loads(text)
-                    record["line"] += before[unit.index]
-                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def _by_unit(path: Path, units: Sequence[Unit]) -> dict[int, list[str]]:
-    """The lines of a quarantine that was written before, by the unit they are of."""
-    if not path.is_file():
-        return {}
-    starts: dict[str, list[tuple[int, int]]] = {}
-    for unit in units:
-        starts.setdefault(unit.file.path, []).append((unit.start, unit.index))
-    out: dict[int, list[str]] = {}
-    with damaged(path), path.open(encoding="utf-8") as file:
-        for text in file:
-            record = json.loads(text)
-            place = bisect_right(starts[record["file"]], (record["offset"], len(units))) - 1
-            out.setdefault(starts[record["file"]][place][1], []).append(text)
-    return out
-
-
-def lines_before(units: Sequence[Unit], lines: Sequence[int]) -> list[int]:
-    """For each unit, the lines of its file in earlier units."""
-    seen: dict[int, int] = {}
-    out = []
-    for unit, count in zip(units, lines, strict=True):
-        out.append(seen.get(unit.file_index, 0))
-        seen[unit.file_index] = out[-1] + count
-    return out

@@ -38,7 +38,6 @@ from dataworth.flow.annotating import (
     CheckPart,
     Spent,
     document_columns,
-    join_quarantine,
     label_columns,
     label_names,
 )
@@ -46,6 +45,7 @@ from dataworth.flow.choosing import no_such_field
 from dataworth.flow.cross_document import fit_cross_document, load_learned
 from dataworth.flow.identity import column_record, documents_record, fit_record, target_record
 from dataworth.flow.inspect import fields_there
+from dataworth.flow.quarantine import join_quarantine
 from dataworth.flow.settings import ScoreSettings
 from dataworth.mechanism.budget import parse_quotas
 from dataworth.methods.base import CrossDocument, Pool, Targets, kept_by
@@ -371,8 +371,8 @@ def fit_steps(
     """Fit the steps in order; each finished one is a folder, and is loaded if it is there.
 
     `note` is told the folder of a step's columns and the seconds of a core that its fit took.
-    `documents`: the key of the pool's documents. `known`: steps by the folder of what they learned,
-    which other lists hold already; it grows.
+    `documents`: the key of the pool's documents, empty for a plan. `known`: steps by the folder of
+    what they learned, which other lists hold already; it grows.
     """
     fitted: list[Fitted] = []
     sample = folder / _sample_folder(documents, settings)
@@ -394,7 +394,8 @@ def fit_steps(
         else:
             start = time.process_time()
             kept = partial(_kept, sample, found.sample, before)
-            pool = Pool(corpus, found, engine, settings.seed, progress, before, kept)
+            home = folder.parent if documents else None
+            pool = Pool(corpus, found, engine, settings.seed, progress, before, kept, home)
             if isinstance(step, CrossDocument):
                 scratch = folder.parent / "work" / name
                 fit_cross_document(step, pool, targets, fitted, folder / name, scratch)

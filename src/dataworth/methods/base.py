@@ -52,7 +52,8 @@ class Step(Protocol):
 
     A class may say more of itself: `version`; `needs_target = False` for a step that reads no
     target; `reads_pool = False` for one whose `fit` does not look at the pool; `mechanism`, how to
-    choose by its utilities; `reasons`, why it drops documents.
+    choose by its utilities; `reasons`, why it drops documents; `slow = True` for one that takes
+    seconds for a megabyte of text: its columns are kept piece by piece, not only by unit.
     """
 
     @property

@@ -74,6 +74,11 @@ class Embedded:
             return StateAverage(self.model, device=self.device)
         return TokenAverage(self.model) if self.embedder == "tokens" else NgramProjection()
 
+    @property
+    def slow(self) -> bool:
+        """Tell if the embedder is a model that runs on each document."""
+        return self.embedder in ("sentence", "states")
+
     def check(self) -> None:
         """Raise MissingExtra for an embedder whose extra is missing, ConfigError for its model."""
         if self.embedder in _EXTRAS:

@@ -229,6 +229,7 @@ class ModelScore(Reads, Score):
     """
 
     reasons: ClassVar[tuple[str, ...]] = (EMPTY,)
+    slow: ClassVar[bool] = True
     measured: ClassVar[str] = ""
     """The unit of what is measured."""
 

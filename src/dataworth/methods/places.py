@@ -7,8 +7,9 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from dataworth.config import class_of
 from dataworth.methods.base import Step
-from dataworth.methods.registry import parse_step
+from dataworth.registry import STEPS
 
 
 def placed(step: Step, folder: Path, expand: Callable[[str], str] = str) -> Step:
@@ -18,7 +19,7 @@ def placed(step: Step, folder: Path, expand: Callable[[str], str] = str) -> Step
     is put on each name first.
     """
     changed = {}
-    for name in _content_options(step):
+    for name in _content_options(type(step)):
         value = getattr(step, name)
         whole = _whole(value, folder, expand)
         if whole != value:
@@ -28,13 +29,13 @@ def placed(step: Step, folder: Path, expand: Callable[[str], str] = str) -> Step
 
 def placed_options(step: str, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the options of a step, named as in a recipe, with whole paths in the same way."""
-    content = _content_options(parse_step({step: options}))
+    content = _content_options(class_of(step, STEPS))
     return {
         name: _whole(value, folder) if name in content else value for name, value in options.items()
     }
 
 
-def _content_options(step: Step) -> list[str]:
+def _content_options(step: Any) -> list[str]:
     """Return the names of the options that are models or data files."""
     if not is_dataclass(step):
         return []
@@ -48,5 +49,5 @@ def _whole(value: Any, folder: Path, expand: Callable[[str], str] = str) -> Any:
         return value
     value = expand(value)
     path = folder / Path(value).expanduser()
-    is_path = path.is_dir() or (path.is_file() and path.suffix != "")
+    is_path = path.is_dir() or (path.suffix != "" and path.is_file())
     return str(path.absolute()) if is_path else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -40,6 +41,7 @@ class Pool:
     progress: Progress | None = None
     before: Sequence[Fitted] = ()
     kept: Callable[[], NDArray[np.bool_]] | None = None
+    folder: Path | None = None
 
     @property
     def complete(self) -> bool:

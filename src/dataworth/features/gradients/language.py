@@ -235,6 +235,28 @@ class Reader:
         squares = shares.square().sum(-1) - 2 * right + 1
         return (squares.clamp_min(0).sqrt() * counted).sum(1)
 
+    def token_scores(
+        self, documents: Documents, score: Callable[[Tensor, Tensor], Tensor]
+    ) -> list[Values]:
+        """The scores of each document's predicted tokens, in the order of its windows.
+
+        `score` makes them [k] of the logits [k, vocabulary] before tokens and of these tokens [k].
+        """
+        out: list[list[tuple[int, Values]]] = [[] for _ in range(len(documents))]
+        for rows, items in self.parts(documents):
+            for places, batch in self.examples(items):
+                batch = batch.to(self.engine.device)
+                with torch.no_grad(), evaluating(self.model):
+                    logits = self.engine.task.outputs(self.model, batch)
+                    counted = batch.targets != IGNORED
+                    scores = score(logits[counted], batch.targets[counted]).double().cpu()
+                sizes = counted.sum(1).tolist()
+                for place, some in zip(places, torch.split(scores, sizes), strict=True):
+                    row = int(rows[items.owner[place]])
+                    out[row].append((int(items.number[place]), some.numpy()))
+        in_order = (sorted(some, key=lambda one: one[0]) for some in out)
+        return [np.concatenate([np.zeros(0), *(one for _, one in some)]) for some in in_order]
+
     def gradient(self, documents: Documents) -> tuple[Tensor, int]:
         """The gradient of the loss summed over all tokens of all documents [P], and the tokens."""
         engine = self.engine

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
+from dataworth.corpus.uid import hash_uid
 from dataworth.errors import ConfigError
 from dataworth.features.ngrams import kernels, scratch
 from dataworth.features.ngrams.tokens import MODES
 from dataworth.features.ngrams.unicode import UNICODE, unicode_table
 from dataworth.features.tokenizers import load_tokenizer
 
+_TOKEN = 0x746F6B65  # the stream of `hash_uid` for ids of a tokenizer file
 # Entries of the SHA-256 cache of each thread and feature, 12 bytes each.
 _REMEMBERED = 1 << 20
 # Working memories that a thread keeps: a run alternates between a few features.
@@ -171,7 +173,7 @@ class HashedNgrams:
         """Where each document's n-grams begin, from its number of tokens: int64 [n+1]."""
         shorter = np.arange(self.ngrams)[None, :]
         grams = np.maximum(tokens[:, None] - shorter, 0).sum(1)
-        return np.concatenate([np.zeros(1, np.int64), np.cumsum(grams)])
+        return _spans(grams)
 
     def lengths(self, documents: Documents) -> NDArray[np.int64]:
         """Number of tokens of each document, int64 [n]."""
@@ -180,6 +182,36 @@ class HashedNgrams:
         out = np.empty(len(documents), np.int64)
         kernels.lengths(*self._arguments(documents), out)
         return out
+
+    def hashes(self, documents: Documents) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """64-bit hashes of the tokens of each document: (spans int64 [n+1], uint64 [spans[-1]])."""
+        if self.tokens not in MODES:
+            found = load_tokenizer(self.tokens).encode_batch_fast(
+                documents.texts(), add_special_tokens=False
+            )
+            counts = np.array([len(item) for item in found], np.int64)
+            ids = np.fromiter((id_ for item in found for id_ in item.ids), np.uint64)
+            return _spans(counts), hash_uid(0, ids, _TOKEN)
+        spans = _spans(self.lengths(documents))
+        out = np.empty(int(spans[-1]), np.uint64)
+        kernels.hash_tokens(*self._arguments(documents), out)
+        return spans, out
+
+    def words(self, documents: Documents) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """The tokens of all documents as UTF-8, each with a space behind it, and their ends [T]."""
+        if self.tokens not in MODES:
+            found = load_tokenizer(self.tokens).encode_batch_fast(
+                documents.texts(), add_special_tokens=False
+            )
+            tokens = [token.encode() for item in found for token in item.tokens]
+            sizes = np.array([len(token) + 1 for token in tokens], np.int64)
+            text = b"".join(token + b" " for token in tokens)
+            return np.frombuffer(text, np.uint8), np.cumsum(sizes) - 1
+        ends = np.empty(int(self.lengths(documents).sum()), np.int64)
+        room = int(documents.text_bytes.sum()) * 3 // 2 + len(ends)
+        out = np.empty(room, np.uint8)
+        kernels.write_tokens(*self._arguments(documents), out, ends)
+        return out[: ends[-1] + 1 if len(ends) else 0], ends
 
     def grams(self, text: str) -> list[tuple[str, int]]:
         """Each n-gram occurrence of a text in words, with its bucket: for explanations."""
@@ -217,3 +249,8 @@ class HashedNgrams:
         out = np.empty(int(spans[-1]), np.uint32)
         kernels.id_buckets(ids, tokens, self.ngrams, np.uint64(self.buckets), out)
         return out, spans, tokens
+
+
+def _spans(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each document's entries begin, from their numbers: int64 [n+1]."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])

@@ -309,6 +309,51 @@ def list_buckets(data, from_, to, table, mode, sha, ngrams, buckets, scratch, ou
     return place
 
 
+@eager(f"int64({_COMMON}, uint64[::1])")
+def hash_tokens(data, from_, to, table, mode, sha, ngrams, buckets, scratch, out):  # type: ignore[no-untyped-def]
+    """Write the 64-bit hashes of one text's tokens after another to `out`; returns how many."""
+    lowered, starts, ends, hashes = scratch[0], scratch[1], scratch[2], scratch[11]
+    total = 0
+    for row in range(len(from_)):
+        at = np.uint64(from_[row])
+        end = np.uint64(to[row])
+        while at < end:
+            stop = segment_end(data, at, end)
+            n = tokenize(data, at, stop, table, mode, lowered, starts, ends, scratch[3], scratch[4])
+            _token_hashes(lowered, starts, ends, n, hashes, scratch[12])
+            for i in range(np.int64(n)):
+                out[total] = hashes[np.uint64(i)]
+                total += 1
+            at = stop
+    return total
+
+
+@eager(f"void({_COMMON}, uint8[::1], int64[::1])")
+def write_tokens(data, from_, to, table, mode, sha, ngrams, buckets, scratch, out, finishes):  # type: ignore[no-untyped-def]
+    """Write the lower-cased tokens of all texts, each with a space behind it, to `out`.
+
+    `finishes` int64 receives the end of each token, without the space.
+    """
+    lowered, starts, ends = scratch[0], scratch[1], scratch[2]
+    total = 0
+    place = 0
+    for row in range(len(from_)):
+        at = np.uint64(from_[row])
+        end = np.uint64(to[row])
+        while at < end:
+            stop = segment_end(data, at, end)
+            n = tokenize(data, at, stop, table, mode, lowered, starts, ends, scratch[3], scratch[4])
+            for i in range(np.int64(n)):
+                for byte in range(starts[i], ends[i]):
+                    out[place] = lowered[byte]
+                    place += 1
+                finishes[total] = place
+                out[place] = np.uint8(32)
+                place += 1
+                total += 1
+            at = stop
+
+
 @eager(f"void({_COMMON}, int64[::1])")
 def lengths(data, from_, to, table, mode, sha, ngrams, buckets, scratch, out):  # type: ignore[no-untyped-def]
     """Number of tokens of each text: much faster than `count`, since nothing is hashed."""

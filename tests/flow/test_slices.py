@@ -1,0 +1,88 @@
+"""A slow step that is killed inside a unit: what it had computed is kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import dataworth
+from dataworth.errors import RunError
+from dataworth.flow import annotating
+from dataworth.methods.base import Batch, Score, State
+
+ROWS = [{"text": f"document {i} " + "word " * (i % 7), "group": f"g{i % 3}"} for i in range(60)]
+
+
+class KilledError(BaseException):
+    """What nothing catches."""
+
+
+@dataclass(frozen=True)
+class Slow(Score):
+    """Counts letters, and tells which texts it was asked about."""
+
+    name: ClassVar[str] = "slow"
+    version: ClassVar[int] = 1
+    needs_target: ClassVar[bool] = False
+    mechanism: ClassVar[str] = "top_k"
+    reasons: ClassVar[tuple[str, ...]] = ("number 7",)
+    unit = "letters"
+    slow: ClassVar[bool] = True
+    asked: ClassVar[list[str]] = []
+    most: ClassVar[int] = 10**9
+
+    def utilities(self, batch: Batch, state: State) -> NDArray[np.float64]:
+        texts = batch.documents.texts()
+        if len(self.asked) + len(texts) > self.most:
+            raise KilledError
+        self.asked.extend(texts)
+        values = [np.nan if text.startswith("document 7 ") else len(text) for text in texts]
+        return np.array(values, np.float64)[:, None]
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(annotating, "_SLICE", 0.0)
+    monkeypatch.setattr(annotating, "_PIECE", 100)
+    monkeypatch.setattr(Slow, "asked", [])
+    path = tmp_path / "pool.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+def table(scores: Any) -> Any:
+    return scores.to_arrow().sort_by("offset").to_pydict()
+
+
+@pytest.mark.parametrize("most", [1, 10, 31, 59])
+def test_at_most_a_slice_again(
+    pool: Path, tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"steps": [Slow(), "length(minimum=1)"], "group_by": "group"}
+    whole = table(dataworth.score(pool, out=tmp_path / "whole", engine=1, **options))
+    Slow.asked.clear()
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(Slow, "most", most)
+        dataworth.score(pool, out=tmp_path / "out", engine=1, **options)
+    again = dataworth.score(pool, out=tmp_path / "out", engine=1, **options)
+    # The sample is asked about too, where a later step reads it; no text of the pass comes twice.
+    assert len(Slow.asked) == len(ROWS)
+    assert table(again) == whole
+    assert whole["drop"].count("number 7") == 1
+
+
+def test_a_file_that_changed_between_the_slices(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(Slow, "most", 20)
+        dataworth.score(pool, steps=[Slow()], out=tmp_path / "out", engine=1)
+    pool.write_bytes(pool.read_bytes().replace(b"document 3", b"document Z"))
+    with pytest.raises(RunError):
+        dataworth.score(pool, steps=[Slow()], out=tmp_path / "out", engine=1)
