@@ -15,11 +15,13 @@ from dataworth.methods.registry import STEPS
 from judge_server import standing
 
 MODEL, SENTENCE, DISTILLED = "models/0", "sentence/model", "distilled"
+HEAD, ESTIMATOR = "head", "estimator.skops"
 MODELS = (MODEL, "models/1")
 PAIRS, LIKE = "pairs.parquet", "like.npy"
 
 JUDGED = {"llm_rating": {"sample": 20}, "qurating": {"pairs": 20}}
 EMBEDDED = ("betr", "cluster_balanced", "d4", "density", "embed", "semdedup", *JUDGED)
+EMBEDDED += ("embedding_classifier",)
 TABLES = {"losses": "losses.csv", "scores": "scores.csv"}
 
 NEEDED: Mapping[str, Mapping[str, Any]] = {
@@ -27,6 +29,8 @@ NEEDED: Mapping[str, Mapping[str, Any]] = {
     "decontaminate": {"benchmarks": ["target.jsonl"], "n": 3},
     "embedding_similarity": {"embedder": "states"},
     **{name: {"embedder": "ngrams", "model": "", **JUDGED.get(name, {})} for name in EMBEDDED},
+    "sequence_classifier": {"model": HEAD},
+    "sklearn": {"model": ESTIMATOR},
     "fasttext": {"model": "", "buckets": 100, "dimension": 4},
     "field_in": {"field": "domain", "values": ["sums"]},
     "fineweb": {"line_ends": 0, "short_lines": 1},

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import dataworth
-from contract.cases import DISTILLED, LIKE, MODELS, PAIRS, SENTENCE, Case
+from contract.cases import DISTILLED, ESTIMATOR, HEAD, LIKE, MODELS, PAIRS, SENTENCE, Case
 from contract.ways import cut_units
 from dataworth.corpus.documents import Documents
 
@@ -50,8 +50,8 @@ class World:
 
     def score(self, case: Case, out: Path, **options: Any) -> dataworth.Scores:
         """Score the pool as a case says."""
-        wanted = {SENTENCE, DISTILLED} & {str(value) for value in case.options.values()}
-        if wanted and not (self.folder / SENTENCE).exists():
+        wanted = {str(value) for value in case.options.values()}
+        if {SENTENCE, DISTILLED} & wanted and not (self.folder / SENTENCE).exists():
             from features.models import sentence_folder  # its packages take long to import
 
             sentence_folder((self.folder / SENTENCE).parent, self.texts)
@@ -59,6 +59,15 @@ class World:
             from dataworth.features.embeddings import distil
 
             distil(str(self.folder / SENTENCE), self.folder / DISTILLED, dimensions=8)
+        if HEAD in wanted and not (self.folder / HEAD).exists():
+            from features.models import head_folder
+
+            head_folder(self.folder / HEAD, self.texts, labels=2)
+        if ESTIMATOR in wanted and not (self.folder / ESTIMATOR).exists():
+            from features.models import estimator_file
+
+            labels = [row["domain"] == "sums" for row in self.rows]
+            estimator_file(self.folder / ESTIMATOR, self.texts, labels)
         options = {"steps": case.steps, "engine": 1, **options}
         if "field" in case.options:
             options["group_by"] = [*options.get("group_by", ()), case.options["field"]]

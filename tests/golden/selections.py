@@ -44,6 +44,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "fasttext": {"model": "", "buckets": 1000, "dimension": 8},
     "metagradient": {"learning_rate": 1e-4},
 }
+MADE = ("sequence_classifier", "sklearn")
+"""Steps whose model is no language model."""
 MECHANISM_OPTIONS = {"threshold": "threshold(at=0.0)"}
 """Of mechanisms that have no defaults."""
 VECTORS: dict[str, Any] = {"embed": NEEDED["embed"]}
@@ -104,6 +106,19 @@ class Slice:
             options |= write_tables(self.folder, uids(texts), losses_of(good))
         return options
 
+    def made(self, step: str) -> str:
+        """The model of a step that wants one of its own."""
+        from features import models
+
+        path = self.folder / step
+        texts = [row["text"] for row in read_rows(self.pool)]
+        if step == "sklearn":
+            path = path.with_suffix(".skops")
+            models.estimator_file(path, texts, [number % 2 == 0 for number in range(len(texts))])
+        else:
+            models.head_folder(path, texts)
+        return str(path)
+
 
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     cut = ({"id": row["id"], "text": row["text"][:CHARACTERS]} for row in rows)
@@ -136,6 +151,7 @@ def select(name: str, part: Slice) -> dict[str, Any]:
         options |= {"benchmarks": [str(part.target)]} if "benchmarks" in there else {}
         files = {"pairs": PAIRS, "like": LIKE}
         options |= {key: str(part.folder / files[key]) for key in files if key in there}
+        options |= {"model": part.made(step)} if step in MADE else {}
         steps = [{step: options}]
         kind = MECHANISMS.get(mechanism.partition("(")[0].partition(":")[0])
         if kind is not None and "embedding" in {field.name for field in fields(kind)}:

@@ -28,6 +28,7 @@ class Scale(StrEnum):
 
     raw = "raw"
     rank = "rank"
+    bucket = "bucket"
     z = "z"
 
 
