@@ -14,6 +14,7 @@ EXTRAS = {
     "hf": ("datasets", "huggingface_hub"),
     "lm": ("torch", "transformers", "safetensors", "scipy"),
     "embed": ("sentence_transformers", "model2vec", "sklearn", "torch", "safetensors"),
+    "mixtures": ("lightgbm", "scipy"),
 }
 """The modules that each extra brings."""
 
