@@ -17,6 +17,7 @@ EXTRAS = {
     "kenlm": ("kenlm",),
     "embed": ("sentence_transformers", "model2vec", "sklearn", "torch", "safetensors"),
     "judge": ("httpx", "threadpoolctl"),
+    "mixtures": ("lightgbm", "scipy"),
 }
 """The modules that each extra brings."""
 

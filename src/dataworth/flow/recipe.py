@@ -25,7 +25,7 @@ from dataworth.engine.local import Engine
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.flow.amounts import parse_share, parse_size
 from dataworth.flow.loading import load_file
-from dataworth.flow.mixtures import is_file
+from dataworth.flow.mixtures import is_file, parse_mixture
 from dataworth.flow.settings import ChoiceSettings
 from dataworth.methods.places import placed, placed_options
 from dataworth.methods.registry import parse_step
@@ -139,6 +139,9 @@ def _options(
 def _value(name: str, value: Any, folder: Path) -> Any:
     if name in _PATHS or (name == "mixture" and is_file(value)):
         return _anchored(value, folder)
+    if name == "mixture" and isinstance(value, str | Mapping):
+        parsed, found = parse_mixture(value), parse_mixture(value, folder)
+        return value if found == parsed else found
     if name in _SIZES:
         return parse_size(value)
     if name in _SHARES:
