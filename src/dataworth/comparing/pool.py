@@ -13,6 +13,7 @@ import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def choosers(candidate: CandidatePlan, scored: Scored, targets: Sequence[str]) -
     made = []
     for target in targets:
         own = expression.renamed(
-            lambda name, target=target: _column(name, columns, target, candidate.name)
+            partial(_column, columns=columns, target=target, where=candidate.name)
         )
         simple = own.weighted == [(1.0, own.names[0])] and candidate.scale == "raw"
         text = None if simple else str(own)

@@ -99,10 +99,10 @@ class Decontaminate:
             own = sizes[item] == size
             hashes.append(grams.hashes[own])
             items.append(item[own])
-        grams, place = np.unique(np.concatenate(hashes), return_inverse=True)
+        distinct, place = np.unique(np.concatenate(hashes), return_inverse=True)
         pairs = np.unique(np.stack([place, np.concatenate(items)], 1), axis=0)
         state: dict[str, Any] = {
-            "grams": grams,
+            "grams": distinct,
             "sizes": np.unique(sizes[wanted]),
             "pair_gram": pairs[:, 0],
             "pair_item": pairs[:, 1],
@@ -110,8 +110,8 @@ class Decontaminate:
         }
         rows, found = _matches(words_of(pool.sample(), punctuation=False), state)
         held = np.unique(np.stack([found, rows], 1), axis=0)[:, 0]
-        many = np.bincount(held, minlength=len(grams)) > self.common
-        several = np.bincount(pairs[:, 0], minlength=len(grams)) > 1
+        many = np.bincount(held, minlength=len(distinct)) > self.common
+        several = np.bincount(pairs[:, 0], minlength=len(distinct)) > 1
         counts = ~(many & several)[pairs[:, 0]]
         state["pair_gram"], state["pair_item"] = pairs[counts, 0], pairs[counts, 1]
         return state

@@ -52,7 +52,8 @@ def fit_law(weights: Floats, loss: Floats) -> tuple[float, Floats]:
         a = np.linalg.lstsq(weights, np.log(np.maximum(loss - c, 1e-9)), rcond=None)[0]
 
         def residuals(x: Floats) -> Floats:
-            return x[0] + np.exp(np.minimum(weights @ x[1:], 50)) - loss
+            left: Floats = x[0] + np.exp(np.minimum(weights @ x[1:], 50)) - loss
+            return left
 
         def jacobian(x: Floats) -> Floats:
             law = np.exp(np.minimum(weights @ x[1:], 50))

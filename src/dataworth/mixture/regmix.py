@@ -54,7 +54,8 @@ class RegMix(Learned):
         loss = sum(predict(table.weights, each, draws) for each in losses.T)
         best = np.argsort(loss, kind="stable")[: self.best]
         mean: Floats = draws[best].mean(0)
-        return mean / mean.sum()
+        shares: Floats = mean / mean.sum()
+        return shares
 
 
 def _linear(weights: Floats, loss: Floats, draws: Floats) -> Floats:

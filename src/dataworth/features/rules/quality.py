@@ -45,7 +45,7 @@ def _signs(data, start, end, table):  # type: ignore[no-untyped-def]
     hashes, ellipses, lines, bullets, trailing = 0, 0, 0, 0, 0
     run = 0  # of dots, of which three are an ellipsis
     empty, blank = True, True
-    dots, last, gap = 0, 0, False
+    dots, last, gap = 0, np.int64(0), False
     at, stop = np.uint64(start), np.uint64(end)
     previous = 0
     while at < stop:
@@ -66,7 +66,7 @@ def _signs(data, start, end, table):  # type: ignore[no-untyped-def]
         if flag & _BREAK:
             lines += 1
             trailing += dots >= 3 or last == _ELLIPSIS
-            empty, blank, dots, last, gap = True, True, 0, 0, False
+            empty, blank, dots, last, gap = True, True, 0, np.int64(0), False
             continue
         empty = False
         if flag & _SPACE:
@@ -92,7 +92,7 @@ def _quality(data, starts, ends, table, stops, tokens, spans, out):  # type: ign
     """
     for row in range(len(starts)):
         count = spans[row + 1] - spans[row]
-        words, characters, alphabetic, total = 0, 0, 0, 0
+        words, characters, alphabetic, total = 0, np.int64(0), 0, 0
         seen = np.uint64(0)
         for k in range(spans[row], spans[row + 1]):
             if not tokens[k, KIND] & SYMBOLS:

@@ -98,7 +98,7 @@ def _duplicates(data, start, end, least, memory):  # type: ignore[no-untyped-def
 @kernel
 def stripped(data, start, end, table):  # type: ignore[no-untyped-def]
     """The text's bounds without white space around it."""
-    first, last = -1, start
+    first, last = np.int64(-1), np.int64(start)
     at, stop = np.uint64(start), np.uint64(end)
     while at < stop:
         code, width = decode(data, at)
@@ -149,7 +149,7 @@ def _repeated(tokens, n, memory):  # type: ignore[no-untyped-def]
     stamp = np.uint32(last[0])
     count = len(tokens)
     mask = mask_for(count)
-    repeated = 0
+    repeated = np.int64(0)
     k = 0
     while k < count - n + 1:
         key, size = tokens[k, HASH], np.int64(tokens[k, SIZE])
