@@ -189,8 +189,9 @@ def select(
 
     Scoring as in `score`. `budget`: tokens ("10B"), documents ("100k-docs"), a share of the
     eligible tokens ("10%") or bytes ("5GB"). `mechanism`: how an order comes from the utility, such
-    as "top_k" or "gumbel_top_k(temperature=0.1)"; None takes the method's own. `utility`: a sum of
-    utilities, "0.7*dsir + 0.3*dsir_2", on the `scale` "raw", "rank" or "z". `proportions`: shares
+    as "top_k" or "gumbel_top_k(temperature=0.1)"; None takes the method's own. `utility`:
+    utilities combined, "0.7*dsir + 0.3*dsir_2" or "max(a, b)", on the `scale` "raw", "rank",
+    "bucket" (of 20) or "z". `proportions`: shares
     of several targets. `quotas`: caps by field ("domain=web:30%"). `mixture`: each group's share: a
     file or mapping of groups to shares, or a name ("temperature(alpha=0.3)"). `max_repeat`: copies
     of a document, if the budget is larger than the pool. `exclude`: runs or datasets that were

@@ -170,9 +170,8 @@ def choosers(candidate: CandidatePlan, scored: Scored, targets: Sequence[str]) -
         mechanism = mechanism or str(getattr(scoring[-1][0], "mechanism", DEFAULT))
     made = []
     for target in targets:
-        own = expression.renamed(
-            partial(_column, columns=columns, target=target, where=candidate.name)
-        )
+        column = partial(_column, columns=columns, target=target, where=candidate.name)
+        own = expression.renamed(column)
         simple = own.weighted == [(1.0, own.names[0])] and candidate.scale == "raw"
         text = None if simple else str(own)
         made.append(Chooser(target, tuple(own.names), text, mechanism))

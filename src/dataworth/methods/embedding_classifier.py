@@ -111,8 +111,8 @@ class EmbeddingClassifier(Embedded, Score):
     def _scaled(self, batch: Batch, state: State) -> NDArray[np.float64]:
         """Return vectors whose numbers are about 1 in size, [n, d]."""
         vectors = self.unit_vectors(batch, state).astype(np.float64)
-        scaled: NDArray[np.float64] = vectors * np.sqrt(vectors.shape[1])
-        return scaled
+        vectors *= np.sqrt(vectors.shape[1])
+        return vectors
 
     def _ratings(self) -> tuple[Documents, NDArray[np.float64]]:
         """Return the rated documents, by uid, and their numbers."""
