@@ -69,10 +69,13 @@ class World:
             labels = [row["domain"] == "sums" for row in self.rows]
             estimator_file(self.folder / ESTIMATOR, self.texts, labels)
         options = {"steps": case.steps, "engine": 1, **options}
-        if "field" in case.options:
-            options["group_by"] = [*options.get("group_by", ()), case.options["field"]]
+        options["group_by"] = [*options.get("group_by", ()), *self.labels(case)]
         pool, target = options.pop("pool", self.pool), options.pop("target", self.target)
         return dataworth.score(pool, {"sums": target}, out=out, **options)
+
+    def labels(self, case: Case) -> list[str]:
+        """Return the fields that a case's step reads beside the text."""
+        return [case.options["field"]] if "field" in case.options else []
 
     def expected(self, case: Case) -> dataworth.Scores:
         """The run that all others are compared with; made when it is first asked for."""

@@ -215,7 +215,8 @@ def test_chats(case: Case, world: World, tmp_path: Path) -> None:
 def test_a_dry_run_works_on_no_unit_and_writes_nothing(
     case: Case, world: World, tmp_path: Path
 ) -> None:
-    targets, options = {"sums": world.target}, {"steps": case.steps, "engine": Refusing()}
+    targets = {"sums": world.target}
+    options = {"steps": case.steps, "engine": Refusing(), "group_by": world.labels(case)}
     done = world.expected(case).folder
     before = set(Path.cwd().iterdir())
     planned = dataworth.plan(world.pool, targets, None, out=tmp_path / "new", **options)
