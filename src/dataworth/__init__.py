@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         run_recipe,
         score,
         select,
+        swarm,
     )
     from dataworth.attributing.attribution import Attribution
     from dataworth.comparing.comparison import Comparison
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from dataworth.flow.recipe import Recipe
     from dataworth.flow.scores import Scores
     from dataworth.flow.selection import Selection
+    from dataworth.flow.swarm import Swarm
     from dataworth.judging.judgement import Judgement
     from dataworth.options import option
     from dataworth.registry import register
@@ -51,6 +53,7 @@ _WHERE = {
     "Recipe": "dataworth.flow.recipe",
     "Scores": "dataworth.flow.scores",
     "Selection": "dataworth.flow.selection",
+    "Swarm": "dataworth.flow.swarm",
     "attribute": "dataworth.api",
     "compare": "dataworth.api",
     "explain": "dataworth.api",
@@ -66,6 +69,7 @@ _WHERE = {
     "run_recipe": "dataworth.api",
     "score": "dataworth.api",
     "select": "dataworth.api",
+    "swarm": "dataworth.api",
 }
 
 __all__ = [
@@ -81,6 +85,7 @@ __all__ = [
     "Recipe",
     "Scores",
     "Selection",
+    "Swarm",
     "__version__",
     "attribute",
     "compare",
@@ -97,6 +102,7 @@ __all__ = [
     "run_recipe",
     "score",
     "select",
+    "swarm",
 ]
 
 

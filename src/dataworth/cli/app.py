@@ -19,6 +19,7 @@ from dataworth.cli import (
     proxy,
     recipe,
     select,
+    swarm,
     table,
 )
 from dataworth.cli.declaring import escaped
@@ -81,7 +82,10 @@ def _options(
 for _panel, _commands in {
     "Select": (select.select, select.score, choose.choose, recipe.run, table.table),
     "Judge and explain": (judge.judge, choose.explain, inspect.inspect, methods.methods),
-    "Train and ask models": (loop.loop, compare.compare, proxy.proxy, attribute.attribute),
+    "Train and ask models": (
+        *(loop.loop, compare.compare, proxy.proxy, swarm.swarm),
+        attribute.attribute,
+    ),
 }.items():
     for _command in _commands:
         _help = escaped(getdoc(_command) or "")
