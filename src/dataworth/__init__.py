@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         run_recipe,
         score,
         select,
+        swarm,
     )
     from dataworth.attributing.attribution import Attribution
     from dataworth.comparing.comparison import Comparison
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dataworth.flow.recipe import Recipe
     from dataworth.flow.scores import Scores
     from dataworth.flow.selection import Selection
+    from dataworth.flow.swarm import Swarm
     from dataworth.judging.judgement import Judgement
     from dataworth.options import option
     from dataworth.registry import register
@@ -52,6 +54,7 @@ _WHERE = {
     "Recipe": "dataworth.flow.recipe",
     "Scores": "dataworth.flow.scores",
     "Selection": "dataworth.flow.selection",
+    "Swarm": "dataworth.flow.swarm",
     "attribute": "dataworth.api",
     "compare": "dataworth.api",
     "explain": "dataworth.api",
@@ -68,6 +71,7 @@ _WHERE = {
     "run_recipe": "dataworth.api",
     "score": "dataworth.api",
     "select": "dataworth.api",
+    "swarm": "dataworth.api",
 }
 
 __all__ = [
@@ -83,6 +87,7 @@ __all__ = [
     "Recipe",
     "Scores",
     "Selection",
+    "Swarm",
     "__version__",
     "attribute",
     "compare",
@@ -100,6 +105,7 @@ __all__ = [
     "run_recipe",
     "score",
     "select",
+    "swarm",
 ]
 
 

@@ -21,6 +21,7 @@ from dataworth.engine.files import local_path
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, RunError
+from dataworth.flow.amounts import parse_size
 from dataworth.flow.calls import (
     check_target,
     engine_of,
@@ -34,7 +35,7 @@ from dataworth.flow.inspect import Inspection, inspect_corpus
 from dataworth.flow.loop import LoopSettings, run_loop
 from dataworth.flow.plan import Plan, make_plan
 from dataworth.flow.presets import read_preset
-from dataworth.flow.proxies import Proxies, run_proxies
+from dataworth.flow.proxies import Proxies, run_proxies, tokens_of
 from dataworth.flow.recipe import Recipe, recorded_choice
 from dataworth.flow.recipe import read_recipe as read_file
 from dataworth.flow.rounds import (
@@ -54,6 +55,7 @@ from dataworth.flow.scores import (
 from dataworth.flow.scoring import run_scoring
 from dataworth.flow.selection import Selection, write_selection
 from dataworth.flow.settings import WriteSettings
+from dataworth.flow.swarm import Swarm, SwarmSettings, run_swarm
 from dataworth.flow.targets import called, named, open_targets
 from dataworth.judging.judgement import Judgement, check_folder, judge_selection
 from dataworth.judging.opening import JudgeSettings
@@ -728,6 +730,102 @@ def proxy(
 
 
 @public
+def swarm(
+    pool: Any,
+    target: Any = None,
+    *,
+    group_by: str,
+    mixtures: int = 128,
+    tokens: str | int = "500k",
+    size: str = "tiny",
+    budget: str | int | None = None,
+    epochs: float = 15.0,
+    held_out: str | int = "100kB",
+    vocabulary: int = 4096,
+    tokenizer: str | Path | None = None,
+    text_field: Any = "text",
+    join: str = Fields.join,
+    template: str | None = None,
+    txt: Literal["file", "line"] = "file",
+    max_line_bytes: int = Fields.max_line_bytes,
+    target_text_field: Any = None,
+    target_template: str | None = None,
+    max_bad: float = 0.01,
+    holdout: float = 0.5,
+    seed: int = 0,
+    storage_options: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    device: str = "auto",
+    engine: Engine | int | None = None,
+    progress: Progress | None = None,
+) -> Swarm:
+    """Train small models on many mixtures of a pool's groups: for mixtures that are learned.
+
+    The mixtures are drawn around the groups' natural shares as in RegMix (Liu et al. 2024,
+    "RegMix", section 3.1). Each model is measured on held-out text of every group, and on the
+    targets, nats per token. The trainings know no target: the same call with another `target`
+    measures the models that are there.
+
+    `group_by`: the field whose values are the groups. `mixtures`: how many models, four or more;
+    a later call may ask for more. `tokens`: of each training. `size`: tiny, small or medium
+    (docs/lm.md). `budget`: tokens of the run that the mixture is for ("100M"), None: all of the
+    pool. `epochs`: most passes of that run over a group; a mixture that needs more is not drawn. A
+    training reads of each group the share tokens / budget, so that it repeats it as often as that
+    run would. `held_out`: bytes of text of each group and target that losses are measured on.
+    `holdout`: share of each target that is left for `judge`. Reading as in `score`, `tokenizer` and
+    `device` as in `proxy`.
+    `out`: the folder; the same call on it trains what is not there yet. None keeps it in a
+    temporary folder that goes with the result. `dry_run`: read the pool, train a few steps, and
+    tell how many models and `seconds` are left (`facts`). `engine`: the number of processes that
+    train, or an `Engine`; None trains one model after another in this process.
+
+    Raises InputError for what cannot be read and groups with too little text, ConfigError for
+    wrong options and caps that leave no mixture, RunError for a folder that holds another swarm,
+    MissingExtra without the extra lm.
+    """
+    fields = Fields(
+        as_tuple(text_field),
+        join,
+        template=template,
+        txt=txt,
+        max_line_bytes=max_line_bytes,
+        groups=(group_by,),
+    )
+    settings = SwarmSettings(
+        field=group_by,
+        mixtures=mixtures,
+        tokens=tokens_of(tokens),
+        size=size,
+        budget=0 if budget is None else tokens_of(budget),
+        epochs=epochs,
+        held_out=parse_size(held_out),
+        vocabulary=vocabulary,
+        tokenizer="" if tokenizer is None else str(Path(tokenizer).absolute()),
+        seed=seed,
+        max_bad=max_bad,
+        holdout=holdout,
+    )
+    if engine is None or engine == 1:
+        engine = Engine(1, "threads")
+    return run_swarm(
+        pool,
+        settings,
+        target,
+        fields=fields,
+        target_fields=fields_beside(fields, target_text_field, target_template),
+        storage_options=storage_options,
+        out=out,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        device=device,
+        engine=engine if isinstance(engine, Engine) else Engine(engine, "processes"),
+        progress=progress or Progress(),
+    )
+
+
+@public
 def attribute(
     model: str | Path,
     train: Any,
@@ -888,4 +986,5 @@ __all__: Sequence[str] = (
     "run_recipe",
     "score",
     "select",
+    "swarm",
 )

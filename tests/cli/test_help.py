@@ -16,7 +16,7 @@ from commands import run
 from dataworth.cli.app import app
 
 COMMANDS = ("select", "score", "choose", "run", "explain", "judge", "compare", "inspect", "methods")
-COMMANDS += ("attribute", "proxy", "loop")
+COMMANDS += ("attribute", "proxy", "loop", "swarm")
 HEAVY = ("numpy", "numba", "pyarrow", "orjson", "fsspec", "tokenizers", "vl_convert", "yaml")
 # What a flag is called for the Python function's option.
 FLAGS = {"steps": "step", "quotas": "quota", "proportions": "proportion"}

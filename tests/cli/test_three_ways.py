@@ -27,6 +27,7 @@ MORE = {
     "attribute": ({"ask"}, set()),
     "inspect": ({"path"}, {"source", "join"}),
     "proxy": (set(), set()),
+    "swarm": (set(), set()),
 }
 
 

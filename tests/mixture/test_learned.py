@@ -132,10 +132,18 @@ def test_square_roots_have_their_closed_form(tmp_path: Path) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.floats(-0.5, 1), min_size=3, max_size=3), st.floats(0.35, 1))
+@given(st.lists(st.floats(0.05, 1), min_size=3, max_size=3), st.floats(0.35, 1))
 def test_no_mixture_is_better_by_square_roots(gain: list[float], cap: float) -> None:
     b, caps = np.array(gain), np.array([cap, 1.0, cap])
     assert is_lowest(lambda w: -np.sqrt(w) @ b, square_root.best_shares(b, caps), caps)
+
+
+def test_what_the_helping_groups_cannot_take_goes_where_it_harms_least() -> None:
+    caps = np.array([0.375, 1.0, 0.375])
+    found = square_root.best_shares(np.array([-0.5, -0.5, 0.2]), caps)
+    assert found == pytest.approx([0, 0.625, 0.375])  # in one group: the root is concave
+    found = square_root.best_shares(np.array([0.1, -0.5, -0.1]), caps)
+    assert found == pytest.approx([0.375, 0.25, 0.375])
 
 
 # The log-linear law.

@@ -20,6 +20,7 @@ from dataworth.cli import (
     proxy,
     recipe,
     select,
+    swarm,
     table,
 )
 from dataworth.cli.declaring import escaped
@@ -85,7 +86,10 @@ for _panel, _commands in {
         *(recipe.run, dedup.dedup, table.table),
     ),
     "Judge and explain": (judge.judge, choose.explain, inspect.inspect, methods.methods),
-    "Train and ask models": (loop.loop, compare.compare, proxy.proxy, attribute.attribute),
+    "Train and ask models": (
+        *(loop.loop, compare.compare, proxy.proxy, swarm.swarm),
+        attribute.attribute,
+    ),
 }.items():
     for _command in _commands:
         _help = escaped(getdoc(_command) or "")

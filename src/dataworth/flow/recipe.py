@@ -140,8 +140,7 @@ def _value(name: str, value: Any, folder: Path) -> Any:
     if name in _PATHS or (name == "mixture" and is_file(value)):
         return _anchored(value, folder)
     if name == "mixture" and isinstance(value, str | Mapping):
-        parsed, found = parse_mixture(value), parse_mixture(value, folder)
-        return value if found == parsed else found
+        return _mixture(value, folder)
     if name in _SIZES:
         return parse_size(value)
     if name in _SHARES:
@@ -155,6 +154,15 @@ def _value(name: str, value: Any, folder: Path) -> Any:
             value = [value]
         return [_step(step, folder) for step in value]
     return value
+
+
+def _mixture(value: Any, folder: Path) -> Any:
+    """The mixture with paths from the recipe's folder; as it stands there if it has none."""
+    try:
+        parsed, found = parse_mixture(value), parse_mixture(value, folder)
+    except ConfigError:
+        return value  # told where it is used
+    return value if found == parsed else found
 
 
 def _step(step: Any, folder: Path) -> Any:

@@ -42,14 +42,17 @@ def gains(weights: Floats, loss: Floats) -> Floats:
 def best_shares(gain: Floats, caps: Floats) -> Floats:
     """Return the shares [k] of greatest sum_k b_k sqrt(w_k) that add up to 1, none above its cap.
 
-    If the groups that help are full, the rest goes to the others, least harm first; of these a
-    single one takes the least loss, as -sqrt is convex.
+    If the groups that help are full, the rest goes to the others, least harm per share first: into
+    few groups, as the root is concave. (That order is the best one where one group takes it all.)
     """
     helping = gain > 0
     if caps[helping].sum() >= 1:
         return water_fill(np.where(helping, gain**2, 0.0), np.where(helping, caps, 0.0))
     shares = np.where(helping, caps, 0.0)
-    for place in np.argsort(-gain, kind="stable"):
-        if not helping[place]:
-            shares[place] = min(caps[place], 1 - shares.sum())
+    open_groups = ~helping & (caps > 0)
+    while open_groups.any() and (left := 1 - shares.sum()) > 1e-12:
+        harm = -gain / np.sqrt(np.maximum(np.minimum(caps, left), 1e-300))
+        place = int(np.argmin(np.where(open_groups, harm, np.inf)))
+        shares[place] = min(caps[place], left)
+        open_groups[place] = False
     return shares
