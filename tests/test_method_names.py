@@ -22,7 +22,17 @@ from dataworth.methods.registry import STEPS
 SOURCE = Path(__file__).parent.parent / "src" / "dataworth"
 
 # Names that are everyday words, or packages': looked for in imports and defaults alone.
-EVERYDAY = {"length", "random", "threshold", "classifier", "fasttext", "sklearn"}
+EVERYDAY = {
+    "by_query",
+    "classifier",
+    "decontaminate",
+    "embed",
+    "fasttext",
+    "length",
+    "random",
+    "sklearn",
+    "threshold",
+}
 
 
 def names_of(registry: Mapping[str, type]) -> set[str]:

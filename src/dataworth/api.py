@@ -33,6 +33,7 @@ from dataworth.flow.calls import (
 from dataworth.flow.inspect import Inspection, inspect_corpus
 from dataworth.flow.loop import LoopSettings, run_loop
 from dataworth.flow.plan import Plan, make_plan
+from dataworth.flow.presets import read_preset
 from dataworth.flow.proxies import Proxies, run_proxies
 from dataworth.flow.recipe import Recipe, recorded_choice
 from dataworth.flow.recipe import read_recipe as read_file
@@ -831,6 +832,14 @@ def read_recipe(file: str | Path) -> Recipe:
     """The options in a recipe, a YAML file, or in the record (`run.json`) of an earlier run."""
     known = {*signature(select).parameters, "workers"}
     return read_file(file, known - {"progress"})
+
+
+def preset(name: str | Path) -> dict[str, Any]:
+    """Return the options of a recipe that comes with the package, or of a file without a pool.
+
+    `dataworth.select(pool, **dataworth.preset("gopher"))`. Raises ConfigError for another name.
+    """
+    return read_preset(name, {*signature(select).parameters, "workers"} - {"progress"})
 
 
 def run_recipe(file: str | Path, **changes: Any) -> Selection | Scores:

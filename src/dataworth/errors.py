@@ -10,12 +10,14 @@ from importlib.util import find_spec
 
 EXTRAS = {
     "classify": ("sklearn", "skops", "fasttext"),
+    "langid": ("py3langid",),
     "s3": ("s3fs",),
     "hf": ("datasets", "huggingface_hub"),
     "lm": ("torch", "transformers", "safetensors", "scipy"),
     "kenlm": ("kenlm",),
     "embed": ("sentence_transformers", "model2vec", "sklearn", "torch", "safetensors"),
     "judge": ("httpx", "threadpoolctl"),
+    "mixtures": ("lightgbm", "scipy"),
 }
 """The modules that each extra brings."""
 

@@ -20,8 +20,8 @@ SHOWN = {"json", "quiet"}  # what only a command has
 CALLS = {"progress"}  # what only a call has
 # What a command says in another way, or leaves to Python.
 MORE = {
-    "select": ({"dry_run"}, set()),
-    "score": ({"dry_run"}, set()),
+    "select": ({"dry_run", "recipe"}, set()),
+    "score": ({"dry_run", "recipe"}, set()),
     "judge": (set(), set()),
     "compare": ({"dry_run"}, set()),
     "attribute": ({"ask"}, set()),

@@ -15,17 +15,31 @@ from dataworth.methods.registry import STEPS
 from judge_server import standing
 
 MODEL, SENTENCE, DISTILLED = "models/0", "sentence/model", "distilled"
+HEAD, ESTIMATOR = "head", "estimator.skops"
 MODELS = (MODEL, "models/1")
+PAIRS, LIKE = "pairs.parquet", "like.npy"
 
 JUDGED = {"llm_rating": {"sample": 20}, "qurating": {"pairs": 20}}
 EMBEDDED = ("betr", "cluster_balanced", "d4", "density", "embed", "semdedup", *JUDGED)
+EMBEDDED += ("embedding_classifier",)
 TABLES = {"losses": "losses.csv", "scores": "scores.csv"}
 
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "ask_llm": {"context": 512},
+    "decontaminate": {"benchmarks": ["target.jsonl"], "n": 3},
     "embedding_similarity": {"embedder": "states"},
     **{name: {"embedder": "ngrams", "model": "", **JUDGED.get(name, {})} for name in EMBEDDED},
+    "sequence_classifier": {"model": HEAD},
+    "sklearn": {"model": ESTIMATOR},
     "fasttext": {"model": "", "buckets": 100, "dimension": 4},
+    "field_in": {"field": "domain", "values": ["sums"]},
+    "fineweb": {"line_ends": 0, "short_lines": 1},
+    "gopher_quality": {"least_words": 2, "least_mean": 1, "least_stop_words": 0},
+    "language_id": {"model": ""},
+    "known_scores": {"file": "scores.jsonl", "column": "q"},
+    **{name: {"pairs": PAIRS} for name in ("clip_loss", "dfn")},
+    "norm_sim": {"pairs": PAIRS, "like": LIKE},
+    "word_list": {"file": "words.txt"},
     # So few documents are trained on that the steps have to be small to be smooth.
     "metagradient": {"batch": 8, "learning_rate": 1e-4, "runs": 1},
     "ngram_perplexity": {"ngrams": 3},

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import dataworth
-from contract.cases import DISTILLED, MODELS, SENTENCE, Case
+from contract.cases import DISTILLED, ESTIMATOR, HEAD, LIKE, MODELS, PAIRS, SENTENCE, Case
 from contract.ways import cut_units
+from dataworth.corpus.documents import Documents
 
 UNIT_BYTES = 1_000
 CHAT_TEMPLATE = "{% for turn in messages %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}"
@@ -49,8 +50,8 @@ class World:
 
     def score(self, case: Case, out: Path, **options: Any) -> dataworth.Scores:
         """Score the pool as a case says."""
-        wanted = {SENTENCE, DISTILLED} & {str(value) for value in case.options.values()}
-        if wanted and not (self.folder / SENTENCE).exists():
+        wanted = {str(value) for value in case.options.values()}
+        if {SENTENCE, DISTILLED} & wanted and not (self.folder / SENTENCE).exists():
             from features.models import sentence_folder  # its packages take long to import
 
             sentence_folder((self.folder / SENTENCE).parent, self.texts)
@@ -58,7 +59,18 @@ class World:
             from dataworth.features.embeddings import distil
 
             distil(str(self.folder / SENTENCE), self.folder / DISTILLED, dimensions=8)
+        if HEAD in wanted and not (self.folder / HEAD).exists():
+            from features.models import head_folder
+
+            head_folder(self.folder / HEAD, self.texts, labels=2)
+        if ESTIMATOR in wanted and not (self.folder / ESTIMATOR).exists():
+            from features.models import estimator_file
+
+            labels = [row["domain"] == "sums" for row in self.rows]
+            estimator_file(self.folder / ESTIMATOR, self.texts, labels)
         options = {"steps": case.steps, "engine": 1, **options}
+        if "field" in case.options:
+            options["group_by"] = [*options.get("group_by", ()), case.options["field"]]
         pool, target = options.pop("pool", self.pool), options.pop("target", self.target)
         return dataworth.score(pool, {"sums": target}, out=out, **options)
 
@@ -94,6 +106,9 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> World:
     world.write("pool/b.jsonl", rows[17:])
     world.write(world.target, [{"text": text} for text in target])
     world.write(world.chats, chats(pool))
+    uids = Documents.from_texts(pool).uid.tolist()
+    world.write("scores.jsonl", [{"uid": f"{u:016x}", "q": u % 7} for u in uids[:-3]])
+    (world.folder / "words.txt").write_text("# licence: CC0\nsea\nsum\n")
     world.write("chats-target.jsonl", chats(target))
     _tables(world, kinds)
     for seed, name in enumerate(MODELS):
@@ -102,6 +117,7 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> World:
         causal_folder(folder, pool, hidden=8, seed=seed)
         (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
         _train(folder, pool)
+    write_pairs(world.folder, [*pool, *target])
     _word_vectors(world.folder / "words", sorted({w for text in pool for w in text.split()}))
     return world
 
@@ -157,6 +173,15 @@ def _word_vectors(folder: Path, words: Sequence[str]) -> None:
     vectors = np.random.default_rng(0).standard_normal((len(words), 8)).astype(np.float32)
     np.save(folder / "vectors.npy", vectors)
     pq.write_table(pa.table({"word": list(words)}), folder / "words.parquet")
+
+
+def write_pairs(folder: Path, texts: Sequence[str]) -> None:
+    """Two vectors of each text in Parquet, and those of a target in a file of NumPy."""
+    image = np.random.default_rng(1).standard_normal((len(texts), 8)).astype(np.float32)
+    caption = image + np.random.default_rng(2).standard_normal(image.shape).astype(np.float32)
+    columns = {"image": image.tolist(), "caption": caption.tolist()}
+    pq.write_table(pa.table({"text": list(texts), **columns}), folder / PAIRS)
+    np.save(folder / LIKE, image[:3])
 
 
 @pytest.fixture

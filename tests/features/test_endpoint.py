@@ -16,7 +16,8 @@ import pytest
 
 from dataworth.errors import ConfigError, DataworthError, MissingExtra
 from dataworth.features import endpoint
-from dataworth.features.endpoint import Answer, Endpoint
+from dataworth.features.answers import Answer
+from dataworth.features.endpoint import Endpoint
 from judge_server import CUT, WAIT, JudgeServer, Reply, completion, judge_server, prompt_of
 
 YES = completion("yes", {"yes": 0.8, "no": 0.1})

@@ -17,7 +17,9 @@ import numpy as np
 import orjson
 
 import dataworth
-from contract.cases import EMBEDDED, variants
+from contract.cases import EMBEDDED, LIKE, PAIRS, variants
+from contract.conftest import write_pairs
+from dataworth.corpus.documents import Documents
 from dataworth.mechanism.registry import MECHANISMS
 from dataworth.methods.registry import DEFAULT, STEPS
 from judge_server import standing
@@ -32,11 +34,18 @@ QUERIES = 20
 SHOWN = 8  # documents whose utilities are written down
 DIGITS = 6
 NEEDED: dict[str, dict[str, Any]] = {
+    "field_in": {"field": "id", "values": ["none"], "keep": False},
+    "fineweb": {"line_ends": 0, "short_lines": 1},
+    "gopher_quality": {"least_words": 10, "alphabetic": 0.5},
+    "known_scores": {"column": "q"},
+    "language_id": {"model": ""},
     "ask_llm": {"context": 512},
     **{name: {"embedder": "ngrams", "model": ""} for name in ("embedding_similarity", *EMBEDDED)},
     "fasttext": {"model": "", "buckets": 1000, "dimension": 8},
     "metagradient": {"learning_rate": 1e-4},
 }
+MADE = ("sequence_classifier", "sklearn")
+"""Steps whose model is no language model."""
 MECHANISM_OPTIONS = {"threshold": "threshold(at=0.0)"}
 """Of mechanisms that have no defaults."""
 VECTORS: dict[str, Any] = {"embed": NEEDED["embed"]}
@@ -54,6 +63,19 @@ class Slice:
         self.pool = _write(folder / "pool.jsonl", rows)
         self.few = _write(folder / "few.jsonl", rows[:FEW])
         self.target = _write(folder / "target.jsonl", target)
+        write_pairs(folder, [row["text"][:CHARACTERS] for row in rows])
+
+    def beside(self, step: str) -> str:
+        """Return a file of scores and a list of words, as a step of the name reads it."""
+        scores, words = self.folder / "scores.jsonl", self.folder / "words.txt"
+        rows = [{"id": row["id"], "q": len(row["text"])} for row in read_rows(self.pool)]
+        uid = Documents.from_texts([row["text"] for row in read_rows(self.pool)]).uid.tolist()
+        lines = [
+            orjson.dumps({**row, "uid": f"{u:016x}"}) for row, u in zip(rows, uid, strict=True)
+        ]
+        scores.write_bytes(b"\n".join(lines))
+        words.write_text("# licence: CC0\nwar\nof course\n")
+        return str(scores if "score" in step else words)
 
     @property
     def model(self) -> str:
@@ -84,6 +106,19 @@ class Slice:
             options |= write_tables(self.folder, uids(texts), losses_of(good))
         return options
 
+    def made(self, step: str) -> str:
+        """The model of a step that wants one of its own."""
+        from features import models
+
+        path = self.folder / step
+        texts = [row["text"] for row in read_rows(self.pool)]
+        if step == "sklearn":
+            path = path.with_suffix(".skops")
+            models.estimator_file(path, texts, [number % 2 == 0 for number in range(len(texts))])
+        else:
+            models.head_folder(path, texts)
+        return str(path)
+
 
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     cut = ({"id": row["id"], "text": row["text"][:CHARACTERS]} for row in rows)
@@ -112,13 +147,20 @@ def select(name: str, part: Slice) -> dict[str, Any]:
         options = part.needed(step)
         options |= standing() if "judge" in there else {}
         options |= NEEDED.get(step, {})
+        options |= {"file": part.beside(step)} if "file" in there else {}
+        options |= {"benchmarks": [str(part.target)]} if "benchmarks" in there else {}
+        files = {"pairs": PAIRS, "like": LIKE}
+        options |= {key: str(part.folder / files[key]) for key in files if key in there}
+        options |= {"model": part.made(step)} if step in MADE else {}
         steps = [{step: options}]
         kind = MECHANISMS.get(mechanism.partition("(")[0].partition(":")[0])
         if kind is not None and "embedding" in {field.name for field in fields(kind)}:
             steps = [VECTORS, *steps]
         pool = part.few if any(options.get(name) for name in ("model", "models")) else pool
+    labels = {"id_field": "id"} if step == "field_in" else {}
     chosen = dataworth.select(
-        pool, {"math": part.target}, BUDGET, steps=steps, mechanism=mechanism or None, seed=1
+        *(pool, {"math": part.target}, BUDGET),
+        **{"steps": steps, "mechanism": mechanism or None, "seed": 1, **labels},
     )
     table = chosen.table
     counts = dict(zip(table["uid"].to_pylist(), table["count"].to_pylist(), strict=True))

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.grams import ngrams_of, words_of
 from dataworth.measures import duplicates
-from dataworth.measures.duplicates import BINS, exact, near, sketches
+from dataworth.measures.duplicates import BINS, epsilon_for, exact, kept_shares, near, sketches
 from methods.fitting import docs
 from testdata import read_rows
 
@@ -115,3 +116,20 @@ def test_short_and_empty_texts() -> None:
     assert (table[2] == table[3]).all()
     assert not (table[2] == table[4]).all() and not (table[2] == table[5]).all()
     assert sketches(docs([]))[0].shape == (0, BINS)
+
+
+def test_several_epsilons_of_one_deduplication() -> None:
+    """Ten documents: two copies, one near one, and a row that was never compared."""
+    similarity = np.array([1, 1, 0.97, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0, np.nan], np.float32)
+    shares = kept_shares(similarity, [1e-4, 0.05, 0.45, 1.0])
+    assert shares == pytest.approx({1e-4: 0.8, 0.05: 0.7, 0.45: 0.6, 1.0: 0.1})
+    assert epsilon_for(similarity, 0.7) == pytest.approx(0.4, abs=2e-5)
+    for share in (0.1, 0.35, 0.5, 0.8):
+        epsilon = epsilon_for(similarity, share)
+        assert kept_shares(similarity, [epsilon])[epsilon] >= share
+    with pytest.raises(DataworthError, match=r"no epsilon keeps 90.0% of the documents: 20.0% are"):
+        epsilon_for(similarity, 0.9)
+    with pytest.raises(ConfigError, match="above 0 and at most 1"):
+        epsilon_for(similarity, 0)
+    with pytest.raises(DataworthError, match="no document was compared"):
+        kept_shares(np.array([np.nan]), [0.1])

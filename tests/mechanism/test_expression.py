@@ -29,7 +29,19 @@ READ = {
     "utility:dsir:math": [(1, "utility:dsir:math")],
     "größe + 目標": [(1, "größe"), (1, "目標")],
 }
-WRONG = ["", " ", "3", "a b", "a +", "+ +a", "a*b", "2*", "a/0", "2/a", "a & b", "(a)", "a**2"]
+WRONG = ["", " ", "3", "a b", "a +", "+ +a", "a*", "2*", "a/0", "2/a", "a & b", "(a)", "a**2"]
+WRONG += [
+    "max(a",
+    "max()",
+    "max(a,)",
+    "max(3)",
+    "mean(a, b)",
+    "a/b",
+    "a*b/c",
+    "max(a) b",
+    "a,b",
+    "a)",
+]
 WRONG += ["'a", "2a", "1e999*a", "__import__('os').system('true')", "a - - b", "3*+a", "*a", "a+3"]
 
 
@@ -165,3 +177,59 @@ def test_infinities_and_nan():
         combine(infinite, "a - 2*a").column("utility:a - 2.0*a:x")
     with pytest.raises(DataworthError, match="utility:a:x is not a number"):
         combine(table_of(a__x=[math.nan]), "a").column("utility:a:x")
+
+
+COMBINED = {
+    "a*b": lambda a, b: a * b,
+    "2*a*b/4 - b": lambda a, b: a * b / 2 - b,
+    "max(a, b)": np.maximum,
+    "min(a, 2*b)": lambda a, b: np.minimum(a, 2 * b),
+    "max(a, 0.5*a + 0.5*b, -b)": lambda a, b: np.max([a, (a + b) / 2, -b], axis=0),
+    "b*min(a, b)*max(a, b) + a": lambda a, b: b * np.minimum(a, b) * np.maximum(a, b) + a,
+    "max(a)": lambda a, b: a,
+}
+
+
+@pytest.mark.parametrize("text", COMBINED)
+@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=1, max_size=9))
+@settings(max_examples=10)
+def test_products_and_extremes(text, rows):
+    a, b = (np.array(column) for column in zip(*rows, strict=True))
+    view = combine(table_of(a=list(a), b=list(b)), text)
+    np.testing.assert_allclose(view.column(view.utilities[0]), COMBINED[text](a, b), atol=1e-9)
+    assert str(parse_expression(text)) == str(parse_expression(str(parse_expression(text))))
+    plain = text in ("max(a)",)
+    assert view.terms(view.utilities[0]) == [] or plain
+
+
+def test_a_call_has_a_value_for_each_target():
+    view = combine(table_of(a__x=[1, 2], a__y=[5, 6], b=[3, 1]), "max(a, b)")
+    assert [list(view.column(name)) for name in view.utilities] == [[3, 2], [5, 6]]
+    named = combine(table_of(max=[1, 2], b=[3, 1]), "max + b")
+    assert named.column(named.utilities[0]).tolist() == [4, 3]
+
+
+def buckets(values, n=20):
+    """The rank bucket of each value, one document after another."""
+    ranks = [
+        sum(v < x for v in values) + (sum(v == x for v in values) + 1) / 2 - 0.5 for x in values
+    ]
+    return [int(n * rank / len(values)) for rank in ranks]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 50)] * 3), min_size=1, max_size=60))
+@settings(max_examples=25)
+def test_the_ensemble_of_rank_buckets_is_its_naive_form(rows):
+    """Nemotron-CC: each classifier's scores into 20 buckets of equal size, then the largest."""
+    scores = np.array(rows, np.float64).T
+    columns = {name: list(values) for name, values in zip("abc", scores, strict=True)}
+    view = combine(table_of(**columns), "max(a, b, c)", "bucket")
+    naive = np.max([buckets(values) for values in columns.values()], axis=0)
+    np.testing.assert_array_equal(view.column(view.utilities[0]), naive)
+
+
+def test_buckets_are_of_equal_size():
+    values = np.random.default_rng(0).permutation(100.0 + np.arange(100))
+    view = combine(table_of(a=list(values)), "a", "bucket")
+    sizes = np.bincount(view.column(view.utilities[0]).astype(int))
+    np.testing.assert_array_equal(sizes, [5] * 20)

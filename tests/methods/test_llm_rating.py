@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from dataworth.errors import ConfigError, DataworthError
-from dataworth.features.endpoint import Answer
+from dataworth.features.answers import Answer
 from dataworth.methods.base import Targets
 from dataworth.methods.fitted import Fitted, learn
 from dataworth.methods.llm_rating import PROMPTS, LLMRating

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contract.cases import needed
 from dataworth.config import describe, from_dict, parse_call, variants
 from dataworth.errors import ConfigError
 from dataworth.options import list_options
 from dataworth.registry import MECHANISMS, STEPS
+from judge_server import standing
 
 EVERYTHING = [(registry, name) for registry in (STEPS, MECHANISMS) for name in registry]
 PAGES = Path(__file__).parent.parent.parent / "docs" / "methods"
-NEEDED = {"model": "folder", "models": "folder", "at": 0.0}
+NEEDED = {"at": 0.0, "pairs": "file", "like": "file"}
+RUN_ONLY = {
+    *("device", "batch_tokens", "workers", "url", "key_variable", "timeout", "retries"),
+    *("per_minute", "price_in", "price_out", "max_cost", "max_calls"),
+}
 CASES = [
     ("dsir", "ngrams", 0, "(1 or more)"),
     ("dsir", "smoothing", float("inf"), "(0 or more)"),
@@ -74,12 +79,15 @@ def test_every_option_has_its_help_and_a_default_that_fits(registry: Any, name: 
     assert cls.name == name and dataclasses.is_dataclass(cls)
     for option in list_options(cls):
         assert option.help.endswith(".") and len(option.help) < 300, option.name
-        assert not option.run_only or option.name in ("device", "batch_tokens")
-        assert option.content == (option.name in ("model", "models", "tokens")), option.name
+        assert not option.run_only or option.name in RUN_ONLY, option.name
     if registry is STEPS:
         assert cls.version == 1
-    needed = {key: value for key, value in NEEDED.items() if key in _names(cls)}
-    made = cls(**needed)
+    if registry is STEPS:
+        made = from_dict(
+            {name: needed(name) | (standing() if "judge" in _names(cls) else {})}, STEPS
+        )
+    else:
+        made = cls(**{key: value for key, value in NEEDED.items() if key in _names(cls)})
     assert parse_call(describe(made, registry, full=True), registry) == made
     for variant in variants(cls).values():
         assert isinstance(variant(), cls)
@@ -91,11 +99,10 @@ def _names(cls: Any) -> set[str]:
 
 @pytest.mark.parametrize("name", [name for name in STEPS if PAGES.joinpath(f"{name}.md").exists()])
 def test_the_page_of_a_method_names_its_options(name: str) -> None:
-    """Options in the first column of the table of options; pages without one say them in words."""
-    lines = PAGES.joinpath(f"{name}.md").read_text("utf-8").splitlines()
-    if "| option | default | |" not in lines:
-        return
-    start = lines.index("| option | default | |") + 2
-    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[start:])
-    named = {word for row in rows for word in re.findall(r"`(\w+)`", row.split("|")[1])}
-    assert named == _names(STEPS[name])
+    """Those that a family shares may stand on a page that it links to."""
+    page = PAGES / f"{name}.md"
+    text = page.read_text("utf-8")
+    linked = [link for link in re.findall(r"\]\(([\w./]+\.md)", text) if "results" not in link]
+    texts = [text, *(page.parent.joinpath(link).read_text("utf-8") for link in linked)]
+    named = {word for one in texts for word in re.findall(r"`(\w+)(?:=[^`]*)?`", one)}
+    assert not _names(STEPS[name]) - named

@@ -1,20 +1,21 @@
+import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+import dataworth
 from dataworth.errors import ConfigError, DataworthError, RunError
-from dataworth.features.endpoint import Answer
+from dataworth.features.answers import Answer
 from dataworth.features.preferences import sigmoid
 from dataworth.methods.base import Batch, Targets
 from dataworth.methods.fitted import Fitted, learn
-from dataworth.methods.qurating import CRITERIA, QuRating, excerpts, pair, share_of_second
+from dataworth.methods.qurating import CRITERIA, QuRating, share_of_second
 from judge_server import (
     JudgeServer,
     Reply,
@@ -26,6 +27,7 @@ from judge_server import (
 )
 from methods.fitting import docs, pool_of
 
+SECRET = "sk-0123-secret"
 GOOD = ["theorem", "proof", "lemma", "energy", "matrix", "history", "planet", "species"]
 BAD = ["buy", "click", "cheap", "wow", "deal", "hot", "free", "now"]
 
@@ -160,6 +162,33 @@ def test_a_fit_that_was_stopped_goes_on(
     assert np.array_equal(found, expected)
 
 
+def test_a_run_keeps_answers_and_no_key(
+    server: JudgeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", SECRET)
+    pool, out = tmp_path / "pool.jsonl", tmp_path / "out"
+    pool.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    options = {"judge": "m", "url": server.url, "key_variable": "JUDGE_KEY", "embedder": "ngrams"}
+    options |= {"pairs": 5, "confidence": 0, "price_in": 1.0, "workers": 1}
+
+    def score(overwrite: bool = False, **more: Any) -> dataworth.Scores:
+        steps = [{"qurating": {**options, **more}}]
+        return dataworth.score(pool, steps=steps, out=out, overwrite=overwrite)
+
+    with pytest.raises(DataworthError, match="may exceed max_cost"):
+        score(max_cost=0.0015)
+    asked = len(server.requests)
+    assert 0 < asked < 10
+    scores = score(max_cost=1.0)
+    assert len(server.requests) == 10 and set(Counter(server.prompts).values()) == {1}
+    assert scores.table.utilities == ("utility:qurating:educational_value",)
+    score(overwrite=True, pairs=6)
+    assert len(server.requests) == 12  # starting afresh removes no answers
+    assert server.headers[0]["authorization"] == f"Bearer {SECRET}"
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(SECRET.encode() in data for data in files)
+
+
 def test_a_plan_asks_nothing(server: JudgeServer) -> None:
     fitted = fit(step(server), TEXTS, None)
     assert not server.requests
@@ -205,30 +234,6 @@ def test_another_embedder_is_refused(server: JudgeServer, tmp_path: Path) -> Non
     fitted.state._values["embedder"] = "another"
     with pytest.raises(RunError, match="fitted with another embedding model"):
         fitted.step.utilities(Batch(docs(["a"])), fitted.state)
-
-
-@given(st.integers(0, 40), st.integers(1, 60))
-def test_pairs(documents: int, pairs: int) -> None:
-    left, right = pair(documents, pairs)
-    assert len(left) == min(pairs, documents * (documents - 1) // 2)
-    assert (left < right).all() and (right < max(documents, 1)).all()
-    assert len(set(zip(left.tolist(), right.tolist(), strict=True))) == len(left)
-    if 2 * pairs <= documents:
-        assert len({*left.tolist(), *right.tolist()}) == 2 * pairs
-
-
-@given(st.lists(st.text(max_size=60), min_size=2, max_size=12), st.integers(0, 9))
-def test_excerpts_are_of_equal_length(texts: list[str], seed: int) -> None:
-    documents = docs(texts)
-    left, right = pair(len(texts), 6)
-    found = list(excerpts(documents, left, right, 20, seed))
-    for (one, two), i, j in zip(found, left, right, strict=True):
-        assert one in texts[i] and two in texts[j]
-        longest = max(len(one), len(two))
-        assert longest <= 20
-        for text, whole in ((one, texts[i]), (two, texts[j])):
-            assert len(text) == longest or text == whole
-            assert len(text) >= min(len(whole), 10)
 
 
 @pytest.mark.parametrize(

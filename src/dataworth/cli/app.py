@@ -12,6 +12,7 @@ from dataworth.cli import (
     attribute,
     choose,
     compare,
+    dedup,
     inspect,
     judge,
     loop,
@@ -79,7 +80,10 @@ def _options(
 
 
 for _panel, _commands in {
-    "Select": (select.select, select.score, choose.choose, recipe.run, table.table),
+    "Select": (
+        *(select.select, select.score, choose.choose),
+        *(recipe.run, dedup.dedup, table.table),
+    ),
     "Judge and explain": (judge.judge, choose.explain, inspect.inspect, methods.methods),
     "Train and ask models": (loop.loop, compare.compare, proxy.proxy, attribute.attribute),
 }.items():

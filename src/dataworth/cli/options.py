@@ -28,6 +28,7 @@ class Scale(StrEnum):
 
     raw = "raw"
     rank = "rank"
+    bucket = "bucket"
     z = "z"
 
 
@@ -97,6 +98,16 @@ Steps = Annotated[
         help="A filter or method, in order: dsir (the default), dsir:reference, "
         "'dsir(ngrams=3)'; some ask a model about each document, 'influence(model=FOLDER)', and "
         "dataworth proxy trains small ones. See `dataworth methods`.",
+    ),
+]
+RecipeOf = Annotated[
+    str | None,
+    option(
+        "--recipe",
+        metavar="NAME",
+        panel=SCORING,
+        help="Options out of a recipe: c4, dclm, fineweb, gopher, nemotron, or a file; options "
+        "that are given beside it win.",
     ),
 ]
 Seed = Annotated[

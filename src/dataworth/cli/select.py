@@ -17,6 +17,7 @@ def select(
     context: typer.Context,
     pool: o.Pool,
     target: o.Target = None,
+    recipe: o.RecipeOf = None,
     step: o.Steps = None,
     seed: o.Seed = None,
     holdout: o.Holdout = None,
@@ -70,6 +71,7 @@ def select(
     dataworth select pool.parquet -t law.jsonl --text-field content \\
         --group-by source --quota source=web:30% --format parquet
     dataworth select s3://bucket/pool/ -t t.jsonl --dry-run
+    dataworth select pool/ --recipe fineweb --out clean/
     """
     progress = begin(quiet)
     given = _resolve(context.params)
@@ -89,6 +91,7 @@ def score(
     context: typer.Context,
     pool: o.Pool,
     target: o.Target = None,
+    recipe: o.RecipeOf = None,
     step: o.Steps = None,
     seed: o.Seed = None,
     holdout: o.Holdout = None,
@@ -151,4 +154,12 @@ def _resolve(options: dict[str, Any]) -> dict[str, Any]:
     if "proportion" in options:
         options["proportions"] = p.proportions(options.pop("proportion") or [])
         options["quotas"] = options.pop("quota")
+    recipe = options.pop("recipe")
+    if recipe is not None:
+        import dataworth
+
+        own = dataworth.preset(recipe)
+        if "proportions" not in options:
+            own = {name: value for name, value in own.items() if name in options}
+        return {**own, **p.given(options), "engine": engine}
     return {**p.given(options), "engine": engine}

@@ -13,6 +13,7 @@ import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,13 +170,12 @@ def choosers(candidate: CandidatePlan, scored: Scored, targets: Sequence[str]) -
         mechanism = mechanism or str(getattr(scoring[-1][0], "mechanism", DEFAULT))
     made = []
     for target in targets:
-        terms = tuple(
-            (weight, _column(name, columns, target, candidate.name))
-            for weight, name in expression.terms
+        own = expression.renamed(
+            partial(_column, columns=columns, target=target, where=candidate.name)
         )
-        simple = len(terms) == 1 and terms[0][0] == 1 and candidate.scale == "raw"
-        text = None if simple else str(Expression(terms))
-        made.append(Chooser(target, tuple(name for _, name in terms), text, mechanism))
+        simple = own.weighted == [(1.0, own.names[0])] and candidate.scale == "raw"
+        text = None if simple else str(own)
+        made.append(Chooser(target, tuple(own.names), text, mechanism))
     if all(chooser.columns == made[0].columns for chooser in made[1:]) and (
         len(made) > 1 or not any(split_name(name)[1] == targets[0] for name in made[0].columns)
     ):
@@ -196,16 +196,17 @@ def _columns(scored: Scored) -> dict[str, dict[str, str]]:
 
 def _checked(expression: Expression, candidate: CandidatePlan) -> Expression:
     """The expression without the prefixes of columns; ConfigError if it names other steps."""
-    terms = []
-    for weight, text in expression.terms:
+
+    def known(text: str) -> str:
         name = text.removeprefix("utility:")
         if name.partition(":")[0] not in candidate.labels:
             raise ConfigError(
                 f"selections: {candidate.name}: its utility names {name.partition(':')[0]!r}, but "
                 f"its steps are: {', '.join(candidate.labels) or 'none'}"
             )
-        terms.append((weight, name))
-    return Expression(tuple(terms))
+        return name
+
+    return expression.renamed(known)
 
 
 def _column(name: str, columns: Mapping[str, Mapping[str, str]], target: str, where: str) -> str:

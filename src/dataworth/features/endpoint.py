@@ -11,7 +11,6 @@ killed asks nothing twice. Keys are read from the environment and written nowher
 from __future__ import annotations
 
 import logging
-import math
 import os
 import random
 import re
@@ -19,17 +18,20 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dataworth.errors import ConfigError, DataworthError, check_extra
-from dataworth.features.answers import Answers, question_key
+from dataworth.features.answers import (
+    Answer,
+    Answers,
+    answer_of,
+    question_key,
+    read_completion,
+)
 from dataworth.options import name_of, option
 
 log = logging.getLogger("dataworth")
@@ -41,32 +43,6 @@ _BYTES_PER_TOKEN = 4
 _LONGEST = 600.0  # seconds that a server may ask to wait
 _FILTERED = ("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation")
 _LATER = (408, 409, 425, 429)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer. `text`: empty for a refusal. `first`: log-probabilities at the first token."""
-
-    text: str
-    first: Mapping[str, float] = field(default_factory=dict)
-
-    def chances(self, *labels: str) -> NDArray[np.float64] | None:
-        """Return the probabilities of some labels among themselves, [labels], for the first token.
-
-        Case and spaces around a label do not count. Without log-probabilities, or where none of
-        the labels is among them, the label that the text begins with has all of it. None where
-        there is no such label.
-        """
-        mass = np.zeros(len(labels))
-        for token, nats in self.first.items():
-            for place, label in enumerate(labels):
-                if token.strip().lower() == label.lower():
-                    mass[place] += math.exp(min(nats, 0.0))
-        if not mass.any():
-            word = re.match(r"\W*(\w+)", self.text)
-            said = word.group(1).lower() if word else ""
-            mass = np.array([float(said == label.lower()) for label in labels])
-        return mass / mass.sum() if mass.any() else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,7 +212,7 @@ class _Asking:
         missing: dict[str, dict[str, Any]] = {}
         for key, (body, _) in zip(keys, questions, strict=True):
             record = self.answers.get(key)
-            answer = _answer(record)
+            answer = answer_of(record)
             if record is None or answer is None:
                 missing[key] = body
             elif key not in answers:
@@ -343,7 +319,7 @@ class _Asking:
             return None, 0, type(error).__name__, ""
         status, asked = response.status_code, response.headers.get("retry-after", "")
         if status == 200:
-            return _record(response), status, "an answer that is not of the protocol", asked
+            return read_completion(response), status, "an answer that is not of the protocol", asked
         if status == 400 and any(word in response.text for word in _FILTERED):
             return {"text": "", "first": {}, "tokens": [0, 0]}, status, "", asked
         return None, status, response.text if 200 < status < 500 else f"HTTP {status}", asked
@@ -408,35 +384,3 @@ def _seconds(text: str, otherwise: float) -> float:
         return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
     except (ValueError, TypeError):
         return otherwise
-
-
-def _record(response: Any) -> dict[str, Any] | None:
-    """Return what is kept of an answer; None for one that is not of the protocol."""
-    try:
-        body = response.json()
-        choice = body["choices"][0]
-        text = choice["message"].get("content") or ""
-        if not isinstance(text, str):
-            return None
-        content = (choice.get("logprobs") or {}).get("content") or [{}]
-        first = {
-            str(top["token"]): float(top["logprob"])
-            for top in reversed(content[0].get("top_logprobs") or [])  # the likeliest of a name
-        }
-        usage = body.get("usage") or {}
-        tokens = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return None
-    if choice["message"].get("refusal"):
-        text, first = "", {}
-    return {"text": text, "first": first, "tokens": tokens}
-
-
-def _answer(record: Mapping[str, Any] | None) -> Answer | None:
-    try:
-        if record is None:
-            return None
-        first = {str(token): float(nats) for token, nats in record["first"].items()}
-        return Answer(str(record["text"]), first)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from dataworth.errors import ConfigError
 from dataworth.flow.loading import MOST_BYTES, load_file
 from dataworth.mechanism.budget import Budget, Quota
 from dataworth.mechanism.cut import Group
+from dataworth.methods.places import placed
 from dataworth.mixture.base import NO_GROUP, Groups, Mixture, check_shares, field_of
 from dataworth.mixture.registry import MIXTURES, parse, shown, written
 from dataworth.table.table import Table
@@ -24,8 +25,10 @@ _SUFFIXES = (".yaml", ".yml", ".json", ".csv")
 _UNLISTED = "unlisted"
 
 
-def parse_mixture(mixture: Any) -> Mixture:
+def parse_mixture(mixture: Any, folder: Path = Path()) -> Mixture:
     """Return a mixture from a file, a mapping of groups to shares, a name, or as it is.
+
+    `folder`: where relative paths of what a mixture learns from begin.
 
     Raises ConfigError for a file or a mapping that holds no shares, and for an unknown name.
     """
@@ -35,7 +38,8 @@ def parse_mixture(mixture: Any) -> Mixture:
         path = Path(mixture)
         shares = _csv(path) if path.suffix.lower() == ".csv" else load_file(path, "mixture")
         return _written(shares, str(path))
-    return parse(mixture)
+    parsed: Any = parse(mixture)
+    return cast(Mixture, placed(parsed, folder))
 
 
 def is_file(mixture: Any) -> bool:
@@ -45,8 +49,14 @@ def is_file(mixture: Any) -> bool:
 
 
 def mixture_text(mixture: Any) -> str:
-    """Return a mixture as text, with the content of its file."""
-    return shown(parse_mixture(mixture))
+    """Return a mixture as text, with the content of its file and whole paths.
+
+    Raises ConfigError for one that cannot be fitted, such as on a swarm that is not there.
+    """
+    parsed = parse_mixture(mixture)
+    if hasattr(parsed, "check"):
+        parsed.check()
+    return shown(parsed)
 
 
 def mixture_fields(mixture: Any, grouped: Sequence[str]) -> tuple[str, ...]:

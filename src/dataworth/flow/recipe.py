@@ -25,7 +25,7 @@ from dataworth.engine.local import Engine
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.flow.amounts import parse_share, parse_size
 from dataworth.flow.loading import load_file
-from dataworth.flow.mixtures import is_file
+from dataworth.flow.mixtures import is_file, parse_mixture
 from dataworth.flow.settings import ChoiceSettings
 from dataworth.methods.places import placed, placed_options
 from dataworth.methods.registry import parse_step
@@ -59,6 +59,14 @@ def read_recipe(file: str | Path, known: Collection[str]) -> Recipe:
         with damaged(path):
             return _from_record(content, path)
     return Recipe(_options(content, path, known))
+
+
+def read_part(path: Path, known: Collection[str]) -> dict[str, Any]:
+    """Return the options in a YAML or JSON file that need not name a pool. Raises ConfigError."""
+    content = load_file(path, "recipe")
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"{path}: a recipe has a line for each option, such as 'budget: 10%'")
+    return _options(content, path, known, needs_pool=False)
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,9 @@ def _choice(values: Mapping[str, Any]) -> ChoiceSettings:
     return ChoiceSettings(**{**values, **lists})
 
 
-def _options(content: Mapping[Any, Any], path: Path, known: Collection[str]) -> dict[str, Any]:
+def _options(
+    content: Mapping[Any, Any], path: Path, known: Collection[str], *, needs_pool: bool = True
+) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
@@ -121,7 +131,7 @@ def _options(content: Mapping[Any, Any], path: Path, known: Collection[str]) -> 
             raise ConfigError(f"{path}: {name}: is of another kind than asked ({error})") from None
     if "workers" in options or "engine" in options:
         options["engine"] = Engine(options.pop("workers", 0), options.get("engine", "threads"))
-    if "pool" not in options:
+    if needs_pool and "pool" not in options:
         raise ConfigError(f"{path}: the recipe names no pool: add a line 'pool: FOLDER'")
     return options
 
@@ -129,6 +139,9 @@ def _options(content: Mapping[Any, Any], path: Path, known: Collection[str]) -> 
 def _value(name: str, value: Any, folder: Path) -> Any:
     if name in _PATHS or (name == "mixture" and is_file(value)):
         return _anchored(value, folder)
+    if name == "mixture" and isinstance(value, str | Mapping):
+        parsed, found = parse_mixture(value), parse_mixture(value, folder)
+        return value if found == parsed else found
     if name in _SIZES:
         return parse_size(value)
     if name in _SHARES:

@@ -105,9 +105,9 @@ class Scores:
 
     def default_mechanism(self, utility: str | None = None) -> str:
         """Return how the last step that `utility` names, or that is chosen by, is chosen."""
-        terms = () if utility is None else parse_expression(utility).terms
+        names = [] if utility is None else parse_expression(utility).names
         labels = {fitted.label for fitted in self.scored.fitted}
-        named = {name if name in labels else name.rpartition(":")[0] for _, name in terms}
+        named = {name if name in labels else name.rpartition(":")[0] for name in names}
         for fitted in reversed(self.scored.fitted):
             if named and fitted.label not in named:
                 continue

@@ -15,7 +15,7 @@ from dataworth.corpus.fields import Fields
 from dataworth.corpus.write.shards import check_format
 from dataworth.errors import ConfigError
 from dataworth.mechanism.cut import MOST_REPEATS
-from dataworth.mechanism.expression import parse_expression
+from dataworth.mechanism.expression import SCALES, parse_expression
 from dataworth.methods.base import Step
 from dataworth.methods.registry import STEPS
 from dataworth.table.survey import SAMPLE_BYTES
@@ -107,8 +107,8 @@ class ChoiceSettings:
         check_numbers(self, ("seed", "max_repeat"))
         if self.duplicates not in ("drop", "keep"):
             raise ConfigError(f"duplicates must be drop or keep, not {self.duplicates!r}")
-        if self.scale not in ("raw", "rank", "z"):
-            raise ConfigError(f"scale must be raw, rank or z, not {self.scale!r}")
+        if self.scale not in SCALES:
+            raise ConfigError(f"scale must be one of {', '.join(SCALES)}, not {self.scale!r}")
         if not 1 <= self.max_repeat <= MOST_REPEATS:
             raise ConfigError(
                 f"max_repeat must be between 1 and {MOST_REPEATS}, not {self.max_repeat}"

@@ -8,12 +8,15 @@ compared: 0.998 at 0.9, 0.91 at 0.8, 0.63 at 0.7, 0.12 at 0.5.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
+from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.grams import Words, words_of
 from dataworth.features.sketches import band_keys, estimated_jaccard, sketch_words
 
@@ -35,6 +38,45 @@ class Exact:
     distinct: int
     repeated: int
     largest: int
+
+
+def kept_shares(
+    similarity: NDArray[np.floating[Any]], epsilons: Sequence[float]
+) -> dict[float, float]:
+    """Return the share of documents that a deduplication by meaning keeps, for several epsilons.
+
+    `similarity` [n]: the greatest cosine of each document with one before it in its cluster, NaN
+    for documents that it never saw; those above 1 - epsilon go.
+    """
+    known = _compared(similarity)
+    return {e: float(np.mean(known <= np.float32(1 - e))) for e in epsilons}
+
+
+def epsilon_for(similarity: NDArray[np.floating[Any]], share: float) -> float:
+    """Return the greatest epsilon, to five decimals, that keeps at least a share of documents.
+
+    `similarity` as of `kept_shares`. Raises ConfigError for a share outside (0, 1], DataworthError
+    where no epsilon above 0 does: so many documents are copies.
+    """
+    if not 0 < share <= 1:
+        raise ConfigError(f"the share to keep must be above 0 and at most 1, not {share:g}")
+    ordered = np.sort(_compared(similarity))
+    bound = float(ordered[int(np.ceil(share * len(ordered) - 1e-9)) - 1])
+    epsilon = float(np.floor((1 - bound) * 1e5 + 1e-3) / 1e5)
+    if epsilon <= 0:
+        most = float(np.mean(ordered < 1 - 1e-5))
+        raise DataworthError(
+            f"no epsilon keeps {share:.1%} of the documents: {1 - most:.1%} are copies of others"
+        )
+    return epsilon
+
+
+def _compared(similarity: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    known = np.asarray(similarity, np.float32)
+    known = known[~np.isnan(known)]
+    if not len(known):
+        raise DataworthError("no document was compared with others: there is no similarity")
+    return known
 
 
 def exact(uid: NDArray[np.uint64], copies: NDArray[np.integer] | None = None) -> Exact:

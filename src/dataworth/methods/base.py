@@ -139,6 +139,7 @@ class Score(ABC):
     """
 
     name: ClassVar[str]
+    version: ClassVar[int] = 1
     needs_target: ClassVar[bool] = True
     reasons: ClassVar[tuple[str, ...]] = ()
     even: ClassVar[float | None] = None

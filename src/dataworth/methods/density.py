@@ -135,5 +135,6 @@ def kept_shares(
         kept[:, point] = bounded_quotas(shares * total, low, sizes) / np.maximum(sizes, 1)
     # A floor rounds, so a share may fall by less than a document where the whole grows. And it
     # rises everywhere by a little, so that the least point that reaches a share is one.
-    rising: NDArray[np.float64] = np.maximum.accumulate(kept, axis=1)
-    return rising + 1e-9 * np.arange(len(_GRID))
+    np.maximum.accumulate(kept, axis=1, out=kept)
+    kept += 1e-9 * np.arange(len(_GRID))
+    return kept

@@ -21,7 +21,7 @@ import numpy as np
 
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
-from dataworth.features.endpoint import Answer
+from dataworth.features.answers import Answer
 from dataworth.features.preferences import Values, sigmoid
 from dataworth.methods.base import Batch, Pool, State, Targets
 from dataworth.methods.judged import CLOSE, OPEN, Judged, distinct, weighted

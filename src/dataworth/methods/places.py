@@ -49,5 +49,5 @@ def _whole(value: Any, folder: Path, expand: Callable[[str], str] = str) -> Any:
         return value
     value = expand(value)
     path = folder / Path(value).expanduser()
-    is_path = path.is_dir() or (path.is_file() and path.suffix != "")
+    is_path = path.is_dir() or (path.suffix != "" and path.is_file())
     return str(path.absolute()) if is_path else value

@@ -11,17 +11,15 @@ is linear on a frozen embedding, which 1,000 pairs suffice to train. The prompts
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dataworth.corpus.documents import Documents
-from dataworth.corpus.uid import uniform
 from dataworth.errors import ConfigError
-from dataworth.features.endpoint import Answer
+from dataworth.features.answers import Answer
+from dataworth.features.comparisons import excerpts, pair
 from dataworth.features.preferences import Values
 from dataworth.methods.base import Batch, Pool, State, Targets
 from dataworth.methods.judged import CLOSE, OPEN, Judged, distinct, weighted
@@ -47,7 +45,6 @@ PROMPT = (
     "one all the same. Answer with one letter, A or B, and nothing else."
 )
 _TOKENS = 3  # of an answer: a letter, and what a model puts around it
-_SIZE, _START = 0x71754C656E, 0x7175507573  # streams of random numbers
 
 
 @register
@@ -203,43 +200,3 @@ def share_of_second(votes: Sequence[Answer]) -> float:
     chances = [answer.chances("A", "B") for answer in votes]
     valid = [float(chance[1]) for chance in chances if chance is not None]
     return float(np.mean(valid)) if 2 * len(valid) > len(votes) else np.nan
-
-
-def pair(documents: int, pairs: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return pairs of rows, (left [m], right [m]), m ≤ `pairs`: no row twice while there are more.
-
-    Rows in a row are paired, as in the paper, then rows further apart; no pair occurs twice.
-    """
-    rows = np.r_[0:documents:2, 1:documents:2]
-    left, right = np.zeros(0, np.int64), np.zeros(0, np.int64)
-    for apart in range(1, documents):
-        if len(left) >= pairs:
-            break
-        some = rows[rows + apart < documents]
-        left, right = np.r_[left, some], np.r_[right, some + apart]
-    return left[:pairs], right[:pairs]
-
-
-def excerpts(
-    documents: Documents,
-    left: NDArray[np.int64],
-    right: NDArray[np.int64],
-    longest: int,
-    seed: int,
-) -> Iterator[tuple[str, str]]:
-    """Yield two excerpts of each pair: of equal length, but for texts that are shorter.
-
-    Half of the pairs have the longest, the others a length between half of it and it; where an
-    excerpt begins is random too.
-    """
-    mixed = documents.uid[left] ^ (documents.uid[right] << np.uint64(1))
-    draws = uniform(seed, mixed, _SIZE)
-    sizes = np.where(draws < 0.5, longest, (longest * (1.5 - draws)).astype(np.int64))
-    starts = [uniform(seed, documents.uid[rows] ^ mixed, _START) for rows in (left, right)]
-    for place, size in enumerate(sizes.tolist()):
-        both = []
-        for rows, start in zip((left, right), starts, strict=True):
-            text = documents.text(int(rows[place]))
-            begin = int(start[place] * (max(len(text) - size, 0) + 1))
-            both.append(text[begin : begin + size])
-        yield both[0], both[1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,7 @@ class SequenceClassifier(Score):
             raise ConfigError(
                 f"{self.name}: {self.model!r} is no folder of a model (it has no config.json)"
             )
-        return cast(dict[str, Any], facts_of(Path(self.model) / "config.json"))
+        return facts_of(Path(self.model) / "config.json")
 
     @property
     def _labels(self) -> list[str]:

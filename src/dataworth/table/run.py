@@ -41,6 +41,7 @@ class RunFolder(WorkFolder):
         *("work", "spool"),
     )
     our_files = ("report.html", "README.md")
+    early = ("answers",)  # which cost money: starting afresh removes none
 
     @staticmethod
     def open(folder: Path, configuration: Mapping[str, Any], *, overwrite: bool) -> RunFolder:

@@ -49,7 +49,7 @@ _0 = np.uint64(0)
 
 
 @kernel
-def _decode(data, at):  # type: ignore[no-untyped-def]
+def decode(data, at):  # type: ignore[no-untyped-def]
     """The code point at `at` of valid UTF-8 and its number of bytes."""
     first = np.uint64(data[at])
     if first < np.uint64(0x80):
@@ -145,7 +145,7 @@ def _sigma(data, at, start, end, table):  # type: ignore[no-untyped-def]
         before -= _ONE
         while (data[before] & 0xC0) == 0x80:
             before -= _ONE
-        code, size = _decode(data, before)
+        code, size = decode(data, before)
         flags = table[code]
         if not flags & np.uint32(IGNORABLE):
             cased = (flags & np.uint32(CASED)) != 0
@@ -154,7 +154,7 @@ def _sigma(data, at, start, end, table):  # type: ignore[no-untyped-def]
         return np.uint64(0x3C3)
     after = at + np.uint64(2)
     while after < end:
-        code, size = _decode(data, after)
+        code, size = decode(data, after)
         flags = table[code]
         if not flags & np.uint32(IGNORABLE):
             return np.uint64(0x3C3) if flags & np.uint32(CASED) else np.uint64(0x3C2)
@@ -171,7 +171,7 @@ def _tokenize_plainly(data, start, end, table, mode, lowered, starts, ends):  # 
     alone = False
     at = start
     while at < end:
-        code, size = _decode(data, at)
+        code, size = decode(data, at)
         flags = table[code]
         low = np.uint64(flags & np.uint32(LOWER))
         extra = _0
@@ -224,7 +224,7 @@ def _mark(data, at, here, high, table, mode, lowered, masks):  # type: ignore[no
     done = _64
     while high != _0:
         bit = trailing_zeros(high)
-        code, size = _decode(data, at + bit)
+        code, size = decode(data, at + bit)
         if bit + size > _64:
             done = bit
             break

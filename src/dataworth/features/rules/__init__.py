@@ -1,0 +1,1 @@
+"""What rule filters count of a text: words, lines, repetitions."""
