@@ -94,10 +94,10 @@ class Decontaminate:
         wanted = sizes >= min(_LEAST, self.n)
         hashes, items = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
         for size in np.unique(sizes[wanted]).tolist():
-            grams = ngrams_of(words, size)
-            item = np.repeat(np.arange(len(words)), grams.counts)
+            windows = ngrams_of(words, size)
+            item = np.repeat(np.arange(len(words)), windows.counts)
             own = sizes[item] == size
-            hashes.append(grams.hashes[own])
+            hashes.append(windows.hashes[own])
             items.append(item[own])
         distinct, place = np.unique(np.concatenate(hashes), return_inverse=True)
         pairs = np.unique(np.stack([place, np.concatenate(items)], 1), axis=0)
