@@ -76,7 +76,7 @@ def _signs(data, start, end, table):  # type: ignore[no-untyped-def]
             bullets += code in (_BULLET, _DASH)
             blank = False
         dots = (1 if gap else dots + 1) if code == _DOT else 0
-        last = np.int64(code)  # type: ignore[assignment]
+        last = np.int64(code)
         gap = False
     if not empty:
         lines += 1
@@ -97,7 +97,7 @@ def _quality(data, starts, ends, table, stops, tokens, spans, out):  # type: ign
         for k in range(spans[row], spans[row + 1]):
             if not tokens[k, KIND] & SYMBOLS:
                 words += 1
-                characters += np.int64(tokens[k, SIZE])  # type: ignore[assignment]
+                characters += np.int64(tokens[k, SIZE])
             alphabetic += (tokens[k, KIND] & HAS_LETTER) != 0
             for stop in range(len(stops)):
                 if tokens[k, HASH] == stops[stop]:

@@ -104,7 +104,7 @@ def stripped(data, start, end, table):  # type: ignore[no-untyped-def]
         code, width = decode(data, at)
         if not table[code] & _SPACE:
             if first < 0:
-                first = np.int64(at)  # type: ignore[assignment]
+                first = np.int64(at)
             last = np.int64(at + width)
         at += width
     return (first, last) if first >= 0 else (start, start)
@@ -158,7 +158,7 @@ def _repeated(tokens, n, memory):  # type: ignore[no-untyped-def]
             size += np.int64(tokens[word, SIZE])
         slot = find_slot(keys, stamps, stamp, key, mask)
         if stamps[slot] == stamp:
-            repeated += size  # type: ignore[assignment]
+            repeated += size
             k += n
         else:
             stamps[slot] = stamp
