@@ -172,7 +172,7 @@ def run_swarm(
     size_of(settings.size)
     keep = TemporaryDirectory(prefix="dataworth-") if out is None or dry_run else None
     there = None if out is None else local_path(str(out)).absolute()
-    folder = Path(keep.name) / "swarm" if keep is not None or there is None else there
+    folder = Path(keep.name) / "swarm" if keep is not None else local_path(str(out)).absolute()
     targets = open_targets(
         named(target), target_fields, None if dry_run else folder / "spool", storage_options
     )

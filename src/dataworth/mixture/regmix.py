@@ -51,7 +51,7 @@ class RegMix(Learned):
         natural = np.maximum(table.natural, 1e-9)
         draws = water_fill(rng.dirichlet(natural, self.draws), caps)
         predict = _linear if linear else _boosted
-        loss = sum(predict(table.weights, each, draws) for each in losses.T)
+        loss = np.sum([predict(table.weights, each, draws) for each in losses.T], axis=0)
         best = np.argsort(loss, kind="stable")[: self.best]
         mean: Floats = draws[best].mean(0)
         shares: Floats = mean / mean.sum()

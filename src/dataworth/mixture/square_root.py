@@ -35,8 +35,8 @@ class SquareRoot(Learned):
 def gains(weights: Floats, loss: Floats) -> Floats:
     """Return b [k] of the law, from weights [n, k] and the loss [n]."""
     features = np.column_stack([np.ones(len(weights)), np.sqrt(weights)])
-    slopes: Floats = -np.linalg.lstsq(features, loss, rcond=None)[0][1:]
-    return slopes
+    fitted: Floats = np.linalg.lstsq(features, loss, rcond=None)[0]
+    return -fitted[1:]
 
 
 def best_shares(gain: Floats, caps: Floats) -> Floats:
