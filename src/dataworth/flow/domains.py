@@ -151,10 +151,9 @@ def read_domains(
             f"no document of the pool has the field {field!r}{fields_there(corpus)}: name one with "
             "--group-by"
         )
-    return {
-        name: Domain(
-            *map(int, seen.counts[name]),
-            smallest(seen.batches[name], seen.hashes[name], capacity, spare=True)[0],
-        )
-        for name in sorted(seen.counts)
-    }
+    domains = {}
+    for name in sorted(seen.counts):
+        documents, text_bytes = (int(count) for count in seen.counts[name])
+        sample, _ = smallest(seen.batches[name], seen.hashes[name], capacity, spare=True)
+        domains[name] = Domain(documents, text_bytes, sample)
+    return domains
