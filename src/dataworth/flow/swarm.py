@@ -62,7 +62,7 @@ _TEXT_PER_TOKEN = 5  # bytes that are read for a token: more than one has
 
 @dataclass(frozen=True)
 class SwarmSettings:
-    """What is trained. `field`: its values are the groups. `mixtures`: how many models.
+    """The trainings of a swarm. `field`: its values are the groups. `mixtures`: how many models.
 
     `tokens`: of each training. `budget`: tokens of the run that the mixture is for, 0: all of the
     pool. `epochs`: most passes of that run over a group. A group's text in a training is the share

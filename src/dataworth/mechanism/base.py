@@ -154,22 +154,22 @@ class View:
 
     @property
     def uid(self) -> NDArray[np.uint64]:
-        """As in the table."""
+        """The table's."""
         return self._table.uid
 
     @property
     def position(self) -> NDArray[np.int64]:
-        """As in the table."""
+        """The table's."""
         return self._table.position
 
     @property
     def eligible(self) -> NDArray[np.bool_]:
-        """As in the table."""
+        """The table's."""
         return self._table.eligible
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """As in the table."""
+        """The table's."""
         return self._table.lengths
 
     @property
@@ -179,20 +179,20 @@ class View:
 
     @property
     def embeddings(self) -> tuple[str, ...]:
-        """As in the table."""
+        """The table's."""
         return self._table.embeddings
 
     @property
     def matrices(self) -> tuple[str, ...]:
-        """As in the table."""
+        """The table's."""
         return self._table.matrices
 
     def column(self, name: str) -> NDArray[Any]:
-        """As in the table."""
+        """The table's."""
         return self._table.column(name)
 
     def vectors(self, name: str, rows: Rows) -> NDArray[np.float32]:
-        """As in the table."""
+        """The table's."""
         return self._table.vectors(name, rows)
 
 

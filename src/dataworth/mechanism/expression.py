@@ -37,7 +37,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Call:
-    """What stands where a name may stand: the `max` or `min` of expressions, or their product."""
+    """A term that is no name: the `max` or `min` of expressions, or their product."""
 
     kind: str
     parts: tuple[Expression, ...]

@@ -54,7 +54,7 @@ class FacilityLocation(OverVectors):
 
     @property
     def needs_utility(self) -> bool:
-        """Whether the objective is about a target."""
+        """Tell if the objective is about a target."""
         return self.objective != "cover"
 
     def walk(

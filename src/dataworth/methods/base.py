@@ -82,7 +82,7 @@ class Computed(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called among what travels."""
+        """Its name among what travels."""
         ...
 
     def values(self, documents: Documents) -> NDArray[Any] | pa.Array:

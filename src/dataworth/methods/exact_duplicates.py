@@ -37,7 +37,7 @@ class Folded:
 
     @property
     def name(self) -> str:
-        """What it is called among what travels."""
+        """Its name among what travels."""
         return f"folded_{int(self.second)}"
 
     def values(self, documents: Documents) -> NDArray[np.uint64]:
@@ -69,7 +69,7 @@ class ExactDuplicates:
 
     @property
     def carries(self) -> tuple[str | Computed, ...]:
-        """What candidates are compared by."""
+        """The numbers or texts that candidates are compared by."""
         return (Folded(True),) if self.normalise else ("text",)
 
     def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
@@ -97,7 +97,7 @@ class ExactDuplicates:
         return connect(groups, 2)
 
     def verify(self, pairs: Groups, state: State) -> NDArray[np.bool_]:
-        """Whether the texts are the same, byte by byte, or by a second hash of their words."""
+        """Tell if the texts are the same, byte by byte, or by a second hash of their words."""
         texts = next(iter(pairs.carried.values()))
         even = np.arange(0, len(texts), 2)
         return np.asarray(pc.equal(texts.take(even), texts.take(even + 1)))

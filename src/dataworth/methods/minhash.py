@@ -91,7 +91,7 @@ class MinHash:
 
     @property
     def carries(self) -> tuple[str | Computed, ...]:
-        """What candidates are compared by."""
+        """The numbers or texts that candidates are compared by."""
         if self.verify_by == "exact":
             return (ShingleSet(self.shingle),)
         return (self.sketch,) if self.verify_by == "estimated" else ()

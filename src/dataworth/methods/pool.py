@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass
 class Pool:
-    """What the steps before a step leave of the pool.
+    """The pool without what the steps before a step drop.
 
     `survey`: counts and a random sample of all of it. `before`: the fitted steps before, without
     the step's own filters; `kept`: what they keep of the sample, bool [n], if that is known.

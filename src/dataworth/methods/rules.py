@@ -55,7 +55,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Kinds:
-    """What kind of text documents are: see `features.rules.cleaning.kinds`."""
+    """The kinds of text that documents are: see `features.rules.cleaning.kinds`."""
 
     name = "kinds"
 

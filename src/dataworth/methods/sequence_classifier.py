@@ -28,7 +28,7 @@ from dataworth.registry import register
 @register
 @dataclass(frozen=True)
 class SequenceClassifier(Score):
-    """What a model's head says of a document: a rating, or the probability of a label."""
+    """The rating of a document, or the probability of a label, by a model's head."""
 
     name: ClassVar[str] = "sequence_classifier"
     needs_target: ClassVar[bool] = False

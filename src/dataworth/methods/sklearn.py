@@ -32,7 +32,7 @@ _PICKLES = (".pkl", ".pickle", ".joblib", ".pk", ".sav")
 @register
 @dataclass(frozen=True)
 class Sklearn(Score):
-    """What a fitted estimator says of a text: a class's probability, a decision or a number."""
+    """The output of a fitted estimator for a text: a probability, a decision or a number."""
 
     name: ClassVar[str] = "sklearn"
     needs_target: ClassVar[bool] = False

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class State(Mapping[str, Any]):
-    """What a step learned: NumPy arrays and JSON values by name.
+    """Results of a fit: NumPy arrays and JSON values by name.
 
     In a folder the arrays are `NAME.npy`, large ones mapped when they are read again, and the rest
     is `step.json`. `once` keeps what is made from it in this process, such as a model. `targets`:

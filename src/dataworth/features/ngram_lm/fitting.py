@@ -130,7 +130,7 @@ def _stream(
 def _count(
     ids: Ints, order: int, words: int
 ) -> tuple[list[Ints], list[Ints], list[Ints], list[Counts]]:
-    """By length: prefix, suffix, last word and occurrences of each n-gram."""
+    """Return prefix, suffix, last word and occurrences of each n-gram, by length."""
     none = np.full(words, -1, np.int32)
     prefixes, suffixes, last = [none], [none.copy()], [np.arange(words, dtype=np.int32)]
     counts: list[Counts] = [np.bincount(ids, minlength=words)]

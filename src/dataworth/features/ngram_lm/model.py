@@ -110,7 +110,7 @@ class NgramModel:
 
     @property
     def feature(self) -> HashedNgrams:
-        """What cuts texts into words."""
+        """The feature that cuts texts into words."""
         return HashedNgrams(1, 2, self.tokens)
 
     def score(self, documents: Documents) -> LineScores:
@@ -144,7 +144,7 @@ class NgramModel:
 
     @cached_property
     def _automaton(self) -> tuple[NDArray[Any], ...]:
-        """What the kernel reads: two tables, and arrays by word and by state."""
+        """The kernel's arguments: two tables, and arrays by word and by state."""
         known = int(self.sizes[0])
         extended = np.zeros(len(self.prefix), np.bool_)
         extended[self.prefix[known:]] = True

@@ -252,5 +252,5 @@ class HashedNgrams:
 
 
 def _spans(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each document's entries begin, from their numbers: int64 [n+1]."""
+    """Return the starts of each document's entries, from their numbers: int64 [n+1]."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])

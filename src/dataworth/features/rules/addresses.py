@@ -13,7 +13,7 @@ _DOT, _PLUS, _DASH = ord("."), ord("+"), ord("-")
 
 @kernel
 def is_digit(code):  # type: ignore[no-untyped-def]
-    """Whether a code point is a digit of ASCII."""
+    """Tell if a code point is a digit of ASCII."""
     return 48 <= code <= 57
 
 
@@ -24,7 +24,7 @@ def _host_sign(code):  # type: ignore[no-untyped-def]
 
 @kernel
 def _host(codes, flags, i, j):  # type: ignore[no-untyped-def]
-    """Whether a host such as `www.w3.org` begins at i, with at most a port or a path behind it."""
+    """Tell if a host such as `www.w3.org` begins at i, with at most a port or a path behind."""
     end = i
     dot = -1
     label = i
@@ -57,7 +57,7 @@ def _host(codes, flags, i, j):  # type: ignore[no-untyped-def]
 
 @kernel
 def is_address(codes, flags, i, j):  # type: ignore[no-untyped-def]
-    """Whether characters are an address of the web or of mail."""
+    """Tell if characters are an address of the web or of mail."""
     dots = False
     for k in range(i, j):
         dots |= codes[k] == _DOT

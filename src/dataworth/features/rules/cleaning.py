@@ -82,7 +82,7 @@ def cleaned(documents: Documents, short: int) -> NDArray[np.float64]:
 
 @kernel
 def _ends_code(data, first, last, indented):  # type: ignore[no-untyped-def]
-    """Whether a line ends in `;`, `{`, `}`, `):`, `],` and the like, or, if indented, in `)`."""
+    """Tell if a line ends in `;`, `{`, `}`, `):`, `],` and the like, or, if indented, in `)`."""
     sign = data[last - 1]
     if sign == 59 or sign == 123 or sign == 125:
         return True

@@ -51,7 +51,7 @@ _COUNTED = needles("like", "share", "comment", "retweet", "view", "repl", "follo
 
 @kernel
 def stands_at(data, place, end, sought, spans, number):  # type: ignore[no-untyped-def]
-    """Whether a text to look for stands here, in any case of ASCII."""
+    """Tell if a text to look for stands here, in any case of ASCII."""
     if place < 0 or place + spans[number + 1] - spans[number] > end:
         return False
     for k in range(spans[number], spans[number + 1]):
