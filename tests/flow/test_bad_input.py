@@ -421,7 +421,7 @@ class TestOutput:
             if place == "table":
                 patch.setattr(annotating.PartWriter, "add", full)
             elif place == "quarantine":
-                patch.setattr(annotating._Quarantine, "add", full)
+                patch.setattr(annotating.Quarantine, "add", full)
             elif place == "shard":
                 patch.setattr(shards_module.os, "fsync", full)
             else:

@@ -50,6 +50,8 @@ MECHANISM_OPTIONS = {"threshold": "threshold(at=0.0)"}
 """Of mechanisms that have no defaults."""
 VECTORS: dict[str, Any] = {"embed": NEEDED["embed"]}
 """The step before, for mechanisms that compare documents."""
+QUERIES_APART = {"embedding_similarity": {**NEEDED["embedding_similarity"], "per_query": True}}
+"""The step for mechanisms that choose by single queries."""
 
 
 class Slice:
@@ -150,12 +152,15 @@ def select(name: str, part: Slice) -> dict[str, Any]:
         options |= {"file": part.beside(step)} if "file" in there else {}
         options |= {"benchmarks": [str(part.target)]} if "benchmarks" in there else {}
         files = {"pairs": PAIRS, "like": LIKE}
-        options |= {key: str(part.folder / files[key]) for key in files if key in there}
+        content = {f.name for f in fields(STEPS[step]) if f.metadata.get("content")}
+        options |= {key: str(part.folder / files[key]) for key in files if key in content}
         options |= {"model": part.made(step)} if step in MADE else {}
         steps = [{step: options}]
         kind = MECHANISMS.get(mechanism.partition("(")[0].partition(":")[0])
         if kind is not None and "embedding" in {field.name for field in fields(kind)}:
             steps = [VECTORS, *steps]
+        elif kind is not None and "rule" in {field.name for field in fields(kind)}:
+            steps = [*steps, QUERIES_APART]
         pool = part.few if any(options.get(name) for name in ("model", "models")) else pool
     labels = {"id_field": "id"} if step == "field_in" else {}
     chosen = dataworth.select(
