@@ -183,7 +183,7 @@ def test_a_finished_run_computes_nothing(case: Case, world: World, tmp_path: Pat
 
 @STEP
 def test_group_by(case: Case, world: World, tmp_path: Path) -> None:
-    scores = world.score(case, tmp_path / "out", group_by="domain", id_field="id")
+    scores = world.score(case, tmp_path / "out", group_by=["domain"], id_field="id")
     assert_equal(utilities(scores), utilities(world.expected(case)), 0)
     rows = rows_of(scores, "id", "domain")
     expected = [{"id": row["id"], "domain": row["domain"]} for row in world.rows]
