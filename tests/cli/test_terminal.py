@@ -57,7 +57,7 @@ def test_nothing_of_a_help_text_is_taken_for_markup(
 
 def test_each_command_has_its_own_first_line() -> None:
     lines = [str(item.help).partition("\n\n")[0] for item in COMMANDS.values()]
-    assert len(set(lines)) == len(lines) == 13
+    assert len(set(lines)) == len(lines) == 15
 
 
 @pytest.mark.parametrize(
