@@ -19,7 +19,8 @@ def test_fitting_and_scoring_are_told_by_step(
     lines: list[bytes], math: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = write(tmp_path / "pool.jsonl", lines)
-    monkeypatch.setattr(annotating, "time", SimpleNamespace(thread_time=itertools.count().__next__))
+    clock = {"thread_time": itertools.count().__next__, "monotonic": lambda: 0.0}
+    monkeypatch.setattr(annotating, "time", SimpleNamespace(**clock))
     monkeypatch.setattr(scoring, "time", SimpleNamespace(process_time=itertools.count().__next__))
     steps = ("dsir", "dsir(ngrams=1)")
     here = Engine(1, "threads")
