@@ -22,7 +22,7 @@ from dataworth.comparing.held_out import load_excluded
 from dataworth.corpus.uid import uid_of
 from dataworth.errors import ConfigError, DataworthError, InputError, RunError
 from dataworth.flow import annotating
-from dataworth.methods.bm25 import FittedBM25
+from dataworth.methods.fitted import Fitted
 from flow.comparing import NAMES, lines_of, plan_of, world
 from flow.pools import write
 
@@ -284,13 +284,13 @@ def test_a_method_alone_in_its_table_is_asked_once_about_each_document(
 ) -> None:
     """Whether it drops too many for others matters only where there are others."""
     asked: list[int] = []
-    before = FittedBM25.annotate
+    before = Fitted.compute
 
-    def note(self: FittedBM25, documents: Any) -> Any:
+    def note(self: Fitted, documents: Any) -> Any:
         asked.append(len(documents))
         return before(self, documents)
 
-    monkeypatch.setattr(FittedBM25, "annotate", note)
+    monkeypatch.setattr(Fitted, "compute", note)
     plan = plan_of(place, selections={"words": {"steps": ["bm25"]}})
     compare(plan, tmp_path / "out", so_far=True)
     assert sum(asked) == 240
