@@ -122,9 +122,8 @@ def test_a_prompt_of_ones_own(server: JudgeServer, tmp_path: Path) -> None:
     path = tmp_path / "prompt.txt"
     path.write_text("How {good} is\n<<<\n{text}\n>>>\n? Score: N")
     fit(server, [TEXTS[0], TEXTS[1] * 3], tmp_path, sample=0, template=str(path), excerpt=50)
-    assert server.prompts == [
-        f"How {{good}} is\n<<<\n{text[:50]}\n>>>\n? Score: N" for text in TEXTS[:2]
-    ]
+    wanted = [f"How {{good}} is\n<<<\n{text[:50]}\n>>>\n? Score: N" for text in TEXTS[:2]]
+    assert sorted(server.prompts) == sorted(wanted)  # workers ask side by side
     for wrong, message in ((tmp_path / "none", "No such file"), (tmp_path, "directory")):
         with pytest.raises(ConfigError, match=message):
             LLMRating(judge="m", key_variable="", template=str(wrong), embedder="ngrams").check()
