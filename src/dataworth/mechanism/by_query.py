@@ -1,4 +1,4 @@
-"""By query: choose by the utilities for each single example of a target, not by their mean.
+"""Choice by the utilities for each single example of a target, not by their mean.
 
 A step that keeps them (`per_query`) writes a column `matrix:<step>:<target>`, a row of numbers for
 each document. The rules, as published:

@@ -13,6 +13,7 @@ bytes a row. Time grows with the product of documents, batch and dimension.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -38,7 +39,7 @@ _READ_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
-class OverVectors:
+class OverVectors(ABC):
     """A mechanism that orders the documents of a batch by the inner products of their vectors."""
 
     name: ClassVar[str]
@@ -53,6 +54,7 @@ class OverVectors:
         maximum=16_384,
     )
 
+    @abstractmethod
     def walk(
         self, cosine: NDArray[np.float32], utility: NDArray[np.float64] | None, seed: int
     ) -> NDArray[np.int64]:
@@ -73,7 +75,6 @@ class OverVectors:
         NDArray
             Each of 0 … m - 1 at most once. Ties go to the least, since rows come by hash.
         """
-        raise NotImplementedError
 
     def order(self, table: Table, seed: int) -> Order:
         """Row numbers, best first, in blocks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ _SPARE = 1e-12  # of a cap: what a group without a share takes when the others a
 
 
 @dataclass(frozen=True)
-class Learned:
+class Learned(ABC):
     """A mixture that is fitted on a swarm. Implement `optimum`.
 
     Minimised is the mean loss over targets of the selection, or over all groups where there is no
@@ -63,9 +64,9 @@ class Learned:
         shares = caps if caps.sum() <= 1 else self.optimum(table, losses, caps)
         return {name: float(share) for name, share in zip(table.names, shares, strict=True)}
 
+    @abstractmethod
     def optimum(self, table: SwarmTable, losses: Floats, caps: Floats) -> Floats:
         """Return the best shares float64 [k], none above its cap, for `losses` [n, v]."""
-        raise NotImplementedError
 
 
 def check_models(table: SwarmTable, least: int, what: str) -> None:

@@ -1,4 +1,4 @@
-"""How many documents each cluster gives: shares of an amount between bounds."""
+"""Quotas of documents for clusters: shares of an amount between bounds."""
 
 from __future__ import annotations
 

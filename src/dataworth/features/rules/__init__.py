@@ -1,1 +1,1 @@
-"""What rule filters count of a text: words, lines, repetitions."""
+"""Counts of a text that filters by rules look at: words, lines, repetitions."""

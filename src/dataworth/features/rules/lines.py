@@ -1,4 +1,4 @@
-"""What the rules of FineWeb and of C4 look at, line by line, as kernels."""
+"""Kernels for the rules of FineWeb and of C4, line by line."""
 
 from __future__ import annotations
 

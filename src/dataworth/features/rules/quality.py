@@ -1,4 +1,4 @@
-"""What Gopher's quality rules look at, as a kernel."""
+"""A kernel for Gopher's rules of quality."""
 
 from __future__ import annotations
 
