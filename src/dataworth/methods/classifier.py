@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.features.ngrams.logistic import Shares, balanced, calibrate, train_logistic
-from dataworth.methods.base import Pool, Step, Targets
+from dataworth.methods.base import Pool, Targets
 from dataworth.methods.classes import held_out, negatives_option, two_classes
-from dataworth.methods.length import least_length, tokens_option
+from dataworth.methods.length import tokens_option
 from dataworth.methods.linear import (
-    LinearScore,
+    HashedScore,
     hash_option,
     mechanism_option,
     minimum_option,
@@ -41,7 +41,7 @@ log = logging.getLogger("dataworth")
 
 @register
 @dataclass(frozen=True)
-class Classifier(LinearScore):
+class Classifier(HashedScore):
     """Log odds of a logistic regression on hashed n-grams, of each target against the pool."""
 
     name: ClassVar[str] = "classifier"
@@ -82,16 +82,6 @@ class Classifier(LinearScore):
         out of the training. The paper's classifier is fastText's.
         """
         return cls(calibrate=0.1, mechanism="pareto(alpha=9.0)")
-
-    @property
-    def feature(self) -> HashedNgrams:
-        """The feature of these settings."""
-        return HashedNgrams(self.ngrams, self.buckets, self.tokens, self.hash)
-
-    @property
-    def filters(self) -> tuple[Step, ...]:
-        """The least length, as a filter with a drop reason of its own."""
-        return least_length(self.minimum, self.tokens)
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Train a classifier for each target and sample. DataworthError for one class only."""

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from dataworth.corpus.documents import Documents
 from dataworth.errors import DataworthError
 from dataworth.features.ngrams import HashedNgrams
-from dataworth.methods.base import JOINT, Pool, Step, Targets
-from dataworth.methods.length import least_length, tokens_option
+from dataworth.methods.base import JOINT, Pool, Targets
+from dataworth.methods.length import tokens_option
 from dataworth.methods.linear import (
-    LinearScore,
+    HashedScore,
     buckets_option,
     hash_option,
     mechanism_option,
@@ -43,7 +43,7 @@ FLOOR = 1e-8
 
 @register
 @dataclass(frozen=True)
-class DSIR(LinearScore):
+class DSIR(HashedScore):
     """Log importance weights under hashed n-gram multinomials."""
 
     name: ClassVar[str] = "dsir"
@@ -90,20 +90,6 @@ class DSIR(LinearScore):
             minimum=100,
             mechanism="gumbel_top_k(temperature=1.0)",
         )
-
-    @property
-    def feature(self) -> HashedNgrams:
-        """The feature of these settings."""
-        return HashedNgrams(self.ngrams, self.buckets, self.tokens, self.hash)
-
-    @property
-    def filters(self) -> tuple[Step, ...]:
-        """The least length, as a filter with a drop reason of its own.
-
-        It decides what may be chosen; the pool's model is of the pool with its short documents, as
-        in the package.
-        """
-        return least_length(self.minimum, self.tokens)
 
     @property
     def mean(self) -> bool:

@@ -15,11 +15,11 @@ import numpy as np
 
 from dataworth.features.ngrams import HashedNgrams
 from dataworth.features.ngrams.logistic import Shares, balanced, train_logistic
-from dataworth.methods.base import Pool, Step, Targets
+from dataworth.methods.base import Pool, Targets
 from dataworth.methods.classes import negatives_option, two_classes
-from dataworth.methods.length import least_length, tokens_option
+from dataworth.methods.length import tokens_option
 from dataworth.methods.linear import (
-    LinearScore,
+    HashedScore,
     buckets_option,
     hash_option,
     mechanism_option,
@@ -32,7 +32,7 @@ from dataworth.registry import register
 
 @register
 @dataclass(frozen=True)
-class DiscriminativeDSIR(LinearScore):
+class DiscriminativeDSIR(HashedScore):
     """Logit of a balanced logistic regression of each target against a sample of the pool."""
 
     name: ClassVar[str] = "dsir_discriminative"
@@ -56,16 +56,6 @@ class DiscriminativeDSIR(LinearScore):
 
     def __post_init__(self) -> None:
         HashedNgrams(self.ngrams, self.buckets, self.tokens, self.hash)
-
-    @property
-    def feature(self) -> HashedNgrams:
-        """The feature of these settings."""
-        return HashedNgrams(self.ngrams, self.buckets, self.tokens, self.hash)
-
-    @property
-    def filters(self) -> tuple[Step, ...]:
-        """The least length, as a filter with a drop reason of its own."""
-        return least_length(self.minimum, self.tokens)
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Train one classifier a target. DataworthError where the pool has no other document."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.features.ngrams import HashedNgrams
-from dataworth.methods.base import Batch, Score, State
+from dataworth.methods.base import Batch, Score, State, Step
+from dataworth.methods.length import least_length
 from dataworth.options import option
 
 EMPTY = "without a word"
@@ -89,3 +90,27 @@ class LinearScore(Score):
         if bias[target]:
             shares.append(("(bias)", float(bias[target])))
         return sorted(shares, key=lambda share: (-abs(share[1]), share[0]))
+
+
+class HashedScore(LinearScore):
+    """Base of the steps of this form with the options `ngrams`, `buckets`, `tokens` and `hash`.
+
+    Their `minimum` words decide what may be chosen, by a filter with a drop reason of its own; what
+    is learned of the pool is with its short documents, as in DSIR's package.
+    """
+
+    ngrams: int
+    buckets: int
+    tokens: str
+    hash: Literal["fast", "sha256"]
+    minimum: int
+
+    @property
+    def feature(self) -> HashedNgrams:
+        """The feature of these settings."""
+        return HashedNgrams(self.ngrams, self.buckets, self.tokens, self.hash)
+
+    @property
+    def filters(self) -> tuple[Step, ...]:
+        """The least length, as a filter before the step."""
+        return least_length(self.minimum, self.tokens)
