@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -524,3 +525,22 @@ def test_the_same_documents_whatever_the_seed(first: Comparison) -> None:
     uid, counts = load_documents(first.folder / "choices" / "documents", contents["best"][0])
     assert (np.diff(uid.astype(np.float64)) > 0).all() and (counts == 1).all()
     assert value(first.facts, "best", "red", 0) != value(first.facts, "best", "red", 1)
+
+
+def test_files_that_were_written_again_are_the_same_until_their_text_is_not(
+    first: Comparison, tmp_path: Path, trained: list[str]
+) -> None:
+    place = world(tmp_path)
+    out = tmp_path / "out"
+    plan = plan_of(place)
+    done = compare(plan, out)
+    for path in place.glob("*.jsonl"):
+        os.utime(path, (1, 1))
+    count = len(trained)
+    assert numbers(compare(plan, out).facts) == numbers(done.facts)
+    assert len(trained) == count
+    path = place / "red.val.jsonl"
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"red", b"rad", 1))
+    with pytest.raises(RunError, match=r"inputs changed.*\n.*validation red.*red\.val\.jsonl"):
+        compare(plan, out)

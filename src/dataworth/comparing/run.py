@@ -51,6 +51,7 @@ from dataworth.engine.device import AUTO
 from dataworth.engine.files import atomic_folder, read_json, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
+from dataworth.flow.identity import content_of
 from dataworth.flow.scoring import Scored, costs_of, read_record
 from dataworth.report.comparison_model import COMPARISON_VERSION, Candidate, Comparison
 from dataworth.table.run import machine
@@ -202,11 +203,7 @@ def _inputs(plan: ComparePlan) -> dict[str, Any]:
             found[f"selection {candidate.name}, {path}"] = facts_of(path, plan)
     for size in plan.sizes:
         if size.model is not None and Path(size.model).is_dir():
-            found[f"model {size.name}"] = {
-                path.name: {"size": path.stat().st_size, "modified": path.stat().st_mtime}
-                for path in sorted(Path(size.model).iterdir())
-                if path.is_file()
-            }
+            found[f"model {size.name}"] = content_of(Path(size.model))
     return found
 
 
