@@ -53,7 +53,13 @@ def score(pool: Path) -> tuple[Path, float]:
     run = pool.with_name(pool.name.replace("pool", "run"))
     target = scratch("many_rows") / "target.txt"
     target.write_text("\n".join(str(word) for word in range(1000)), "utf-8")
-    command = [program(), "score", *sorted(pool.glob("*.parquet")), "--target", target]
+    command: list[str | Path] = [
+        program(),
+        "score",
+        *sorted(pool.glob("*.parquet")),
+        "--target",
+        target,
+    ]
     made = measure([*command, "--step", "dsir", "--out", run, "--workers", str(cores())])
     if made.failed:
         raise SystemExit(made.output)

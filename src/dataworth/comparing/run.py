@@ -105,13 +105,17 @@ def run(asked: ComparePlan, folder: CompareFolder, how: Running) -> Comparison:
     folder.begin(asked.as_dict(), versions())
     record = folder.record or {}
     settled = "plan" in record
-    plan = read_plan(record).labelled(asked) if settled else resolve(asked, how.device)
+    plan = resolve(asked, how.device)
+    if settled:
+        before = read_plan(record)
+        timed = before.minutes is not None
+        plan = before.labelled(asked) if timed else plan.with_sizes_of(before, asked)
     folder.check_inputs(_inputs(plan))
     made = prepare(plan, place, how)
     gave_up = list(record.get("gave_up", []))
     if not settled:
         plan, gave_up = _within_minutes(made, folder, how)
-    if plan.as_dict() != record.get("plan"):  # it is new, or has other labels
+    if plan.as_dict() != record.get("plan"):  # it is new, has grown, or has other labels
         folder.resolve(plan.as_dict(), gave_up=gave_up)
     chosen = {seed for seed in plan.seeds}
     made = replace(made, plan=plan, chosens=[item for item in made.chosens if item.seed in chosen])
