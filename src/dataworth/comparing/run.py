@@ -53,7 +53,7 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.flow.identity import content_of
 from dataworth.flow.scoring import Scored, costs_of, read_record
-from dataworth.report.comparison_model import COMPARISON_VERSION, Candidate, Comparison
+from dataworth.results.comparison import COMPARISON_VERSION, Candidate, Comparison
 from dataworth.table.run import machine
 from dataworth.version import __version__
 
@@ -334,21 +334,8 @@ def assemble(
         "machine": {**machine(), **versions()},
         "targets": list(plan.targets),
         "selections": [_candidate(plan, made, item.name) for item in plan.candidates],
-        "measures": [
-            {
-                "name": item.name,
-                "label": item.label,
-                "unit": item.unit,
-                "lower_is_better": item.lower_is_better,
-            }
-            for item in MEASURES
-            if item.name in measured
-        ],
-        "metrics": [
-            {"name": item.name, "label": item.label, "unit": item.unit}
-            for item in METRICS
-            if item.name in known
-        ],
+        "measures": [item for item in MEASURES if item["name"] in measured],
+        "metrics": [item for item in METRICS if item["name"] in known],
         "trainings": results.trainings_of(plan, made.chosens, grid, outcomes),
         "results": found,
         "cheap": cheap_numbers,
