@@ -13,13 +13,17 @@ BIN := .venv/bin
 CORE := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.core)
 SOURCES := $(shell find src -name '*.py')
 
-.PHONY: demo test test-contract lint format clean
+.PHONY: demo test test-contract lint kernels format clean
+
+# Tests start many processes, which would otherwise compile the sources again each time.
+export PYTHONDONTWRITEBYTECODE :=
 
 demo: $(CORE)
 	$(BIN)/python examples/demo.py
 
-test: lint
-	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
+test: .venv/.dev
+	$(MAKE) --jobs 2 lint kernels
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-contract: .venv/.dev
 	$(BIN)/pytest tests/contract -m 'not alone' -n auto $(PYTEST_ARGS)
@@ -29,6 +33,9 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+kernels: .venv/.dev
+	$(BIN)/python tools/compile_kernels.py
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
