@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ import pyarrow.csv as pa_csv
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
-from dataworth.engine.device import AUTO, check_device, find_device, processes
+from dataworth.engine.device import AUTO, check_device, find_device
 from dataworth.engine.files import (
     atomic,
     local_path,
@@ -41,6 +40,7 @@ from dataworth.flow.identity import documents_record
 from dataworth.flow.scoring import input_record
 from dataworth.flow.swarm_models import HELD_OUT, MODELS, TARGETS, Run, TrainRuns, time_run
 from dataworth.flow.targets import called, named, open_targets, read_targets
+from dataworth.flow.trainings import trainings
 from dataworth.mixture.swarm import (
     FEWEST,
     FILE,
@@ -327,17 +327,5 @@ def _runs(facts: Mapping[str, Any], settings: SwarmSettings) -> list[Run]:
 def _train(work: TrainRuns, runs: list[Run], engine: Engine, progress: Progress) -> None:
     """Train and measure what is left, and tell how it goes."""
     left = [run for run in runs if not work.is_done(run)]
-    if not left:
-        return
-    log.info("swarm: %d of %d models to train or to measure", len(left), len(runs))
-    if engine.kind == "threads":  # models of one process take turns: torch's threads are global
-        engine = Engine(1, "threads")
-    else:
-        engine = Engine(min(processes(work.device, engine.size), len(left)), "processes")
-    begun = told = time.perf_counter()
-    for count, _ in enumerate(engine.map(work, left, name="swarm"), 1):
-        now = time.perf_counter()
-        if progress.show != "none" and (now - told > progress.every or count == len(left)):
-            told = now
-            seconds = (now - begun) / count * (len(left) - count)
-            log.info("swarm: %d of %d models, about %.0f s left", count, len(left), seconds)
+    for _ in trainings(work, left, engine, progress, name="swarm", device=work.device):
+        pass
