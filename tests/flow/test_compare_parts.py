@@ -304,7 +304,7 @@ class TestWorkers:
         command += ["--out", str(out), "--workers", "1", "--quiet"]
         process = subprocess.Popen(command, start_new_session=True)
         try:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 600
             while not list((out / "trainings").glob("*/result.json")):
                 assert process.poll() is None and time.monotonic() < deadline
                 time.sleep(0.01)
