@@ -125,7 +125,7 @@ def _check_same(
     folder: Path, known: Sequence[Round | None], depends: Sequence[Mapping[str, Any]]
 ) -> None:
     """Raise RunError with the differences for finished rounds of another loop."""
-    changes = []
+    changes: list[str] = []
     for number, (done, now) in enumerate(zip(known, depends, strict=True), 1):
         if done is not None:
             changes += differences(deciding(done.depends), deciding(now), f"round {number}")
