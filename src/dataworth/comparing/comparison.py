@@ -22,7 +22,7 @@ from dataworth.engine.progress import Progress
 from dataworth.errors import DataworthError
 from dataworth.methods.registry import check_steps
 from dataworth.options.calls import CompareOptions
-from dataworth.report import comparison_model as model
+from dataworth.results import comparison as model
 
 _COLUMNS = (
     ("target", pa.string()),

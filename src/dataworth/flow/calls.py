@@ -49,7 +49,7 @@ from dataworth.options.calls import (
     ScoreOptions,
     SelectOptions,
 )
-from dataworth.report.model import Explanation
+from dataworth.results.selection import Explanation
 from dataworth.table.run import RunFolder
 from dataworth.table.survey import SAMPLE_BYTES
 

@@ -23,6 +23,7 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, InputError, check_extra
 from dataworth.flow.given import engine_of, fields_of
+from dataworth.flow.identity import documents_record
 from dataworth.flow.scoring import check_pool, input_record
 from dataworth.mechanism.budget import parse_budget
 from dataworth.options import check
@@ -198,7 +199,7 @@ def train_proxies(
             for name, value in vars(settings).items()
             if name not in ("seeds", "max_bad")  # more of them may be added
         },
-        "pool": input_record(corpus),
+        "pool": documents_record(corpus, input_record(corpus)),
         "made_by": __version__,
     }
     with ProxyFolder.open(folder, record, overwrite=overwrite):

@@ -51,7 +51,7 @@ from dataworth.methods.fitted import Fitted
 from dataworth.methods.registry import parse_step, with_filters
 from dataworth.options import public
 from dataworth.options.calls import ChooseOptions, Choosing, Duplicates, Scale
-from dataworth.report import model
+from dataworth.results import selection as model
 from dataworth.table import survey as surveys
 from dataworth.table.run import check_layout, machine
 from dataworth.table.table import Table

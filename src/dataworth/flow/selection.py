@@ -44,8 +44,9 @@ from dataworth.flow.settings import WriteSettings, deciding, fingerprint
 from dataworth.flow.texts import check_files, load_text, texts_of
 from dataworth.options import public
 from dataworth.options.calls import Format, Order, WriteOptions
-from dataworth.report import frame, model, page
-from dataworth.report.inert import markdown
+from dataworth.report import frame, page
+from dataworth.results import selection as model
+from dataworth.results.inert import markdown
 
 if TYPE_CHECKING:
     from dataworth.flow.scores import Scores

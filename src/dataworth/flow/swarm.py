@@ -38,6 +38,7 @@ from dataworth.errors import ConfigError, InputError, check_extra
 from dataworth.flow.amounts import parse_size
 from dataworth.flow.domains import Domain, cut, read_domains
 from dataworth.flow.given import fields_beside, fields_of
+from dataworth.flow.identity import documents_record
 from dataworth.flow.proxies import tokens_of
 from dataworth.flow.scoring import input_record
 from dataworth.flow.swarm_models import HELD_OUT, MODELS, TARGETS, Run, TrainRuns, time_run
@@ -193,7 +194,11 @@ def run_swarm(options: SwarmOptions) -> Swarm:
         others=called(targets),
     )
     asked = {k: v for k, v in vars(settings).items() if k not in ("mixtures", "max_bad", "holdout")}
-    record = {"swarm": asked, "pool": input_record(corpus), "made_by": __version__}
+    record = {
+        "swarm": asked,
+        "pool": documents_record(corpus, input_record(corpus)),
+        "made_by": __version__,
+    }
     with SwarmFolder.open(folder, record, overwrite=options.overwrite):
         if "domains" not in read_object(folder / FILE):
             _prepare(folder, corpus, settings, device, engine, progress)

@@ -28,7 +28,7 @@ from dataworth.judging.subject import Subject, open_subject, paths_in
 from dataworth.methods.base import Targets
 from dataworth.options import check
 from dataworth.options.calls import JudgeOptions, same
-from dataworth.report.model import Input
+from dataworth.results.selection import Input
 from dataworth.table import survey as surveys
 
 
