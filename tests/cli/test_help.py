@@ -18,9 +18,6 @@ from dataworth.cli.app import app
 COMMANDS = ("select", "score", "choose", "run", "explain", "judge", "compare", "inspect", "methods")
 COMMANDS += ("attribute", "proxy", "loop", "swarm")
 HEAVY = ("numpy", "numba", "pyarrow", "orjson", "fsspec", "tokenizers", "vl_convert", "yaml")
-# What a flag is called for the Python function's option.
-FLAGS = {"steps": "step", "quotas": "quota", "proportions": "proportion"}
-FLAGS |= {"storage_options": "storage_option"}
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -72,8 +69,9 @@ def test_every_option_of_the_function_has_a_flag(name: str) -> None:
     command = get_command(app).commands[name]  # type: ignore[attr-defined]
     flags = {parameter.name for parameter in command.params}
     parameters = set(inspect.signature(getattr(dataworth, name)).parameters)
-    wanted = {FLAGS.get(option, option) for option in parameters}
-    wanted -= {"engine"} if name == "judge" else set()  # always threads: nothing of it is a step
+    wanted = parameters - (
+        {"engine"} if name == "judge" else set()
+    )  # always threads: nothing of it is a step
     assert wanted - flags <= {"progress"}
 
 
@@ -87,10 +85,9 @@ def test_the_help_tells_the_true_defaults() -> None:
     signature = inspect.signature(dataworth.select)
     sizes = {"256MB": 256_000_000, "1%": 0.01, "128MiB": 128 * 2**20}
     for name, text in told.items():
-        option = {flag: name for name, flag in FLAGS.items()}.get(name, name)
-        if option not in signature.parameters:
+        if name not in signature.parameters:
             continue
-        default = signature.parameters[option].default
-        if default is None or option in ("out", "join"):
+        default = signature.parameters[name].default
+        if default is None or name in ("out", "join"):
             continue  # described in words
         assert default == (sizes[text] if text in sizes else type(default)(text)), name

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dataworth.cli import leave
 from dataworth.cli.errors import printable
@@ -22,8 +23,8 @@ class _Lines(logging.Handler):
         print(printable(level + record.getMessage()), file=sys.stderr, flush=True)
 
 
-def begin(quiet: bool) -> Progress:
-    """Set up the log, import what works, and choose how progress is shown.
+def begin(quiet: bool, command: str) -> Progress:
+    """Set up the log, import what a command calls, and choose how progress is shown.
 
     Says so if anything has to be compiled, which happens while importing on a first run.
     """
@@ -36,7 +37,10 @@ def begin(quiet: bool) -> Progress:
     log.setLevel(logging.ERROR if quiet else logging.INFO)
     if not quiet:
         on_compiling(lambda: log.info("compiling kernels for this machine, once ..."))
-    import dataworth.api  # noqa: F401
+    from dataworth import api
+
+    call: Any = getattr(api, command, api.load)
+    importlib.import_module(call.work.partition(":")[0])
 
     if signal.getsignal(signal.SIGINT) is leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
 
-import typer
-
-from dataworth.cli import options as o
-from dataworth.cli.choose import Run
-from dataworth.cli.show import show_json, show_stored
+from dataworth.cli.building import Result, command
+from dataworth.cli.show import show_stored
+from dataworth.options.calls import LoadOptions, option, same
 
 
-def table(
-    run: Run,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Remove what is marked as not needed.")
-    ] = False,
-    json: o.Json = False,
-) -> None:
+@dataclass(frozen=True)
+class _Table:
+    folder: Path = same(LoadOptions, "folder")
+    prune: bool = option(False)
+    """Remove what is marked as not needed."""
+
+
+@command(None, _Table, quiet=False)
+def table(*, folder: Path, prune: bool) -> Result:
     """List the columns of a run, what they weigh, and which lists of steps use them.
 
     Needed is what the list of steps that was scored last uses, or one that a choice in `selections`
@@ -26,8 +27,5 @@ def table(
     from dataworth.flow.inventory import inventory
     from dataworth.flow.inventory import prune as remove
 
-    stored = remove(run) if prune else inventory(run)
-    if json:
-        show_json([one.as_dict() for one in stored])
-    else:
-        show_stored(stored, removed=prune)
+    stored = remove(folder) if prune else inventory(folder)
+    return Result([one.as_dict() for one in stored], lambda: show_stored(stored, removed=prune))

@@ -43,6 +43,7 @@ from dataworth.flow.scoring import Scored
 from dataworth.flow.settings import WriteSettings, deciding, fingerprint
 from dataworth.flow.texts import check_files, load_text, texts_of
 from dataworth.options import public
+from dataworth.options.calls import Format, Order, WriteOptions
 from dataworth.report import frame, page
 from dataworth.results import selection as model
 from dataworth.results.inert import markdown
@@ -139,14 +140,14 @@ class Selection:
             threads=self.scores.engine.size,
         )
 
-    @public
+    @public(WriteOptions, "dataworth.flow.selection:run_write")
     def write(
         self,
         folder: str | Path,
         *,
-        format: str | None = None,
+        format: Format | None = None,
         shard_bytes: int = 256_000_000,
-        order: str = "shuffled",
+        order: Order = "shuffled",
         overwrite: bool = False,
     ) -> list[ShardInfo]:
         """Write the chosen rows as shards, and a card, so that `load_dataset(folder)` opens them.
@@ -155,8 +156,7 @@ class Selection:
         else jsonl.zst. `shard_bytes`: uncompressed. `order`: "shuffled" by the seeded hash of uid,
         "pool" or "rank". JSON lines and Parquet rows keep all their fields; a line keeps its bytes.
         """
-        settings = WriteSettings(format, shard_bytes, order)
-        return write_selection(self, local_path(folder), settings, overwrite=overwrite)
+        raise NotImplementedError
 
     def explain(self, document: str) -> model.Explanation:
         """Why a document was kept or not. `document`: its uid (16 hexadecimal digits), the value
@@ -191,6 +191,13 @@ class Selection:
         with writing_to(path), self._reading():
             html = page.render(metrics)
         return frame.write(html, path)
+
+
+def run_write(selection: Selection, options: WriteOptions) -> list[ShardInfo]:
+    """Write chosen rows; see `Selection.write`."""
+    settings = WriteSettings(options.format, options.shard_bytes, options.order)
+    folder = local_path(options.folder)
+    return write_selection(selection, folder, settings, overwrite=options.overwrite)
 
 
 def _quiet_rank(choice: Choice, row: int, sample: model.Sample) -> int | None:
