@@ -19,9 +19,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
+# Models here are so small that more threads would only wait for each other. Before NumPy is there.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
-from testdata import POOL_SUFFIXES, find_target, sample_pool
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+from testdata import POOL_SUFFIXES, find_target, sample_pool  # noqa: E402
 
 ALLOWED_SKIPS = (
     "root may read every file",  # tests of unreadable files, where permissions do not bind
@@ -36,9 +41,7 @@ ALLOWED_SKIPS = (
 
 _forbidden: list[tuple[str, str]] = []
 
-# Models here are so small that more threads would only wait for each other. Before NumPy is there.
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+settings.load_profile("ci")  # the same examples everywhere, and no deadline on a busy machine
 
 # Run in the background, a shell hands on Ctrl-C as ignored, and tests of being stopped would wait.
 signal.signal(signal.SIGINT, signal.default_int_handler)
