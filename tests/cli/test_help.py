@@ -7,14 +7,17 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 from typer.main import get_command
+from typer.testing import Result
 
 import dataworth
 from commands import run
 from dataworth.cli.app import app
 
+Invoke = Callable[..., Result]
 COMMANDS = ("select", "score", "choose", "run", "explain", "judge", "compare", "inspect", "methods")
 COMMANDS += ("attribute", "proxy", "loop", "swarm")
 HEAVY = ("numpy", "numba", "pyarrow", "orjson", "fsspec", "tokenizers", "vl_convert", "yaml")
@@ -38,15 +41,15 @@ def test_help_answers_at_once() -> None:
     assert min(times) < 0.5
 
 
-def test_help_names_the_commands() -> None:
-    said = run("--help").stdout
+def test_help_names_the_commands(dw: Invoke) -> None:
+    said = dw("--help").stdout
     assert all(f" {name} " in said for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_shows_examples(name: str) -> None:
-    done = run(name, "--help")
-    assert done.returncode == 0
+def test_every_command_shows_examples(name: str, dw: Invoke) -> None:
+    done = dw(name, "--help")
+    assert done.exit_code == 0
     assert "Examples" in done.stdout
     assert f"dataworth {name} " in done.stdout
     assert "[bold]" not in done.stdout and "[dim]" not in done.stdout
