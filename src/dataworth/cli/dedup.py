@@ -20,6 +20,7 @@ class Kind(StrEnum):
 
     exact = "exact"
     near = "near"
+    substring = "substring"
     semantic = "semantic"
 
 
@@ -40,8 +41,9 @@ def dedup(
             metavar="KIND",
             panel=o.SCORING,
             default="exact, near",
-            help="What is a duplicate: exact (one text), near (shared shingles), semantic (nearly "
-            "one embedding). May be given several times; they run in this order.",
+            help="What is a duplicate: exact (one text), near (shared shingles), substring (most "
+            "bytes in long pieces that stand in other documents), semantic (nearly one "
+            "embedding). May be given several times; they run in this order.",
         ),
     ] = None,
     survives: Annotated[
@@ -51,7 +53,8 @@ def dedup(
             metavar="WHICH",
             panel=o.SCORING,
             default="longest",
-            help="Of near-duplicates the longest, the shortest or the first one stays.",
+            help="Of near-duplicates, and of documents that share substrings, the longest, the "
+            "shortest or the first one stays.",
         ),
     ] = None,
     model: Annotated[
