@@ -20,21 +20,23 @@ from dataworth.options.calls import (
     same,
 )
 
-KINDS = ("exact", "near", "semantic")
+KINDS = ("exact", "near", "substring", "semantic")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Duplicates:
     panel: ClassVar[str] = SCORING
-    kind: list[Literal["exact", "near", "semantic"]] = option(
+    kind: list[Literal["exact", "near", "substring", "semantic"]] = option(
         (), kind="names", flag="-k", metavar="KIND", shown="exact, near"
     )
-    """What is a duplicate: exact (one text), near (shared shingles), semantic (nearly one
-    embedding). May be given several times; they run in this order."""
+    """What is a duplicate: exact (one text), near (shared shingles), substring (most bytes in long
+    pieces that stand in other documents), semantic (nearly one embedding). May be given several
+    times; they run in this order."""
     survives: Literal["longest", "shortest", "first"] | None = option(
         None, metavar="WHICH", shown="longest"
     )
-    """Of near-duplicates the longest, the shortest or the first one stays."""
+    """Of near-duplicates, and of documents that share substrings, the longest, the shortest or the
+    first one stays."""
     model: str | None = option(None, metavar="FOLDER")
     """The sentence model of semantic duplicates."""
     normalise: bool = option(False)

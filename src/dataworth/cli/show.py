@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dataworth.flow.catalogue import Described
     from dataworth.flow.inspect import FieldFacts
     from dataworth.flow.inventory import Stored
+    from dataworth.flow.passing import Passing
 
 
 def console() -> Console:
@@ -90,6 +91,18 @@ def show_stored(stored: Sequence[Stored], *, removed: bool) -> None:
     rows = [(one.folder, f.size(one.bytes), "" if one.needed else rest) for one in stored]
     total = sum(one.bytes for one in stored)
     _table([*rows, ("in all" if not removed else "removed in all", f.size(total), "")])
+
+
+def show_rates(rules: Sequence[Passing]) -> None:
+    """Of each rule what passes it by itself, and what it removed in its turn."""
+    from dataworth.results import format as f
+
+    rows = [("step", "rule", "passes alone", "removed in turn", "of what came")]
+    for one in rules:
+        alone = "" if one.alone is None else f.share(one.alone)
+        share = f.share(one.removed / one.entered) if one.entered else ""
+        rows.append((one.step, one.rule, alone, f"{one.removed:,}", share))
+    _table(rows)
 
 
 def planned(options: Mapping[str, Any]) -> Result:

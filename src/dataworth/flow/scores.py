@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,17 +20,19 @@ from dataworth.corpus.read.find import URL
 from dataworth.corpus.read.formats import COMPRESSIONS, FORMATS
 from dataworth.corpus.read.sources import SourceFile
 from dataworth.corpus.units import split
-from dataworth.engine.files import damaged
+from dataworth.engine.files import damaged, local_path
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import DataworthError
 from dataworth.flow import targets as target_files
+from dataworth.flow.attributes import write_attributes
 from dataworth.flow.choosing import choose_rows
 from dataworth.flow.exclusion import excluded_documents
 from dataworth.flow.given import as_tuple
 from dataworth.flow.identity import choice_key
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.mixtures import mixture_text
+from dataworth.flow.passing import Passing, passing
 from dataworth.flow.scoring import (
     Scored,
     count_tokens,
@@ -235,6 +237,22 @@ class Scores:
             "eligible": tally.documents - sum(dropped.values()),
             "utilities": self.utility_names(),
         }
+
+    @public
+    def pass_rates(self) -> list[Passing]:
+        """Return of each rule the share of the pool that passes it by itself, and what it removed.
+
+        By itself is measured on up to 5,000 documents of the pool's random sample.
+        """
+        return passing(self.scored)
+
+    @public
+    def write_attributes(self, folder: str | Path, columns: Sequence[str] = ()) -> list[Path]:
+        """Write columns as Dolma attributes: a file of JSON lines for each file of the pool.
+
+        Without `columns`: the utilities, the spans and the reasons of dropping. The pool is read.
+        """
+        return write_attributes(self.scored, local_path(folder), columns)
 
     def utility_names(self) -> list[str]:
         """(step, target) pairs as `step:target`: what `--utility` may name."""

@@ -31,6 +31,7 @@ from dataworth.engine.files import damaged, local_path, read_object, write_json,
 from dataworth.engine.local import Tick
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.flow.choosing import Choice, sample_rows
+from dataworth.flow.licences import licence_counts, licence_lines
 from dataworth.flow.lookup import find_document
 from dataworth.flow.metrics import (
     SelectionText,
@@ -259,7 +260,7 @@ def write_selection(
     write_card(
         folder,
         form,
-        body=card_body(selection, shards, settings.order),
+        body=card_body(selection, shards, settings.order, folder),
         rows=len(rows),
         identity=identity,
     )
@@ -392,7 +393,7 @@ def identity_of(selection: Selection, settings: WriteSettings) -> str:
     return fingerprint([record.get("inputs"), *how])
 
 
-def card_body(selection: Selection, shards: list[ShardInfo], order: str) -> str:
+def card_body(selection: Selection, shards: list[ShardInfo], order: str, folder: Path) -> str:
     """The data set card's text: what it is, and how it was made."""
     metrics = selection.metrics
     account = metrics["accounting"]
@@ -422,4 +423,8 @@ def card_body(selection: Selection, shards: list[ShardInfo], order: str) -> str:
         f"dataworth {facts.get('version', '')}, "
         f"seed {facts.get('seed', 0)}. Files: {len(shards)}.",
     ]
+    names = [shard.name for shard in shards]
+    licences = licence_counts(selection.scores.scored.corpus, metrics, folder / "data", names)
+    if licences is not None:
+        lines += licence_lines(*licences)
     return "\n".join(lines)
