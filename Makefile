@@ -2,6 +2,8 @@
 # make test   installs every extra and runs all checks and tests
 # make test-contract  runs the whole contract of the steps: every way with every word of an option
 # make docs   builds the documentation site into build/site; a warning is an error
+# make wheel-test  builds the wheel, installs it alone, runs the docs' first page outside the clone
+# make counted     counts the work of kernels and runs, and fails where it has grown
 # make format puts the code into the form that `make test` asks for
 # make clean  removes what these made
 #
@@ -14,12 +16,14 @@ BIN := .venv/bin
 CORE := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.core)
 SOURCES := $(shell find src -name '*.py')
 
-.PHONY: demo test test-contract lint docs format clean
+.PHONY: demo test tests test-contract lint docs wheel-test counted format clean
 
 demo: $(CORE)
 	$(BIN)/python examples/demo.py
 
-test: lint
+test: lint tests
+
+tests: .venv/.dev
 	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 test-contract: .venv/.dev
@@ -30,6 +34,13 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/words.py
+
+wheel-test: .venv/bin/python
+	$(BIN)/python tools/wheel_test.py
+
+counted: .venv/.dev
+	$(BIN)/python benchmarks/counted.py check
 
 docs: .venv/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

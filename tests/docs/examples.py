@@ -160,18 +160,22 @@ def missing(shown: list[str], printed: str) -> list[str]:
 
 
 def main() -> None:
-    """Print what the examples of pages print."""
+    """Print what the examples of pages print; exit with 1 if a page shows what was not printed."""
     import tempfile
 
+    failed = False
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         asked = [Path(word).resolve() for word in sys.argv[1:]]
         for page in dict.fromkeys([DOCS / START, *asked]):
             print(f"# {page}" if page in asked else "", flush=True)
-            for block, printed, lost in run_page(page, Shell(home)):
+            for example, printed, lost in run_page(page, Shell(home)):
                 if page in asked:
+                    failed |= bool(lost)
                     lines = "\n".join(line.rstrip() for line in printed.splitlines())
-                    print(f"{block}\n{lines}\n" + "".join(f"LOST {line}\n" for line in lost))
+                    missed = "".join(f"LOST {line}\n" for line in lost)
+                    print(f"{example}\n{lines}\n{missed}", flush=True)
+    sys.exit(int(failed))
 
 
 def run_page(page: Path, shell: Shell) -> Iterator[tuple[str, str, list[str]]]:
