@@ -1,4 +1,4 @@
-"""Print the oldest versions of the core's requirements in pyproject.toml, as constraints for pip."""
+"""Print the oldest versions that the core asks for in pyproject.toml, as constraints for pip."""
 
 from __future__ import annotations
 

@@ -1,16 +1,14 @@
 """Count words to avoid, and other habits of style that no linter knows; warn, never fail.
 
-    python tools/words.py            warnings of `make lint`: words and their places
-    python tools/words.py --table    one table of all counts, to compare before and after
+python tools/words.py            warnings of `make lint`: words and their places
+python tools/words.py --table    one table of all counts, to compare before and after
 """
 
 from __future__ import annotations
 
 import ast
-import io
 import re
 import sys
-import tokenize
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +26,7 @@ WORDS = {
     r"length of (?:the|its|a) gradient|gradient's length": "gradient norm",
     r"ways? to weigh directions": "preconditioner",
     r"(?:one|someone) who knows the answer": "oracle",
-    r"\bTODO\b|\bFIXME\b": "do it, or drop it",
+    r"(?-i:\bTODO\b|\bFIXME\b)": "do it, or drop it",
 }
 # First words with which a docstring describes around its subject.
 FIRST = ("What", "How", "Whether", "Of", "Where", "As", "By", "Which", "That", "When", "Why")
@@ -40,34 +38,16 @@ def files(globs: tuple[str, ...]) -> list[Path]:
     return sorted({path for glob in globs for path in ROOT.glob(glob)} - {Path(__file__).resolve()})
 
 
-def prose(path: Path) -> list[tuple[int, str]]:
-    """Return numbered lines of a page, or the comments and strings of a program."""
-    text = path.read_text("utf-8")
-    if path.suffix != ".py":
-        return list(enumerate(text.splitlines(), 1))
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    kinds = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)}
-    return [
-        (token.start[0] + number, line)
-        for token in tokens
-        if token.type in kinds
-        for number, line in enumerate(token.string.splitlines())
-    ]
-
-
 def words(paths: list[Path]) -> dict[str, list[str]]:
     """Return the places of each word to avoid; a word may be broken by the end of a line."""
-    places: dict[str, list[str]] = {pattern: [] for pattern in WORDS}
+    places: dict[str, list[str]] = {word: [] for word in WORDS}
+    patterns = {word: re.compile(word.replace(" ", r"\s+(?:#\s+)?"), re.I) for word in WORDS}
     for path in paths:
-        lines = prose(path)
-        text = "\n".join(line for _, line in lines)
-        starts = [0]
-        for _, line in lines:
-            starts.append(starts[-1] + len(line) + 1)
-        for pattern in WORDS:
-            for match in re.finditer(pattern.replace(" ", r"\s+"), text, re.I):
-                row = next(n for n, start in enumerate(starts) if start > match.start()) - 1
-                places[pattern].append(f"{path.relative_to(ROOT)}:{lines[row][0]}")
+        text = path.read_text("utf-8")
+        for word, pattern in patterns.items():
+            for match in pattern.finditer(text):
+                line = text.count("\n", 0, match.start()) + 1
+                places[word].append(f"{path.relative_to(ROOT)}:{line}")
     return places
 
 
@@ -99,10 +79,10 @@ def vague_locals(tree: ast.Module) -> Iterator[str]:
             yield from stored & set(LOCALS)
 
 
-def code_lines(text: str) -> int:
+def code_lines(text: str, tree: ast.Module) -> int:
     """Return the lines of a program that are code: no blank lines, comments or docstrings."""
     dropped: set[int] = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             value = body[0].value
@@ -123,11 +103,14 @@ def counts() -> list[tuple[str, str]]:
     first = [text.split()[0].rstrip(",:;") for _, tree in modules for text in docstrings(tree)]
     around = Counter(word for word in first if word in FIRST)
     classes = Counter(
-        node.name for _, tree in modules for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+        node.name
+        for _, tree in modules
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
     )
     twice = {name: count for name, count in classes.items() if count > 1}
     vague = Counter(name for _, tree in modules for name in vague_locals(tree))
-    lines = {path: code_lines(path.read_text("utf-8")) for path in files(source)}
+    lines = {path: code_lines(path.read_text("utf-8"), tree) for path, tree in modules}
     report = sum(count for path, count in lines.items() if "report" in path.parts)
     avoided = {name: words(files(globs)) for name, globs in (("docs", PROSE), ("programs", CODE))}
     share = sum(around.values()) / max(len(first), 1)

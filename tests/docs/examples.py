@@ -7,8 +7,8 @@ A page's blocks are run from top to bottom in one folder:
 - ```console has commands after `$`, and below each one what it printed. A line that is only `…`
   stands for lines left out; numbers and uids may differ, since Pythons bring different texts.
 
-`python -m tests.docs.examples docs/index.md …` runs pages, each after the first one's in a folder
-of its own, and prints what the commands print now, for whoever writes a page.
+`python tests/docs/examples.py docs/index.md …` runs pages and prints what their commands print now,
+for whoever writes a page.
 """
 
 from __future__ import annotations
@@ -167,15 +167,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         asked = [Path(word).resolve() for word in sys.argv[1:]]
-        for page in dict.fromkeys([DOCS / START, *asked]):
-            print(f"# {page}" if page in asked else "", flush=True)
+        make_pool(home)
+        for page in asked:
+            print(f"# {page}", flush=True)
             for example, printed, lost in run_page(page, Shell(home)):
-                if page in asked:
-                    failed |= bool(lost)
-                    lines = "\n".join(line.rstrip() for line in printed.splitlines())
-                    missed = "".join(f"LOST {line}\n" for line in lost)
-                    print(f"{example}\n{lines}\n{missed}", flush=True)
+                failed |= bool(lost)
+                lines = "\n".join(line.rstrip() for line in printed.splitlines())
+                missed = "".join(f"LOST {line}\n" for line in lost)
+                print(f"{example}\n{lines}\n{missed}", flush=True)
     sys.exit(int(failed))
+
+
+def make_pool(folder: Path) -> None:
+    """Make the pool of the first page, which the others choose from."""
+    shell = Shell(folder)
+    for block in blocks(DOCS / START):
+        if block.title:
+            (folder / block.title).write_text(block.text)
+            shell.run(f"python {block.title}")
 
 
 def run_page(page: Path, shell: Shell) -> Iterator[tuple[str, str, list[str]]]:
