@@ -13,7 +13,7 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
 from dataworth.flow.inspect import look_at_fields
 from dataworth.results.inert import markdown
-from dataworth.report.model import Metrics
+from dataworth.results.selection import Metrics
 
 _NAMES = ("license", "licence", "licenses", "licences")
 _SHOWN = 30

@@ -238,7 +238,6 @@ class Scores:
             "utilities": self.utility_names(),
         }
 
-    @public
     def pass_rates(self) -> list[Passing]:
         """Return of each rule the share of the pool that passes it by itself, and what it removed.
 
@@ -246,7 +245,6 @@ class Scores:
         """
         return passing(self.scored)
 
-    @public
     def write_attributes(self, folder: str | Path, columns: Sequence[str] = ()) -> list[Path]:
         """Write columns as Dolma attributes: a file of JSON lines for each file of the pool.
 
