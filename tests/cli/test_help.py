@@ -94,3 +94,16 @@ def test_the_help_tells_the_true_defaults() -> None:
         if default is None or name in ("out", "join"):
             continue  # described in words
         assert default == (sizes[text] if text in sizes else type(default)(text)), name
+
+
+def test_a_command_starts_without_what_it_does_not_use() -> None:
+    """Neither pandas, which pyarrow imports over the first list, nor the other applications."""
+    code = "import sys, signal, dataworth.cli as c\n"
+    code += "signal.signal(signal.SIGINT, c.leave)\n"
+    code += "from dataworth.cli.console import begin\nbegin(True, 'select')\n"
+    code += "import pyarrow as pa\npa.array([1])\n"
+    code += "rooms = ('judging', 'comparing', 'attributing', 'flow.swarm', 'lm')\n"
+    code += "rooms = {f'dataworth.{room}' for room in rooms} | {'pandas', 'torch'}\n"
+    code += "print(sorted(rooms & set(sys.modules)))\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

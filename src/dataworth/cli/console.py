@@ -39,9 +39,38 @@ def begin(quiet: bool, command: str) -> Progress:
         on_compiling(lambda: log.info("compiling kernels for this machine, once ..."))
     from dataworth import api
 
+    own = signal.getsignal(signal.SIGINT) is leave  # a process of the command alone
+    if own:
+        _without_pandas()
     call: Any = getattr(api, command, api.load)
     importlib.import_module(call.work.partition(":")[0])
 
-    if signal.getsignal(signal.SIGINT) is leave:
+    if own:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     return Progress.choose(quiet)
+
+
+def _without_pandas() -> None:
+    """Keep pyarrow from importing pandas over the first list that it is given.
+
+    It tries once, to know a data frame when it sees one, which takes a quarter of the start; no
+    command is given data frames. Whoever asks for pandas later still gets it.
+    """
+    import pyarrow as pa
+
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, _NoPandas)
+        try:
+            pa.array([None])
+        finally:
+            sys.meta_path.remove(_NoPandas)
+
+
+class _NoPandas:
+    """An importer that finds no pandas."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        """Raise ModuleNotFoundError for pandas; find nothing else either."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
