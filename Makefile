@@ -1,6 +1,7 @@
 # make demo   installs the core alone and runs a selection on text that Python itself brings
 # make test   installs every extra and runs all checks and tests
 # make test-contract  runs the whole contract of the steps: every way with every word of an option
+# make docs   builds the documentation site into build/site; a warning is an error
 # make format puts the code into the form that `make test` asks for
 # make clean  removes what these made
 #
@@ -13,7 +14,7 @@ BIN := .venv/bin
 CORE := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.core)
 SOURCES := $(shell find src -name '*.py')
 
-.PHONY: demo test test-contract lint kernels format clean
+.PHONY: demo test test-contract lint kernels docs format clean
 
 # Tests start many processes, which would otherwise compile the sources again each time.
 export PYTHONDONTWRITEBYTECODE :=
@@ -37,6 +38,9 @@ lint: .venv/.dev
 kernels: .venv/.dev
 	$(BIN)/python tools/compile_kernels.py
 
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -50,6 +54,10 @@ clean:
 
 .venv/.core: pyproject.toml constraints.txt $(SOURCES) | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check . -c constraints.txt
+	touch $@
+
+.venv/.docs: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]' -c constraints.txt
 	touch $@
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
