@@ -16,15 +16,20 @@ BIN := .venv/bin
 CORE := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.core)
 SOURCES := $(shell find src -name '*.py')
 
-.PHONY: demo test tests test-contract lint docs wheel-test counted format clean
+.PHONY: demo test tests test-contract lint kernels docs wheel-test counted format clean
+
+# Tests start many processes, which would otherwise compile the sources again each time.
+export PYTHONDONTWRITEBYTECODE :=
 
 demo: $(CORE)
 	$(BIN)/python examples/demo.py
 
-test: lint tests
+test: .venv/.dev
+	$(MAKE) --jobs 2 lint kernels
+	$(MAKE) tests
 
 tests: .venv/.dev
-	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-contract: .venv/.dev
 	$(BIN)/pytest tests/contract -m 'not alone' -n auto $(PYTEST_ARGS)
@@ -41,6 +46,9 @@ wheel-test: .venv/bin/python
 
 counted: .venv/.dev
 	$(BIN)/python benchmarks/counted.py check
+
+kernels: .venv/.dev
+	$(BIN)/python tools/compile_kernels.py
 
 docs: .venv/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

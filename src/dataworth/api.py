@@ -61,7 +61,7 @@ from dataworth.judging.judgement import Judgement, check_folder, judge_selection
 from dataworth.judging.opening import JudgeSettings
 from dataworth.methods.registry import DEFAULT
 from dataworth.options import public
-from dataworth.report.model import Explanation
+from dataworth.results.selection import Explanation
 from dataworth.table.run import RunFolder
 
 if TYPE_CHECKING:
