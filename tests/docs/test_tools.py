@@ -63,7 +63,11 @@ def test_counted_work_that_grows_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "file", [path.relative_to(ROOT).as_posix() for path in (ROOT / ".github").rglob("*.yml")]
+    "file",
+    [
+        *(path.relative_to(ROOT).as_posix() for path in (ROOT / ".github").rglob("*.yml")),
+        *(".pre-commit-config.yaml", "CITATION.cff", "mkdocs.yml"),
+    ],
 )
 def test_yaml_of_the_repository_is_read(file: str) -> None:
     assert yaml.safe_load((ROOT / file).read_text("utf-8"))
