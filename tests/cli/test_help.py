@@ -17,7 +17,7 @@ from dataworth.cli.app import app
 
 COMMANDS = ("select", "score", "choose", "run", "explain", "judge", "compare", "inspect", "methods")
 COMMANDS += ("attribute", "proxy", "loop", "swarm")
-HEAVY = ("numpy", "numba", "pyarrow", "orjson", "fsspec", "tokenizers", "vl_convert", "yaml")
+HEAVY = ("numpy", "numba", "pyarrow", "orjson", "fsspec", "tokenizers", "jinja2", "yaml")
 # What a flag is called for the Python function's option.
 FLAGS = {"steps": "step", "quotas": "quota", "proportions": "proportion"}
 FLAGS |= {"storage_options": "storage_option"}

@@ -43,7 +43,8 @@ from dataworth.flow.scoring import Scored
 from dataworth.flow.settings import WriteSettings, fingerprint
 from dataworth.flow.texts import check_files, load_text, texts_of
 from dataworth.options import public
-from dataworth.report import frame, page
+from dataworth.report import page
+from dataworth.report import render as pages
 from dataworth.results import selection as model
 from dataworth.results.inert import markdown
 
@@ -190,7 +191,7 @@ class Selection:
         metrics = self.metrics
         with writing_to(path), self._reading():
             html = page.render(metrics)
-        return frame.write(html, path)
+        return pages.write(html, path)
 
 
 def _quiet_rank(choice: Choice, row: int, sample: model.Sample) -> int | None:
