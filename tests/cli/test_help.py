@@ -20,7 +20,7 @@ from dataworth.cli.app import app
 Invoke = Callable[..., Result]
 COMMANDS = ("select", "score", "choose", "run", "explain", "judge", "compare", "inspect", "methods")
 COMMANDS += ("attribute", "proxy", "loop", "swarm")
-HEAVY = ("numpy", "numba", "pyarrow", "orjson", "fsspec", "tokenizers", "vl_convert", "yaml")
+HEAVY = ("numpy", "numba", "pyarrow", "orjson", "fsspec", "tokenizers", "jinja2", "yaml")
 
 
 def test_help_imports_nothing_heavy() -> None:

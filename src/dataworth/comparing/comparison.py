@@ -88,12 +88,13 @@ class Comparison:
 
     def report(self, file: str | Path) -> Path:
         """Write the HTML page: one file that needs nothing else."""
-        from dataworth.report import comparison_page, frame
+        from dataworth.report import comparison_page
+        from dataworth.report import render as pages
 
         path = local_path(file)
         with self._reading():
             html = comparison_page.render(self.facts)
-        return frame.write(html, path)
+        return pages.write(html, path)
 
 
 def load_comparison(folder: Path) -> Comparison:

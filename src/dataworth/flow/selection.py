@@ -45,7 +45,8 @@ from dataworth.flow.settings import WriteSettings, deciding, fingerprint
 from dataworth.flow.texts import check_files, load_text, texts_of
 from dataworth.options import public
 from dataworth.options.calls import Format, Order, WriteOptions
-from dataworth.report import frame, page
+from dataworth.report import page
+from dataworth.report import render as pages
 from dataworth.results import selection as model
 from dataworth.results.inert import markdown
 
@@ -191,7 +192,7 @@ class Selection:
         metrics = self.metrics
         with writing_to(path), self._reading():
             html = page.render(metrics)
-        return frame.write(html, path)
+        return pages.write(html, path)
 
 
 def run_write(selection: Selection, options: WriteOptions) -> list[ShardInfo]:
