@@ -12,11 +12,9 @@ import gc
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 # Models here are so small that more threads would only wait for each other. Before NumPy is there.
@@ -133,13 +131,6 @@ def target_file(data: Path) -> Callable[..., Path]:
         return find_target(data, name, part)
 
     return find
-
-
-@pytest.fixture(autouse=True)
-def chartless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports in this process are written without their charts, which tests/report draws."""
-    drawing = SimpleNamespace(vegalite_to_svg=lambda spec: '<svg class="marks"></svg>')
-    monkeypatch.setitem(sys.modules, "vl_convert", drawing)
 
 
 class _Standing(ProcessPoolExecutor):

@@ -79,7 +79,6 @@ def test_charts(small: Comparison, html: str) -> None:
     assert html.count("<svg") == 1 + others + 1 + 1 + scaling + scatters + panels
 
 
-@pytest.mark.usefixtures("drawn_anew")
 def test_same_bytes_twice_and_from_json(small: Comparison, html: str) -> None:
     before = copy.deepcopy(small)
     assert comparison_page.render(json.loads(json.dumps(small))) == html

@@ -86,7 +86,6 @@ def test_real(real: Metrics) -> None:
     assert html.count("<svg") == 1 + 2 + 1 + 1
 
 
-@pytest.mark.usefixtures("drawn_anew")
 def test_same_bytes_twice(real: Metrics) -> None:
     assert page.render(real) == page.render(real)
 

@@ -219,9 +219,8 @@ class Engine:
 
 def _end(executor: Executor) -> None:
     """End worker processes at once, and what waits for them; files are written whole or not."""
-    if isinstance(executor, ProcessPoolExecutor):
-        for process in list((executor._processes or {}).values()):
-            process.terminate()
+    for process in list((getattr(executor, "_processes", None) or {}).values()):
+        process.terminate()
 
 
 def _end_with_parent() -> None:
