@@ -160,7 +160,7 @@ def test_a_dry_run_trains_nothing(
     [
         ({"mixtures": 3}, "a swarm has 4 mixtures or more, not 3"),
         ({"size": "huge"}, "no size 'huge'; there are tiny"),
-        ({"epochs": 0}, "epochs is above 0, not 0"),
+        ({"epochs": 0}, "epochs must be above 0, not 0"),
         ({"budget": "1M", "epochs": 1}, r"caps of the groups add up to 0\.\d+, less than"),
         ({"group_by": "nothing"}, "no document of the pool has the field 'nothing'; there are"),
         ({"tokens": "1GB"}, "500k"),

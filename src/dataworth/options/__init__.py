@@ -159,8 +159,8 @@ def renamed(
 ) -> tuple[str, Any]:
     """Return an option's name and value as they are now; earlier ones are taken, with a note."""
     for name, field in fields.items():
-        was = field.metadata.get("was")
-        earlier, words = was if was else ("", {})
+        was: tuple[str, Mapping[str, str]] = field.metadata.get("was") or ("", {})
+        earlier, words = was
         if key == earlier and key not in fields:
             now = words.get(value, value) if isinstance(value, str) else value
             _note(f"{title}: {key}={value} is now called {name}={now}; the old name will go")
