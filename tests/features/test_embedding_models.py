@@ -214,6 +214,7 @@ def test_all_windows_of_states(causal: Path, texts: list[str]) -> None:
     assert near.min() > 0.99 and not np.array_equal(rough, exact)
 
 
+@pytest.mark.usefixtures("standing_processes")
 def test_a_store_by_a_model(
     causal: Path, small_pool: Path, tmp_path: Path, texts: list[str]
 ) -> None:

@@ -70,7 +70,7 @@ def test_the_check_is_kept_and_shown(pool: Path, tmp_path: Path, monkeypatch: An
 
 def small(real: Any) -> Any:
     """The check with fewer examples, since a test has no time."""
-    return lambda *args, **kwargs: real(*args, **kwargs, examples=12, queries=3, steps=20)
+    return lambda *args, **kwargs: real(*args, **kwargs, examples=8, queries=3, steps=8)
 
 
 @pytest.mark.parametrize("solver", ["identity", "cosine", "kfac", "ekfac_cg", "lissa"])

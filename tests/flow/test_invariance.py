@@ -29,15 +29,25 @@ def run(pool: Any, target: Any, out: Path, **options: Any) -> dataworth.Selectio
     return dataworth.select(pool, target, "20%", out=out, **{**OPTIONS, **options})
 
 
+@pytest.fixture(scope="module")
+def plain(
+    lines: list[bytes], math: Path, code: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dataworth.Selection:
+    """A run of one worker on one file."""
+    place = tmp_path_factory.mktemp("plain")
+    pool = write(place / "pool.jsonl", lines)
+    found = run(pool, {"math": math, "code": code}, place / "out", engine=1)
+    assert len(shards(place / "out")) > 3
+    return found
+
+
 @pytest.fixture
 def expected(
-    lines: list[bytes], math: Path, code: Path, tmp_path: Path
+    plain: dataworth.Selection, tmp_path: Path
 ) -> tuple[dict[int, int], dict[int, tuple[float, ...]]]:
-    """What one worker chooses from one file."""
-    pool = write(tmp_path / "expected.jsonl", lines)
-    found = run(pool, {"math": math, "code": code}, tmp_path / "expected", engine=1)
-    assert len(shards(tmp_path / "expected")) > 3
-    return chosen(found), utilities(found.scores)
+    """What that run chooses; its folder is `expected`."""
+    (tmp_path / "expected").symlink_to(plain.scores.folder)
+    return chosen(plain), utilities(plain.scores)
 
 
 @pytest.mark.usefixtures("small_units")
@@ -48,6 +58,7 @@ class TestWorkers:
             tmp_path / "pool", lines, ["a.jsonl", "b.jsonl", "c.jsonl.zst", "d.jsonl", "e.parquet"]
         )
 
+    @pytest.mark.usefixtures("standing_processes")
     def test_threads_and_processes(self, pool: Path, math: Path, code: Path, tmp_path: Path):
         targets = {"math": math, "code": code}
         engines = {
@@ -217,15 +228,27 @@ class TestSteps:
         assert utilities(found.scores) == utilities(expected.scores)
         assert chosen(found) == chosen(expected)
 
+    @pytest.fixture(scope="class")
+    def both(
+        self,
+        lines: list[bytes],
+        math: Path,
+        code: Path,
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> tuple[dataworth.Scores, dataworth.Scores]:
+        """Scores of the same documents in two orders and forms."""
+        targets, place = {"math": math, "code": code}, tmp_path_factory.mktemp("both")
+        one = dataworth.score(write(place / "one.jsonl", lines), targets)
+        mixed = random.Random(4).sample(lines, len(lines))
+        two = dataworth.score(scatter(place / "two", mixed, ["a.jsonl", "b.parquet"]), targets)
+        return one, two
+
     @pytest.mark.parametrize("scale", ["raw", "rank", "z"])
     @pytest.mark.parametrize("mechanism", ["top_k", "pareto", "random", "gumbel_top_k"])
     def test_mechanism(
-        self, scale: str, mechanism: str, lines: list[bytes], math: Path, code: Path, tmp_path: Path
+        self, scale: str, mechanism: str, both: tuple[dataworth.Scores, dataworth.Scores]
     ):
-        targets = {"math": math, "code": code}
-        one = dataworth.score(write(tmp_path / "one.jsonl", lines), targets)
-        mixed = random.Random(4).sample(lines, len(lines))
-        two = dataworth.score(scatter(tmp_path / "two", mixed, ["a.jsonl", "b.parquet"]), targets)
+        one, two = both
         options: dict[str, Any] = {"mechanism": mechanism, "scale": scale, "seed": 5}
         assert chosen(one.choose("7%", **options)) == chosen(two.choose("7%", **options))
 
