@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from dataworth.corpus.corpus import Corpus
+from dataworth.corpus.documents import Documents
 from dataworth.engine.local import Engine
 from dataworth.errors import ConfigError
 from dataworth.features.embeddings import (
@@ -131,6 +133,34 @@ def test_distilled(bert: Path, texts: list[str], tmp_path: Path) -> None:
     assert not np.allclose(found[-1], model.encode([long], max_length=50)[0])
     with pytest.raises(ConfigError, match="no static model"):
         DistilledVectors(str(bert)).embed(["a"])
+
+
+def test_static_vectors_of_known_texts_are_remembered(
+    bert: Path, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same to the last bit, each text read once; beyond what is remembered, again."""
+    embedder = distil(str(bert), tmp_path / "static", dimensions=8)
+    expected = embedder.embed(texts)
+    asked: list[int] = []
+    embed = DistilledVectors.embed
+
+    def counted(self: DistilledVectors, some: Any) -> Any:
+        asked.append(len(some))
+        return embed(self, some)
+
+    monkeypatch.setattr(DistilledVectors, "embed", counted)
+    documents = Documents.from_texts(texts)
+    half = len(texts) // 2
+    some = documents.take(np.arange(half))
+    np.testing.assert_array_equal(embedder.values(some), expected[:half])
+    np.testing.assert_array_equal(embedder.values(documents), expected)
+    np.testing.assert_array_equal(embedder.values(documents), expected)
+    assert asked == [half, len(texts) - half, 0]
+    monkeypatch.setattr("dataworth.features.embeddings.distilled._REMEMBERED", half)
+    other = Documents.from_texts([text + "!" for text in texts[:2]])
+    embedder.values(other)
+    np.testing.assert_array_equal(embedder.values(documents), expected)
+    assert asked[3:] == [2, len(texts)]
 
 
 def test_static_models_of_other_kinds(bert: Path, texts: list[str], tmp_path: Path) -> None:

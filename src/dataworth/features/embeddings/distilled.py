@@ -6,13 +6,16 @@ import logging
 import os
 import re
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dataworth.corpus.documents import Documents
+from dataworth.corpus.uid import checks, uids
 from dataworth.errors import ConfigError, MissingExtra
 from dataworth.features.embeddings.averages import average_rows
 from dataworth.features.embeddings.base import (
@@ -32,6 +35,7 @@ from dataworth.features.embeddings.sentence import SentenceModel, minilm_folder
 
 _CHARACTER = 10  # the rank that characters get
 _SPECIAL = re.compile(r"\[.+\]|<.+>")
+_REMEMBERED = 1 << 15  # texts: 32 MiB of 256 numbers each
 _RECIPE = 1  # of `distil`, grows when its results change
 log = logging.getLogger(__name__)
 
@@ -69,6 +73,13 @@ class DistilledVectors(VectorFeature):
             ids[ids == loaded.unknown] = -1
             out[start:stop] = average_rows(spans, ids, loaded.table)
         return unit_rows(out) if loaded.unit else out
+
+    def values(self, documents: Documents) -> Vectors:
+        """Return the vectors of documents; those of texts that were asked for lately are known.
+
+        A step reads its sample when it is fitted and again when it annotates, and so does the next.
+        """
+        return _load(self._folder).recent.values(documents, self.embed)
 
     @property
     def _folder(self) -> str:
@@ -149,6 +160,30 @@ def zipf_shares(tokenizer: Any) -> NDArray[np.float64]:
     return np.where(special, np.inf, 1 / (total * np.maximum(rank, 1)))
 
 
+class _Recent:
+    """Vectors of the texts that were asked for last, in this process, by two hashes of each."""
+
+    def __init__(self) -> None:
+        self._vectors: dict[tuple[int, int], Vectors] = {}
+
+    def values(self, documents: Documents, embed: Callable[[Documents], Vectors]) -> Vectors:
+        """Return the vectors; `embed` is asked for those that are not known, a row each."""
+        one = documents
+        hashes = (hashed(one.data, one.starts, one.ends).tolist() for hashed in (uids, checks))
+        keys = list(zip(*hashes, strict=True))
+        found = [self._vectors.get(key) for key in keys]
+        new = [row for row, vector in enumerate(found) if vector is None]
+        if len(new) == len(keys):
+            made = embed(documents)
+        else:
+            made = embed(documents.take(np.array(new, np.int64)))
+        known = self._vectors if len(self._vectors) + len(new) <= _REMEMBERED else {}
+        for row, vector in zip(new, made, strict=True):
+            found[row] = known[keys[row]] = vector
+        self._vectors = known
+        return made if len(new) == len(keys) else np.stack([v for v in found if v is not None])
+
+
 @dataclass(frozen=True)
 class _Loaded:
     """`table` float32 [vocabulary, d]: each token's vector with its weight; `unknown`: a token."""
@@ -157,6 +192,7 @@ class _Loaded:
     table: Vectors
     unknown: int
     unit: bool
+    recent: _Recent = field(default_factory=_Recent)
 
 
 @kept_by_folder
