@@ -33,7 +33,8 @@ Mixtures = Annotated[
         metavar="N",
         panel=TRAINING,
         default="128",
-        help="How many models, each trained on a mixture of its own.",
+        help="How many models, each trained on a mixture of its own; 0 prepares the text alone, "
+        "for mixtures that train themselves.",
     ),
 ]
 Tokens = Annotated[
@@ -170,7 +171,8 @@ def swarm(
         **p.given(options),
     )
     if json:
-        show_json(made.facts if dry_run else {**made.facts, "table": made.table.to_pydict()})
+        table = {} if dry_run or not made.models else {"table": made.table.to_pydict()}
+        show_json({**made.facts, **table})
     elif not quiet:
         _show(made, place, dry_run)
 
@@ -190,6 +192,9 @@ def _show(made: Swarm, place: Path, dry_run: bool) -> None:
         )
     if dry_run:
         out.print(f"{facts['left']} models to train, about {facts['seconds']:,.0f} s")
+        return
+    if not made.models:
+        show_places({"text": place})
         return
     losses: dict[str, Any] = {
         name.partition(":")[2]: values for name, values in made.mixtures.losses.items()
