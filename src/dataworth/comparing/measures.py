@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LOSS = "loss"
+SHIFT = "shift"
+"""The kind of the sets of text that is not from the pool's sources."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ MEASURES = (
     MeasureOf("bits_per_byte", "Bits a byte", "bits", True),
     MeasureOf("pool_loss", "Loss on the pool", "nats a token", True, predicted=True),
     MeasureOf("pool_bits_per_byte", "Bits a byte on the pool", "bits", True),
+    MeasureOf("transfer_loss", "Loss on the other targets", "nats a token", True),
+    MeasureOf("shift_loss", "Loss on text from elsewhere", "nats a token", True),
     MeasureOf("accuracy", "Accuracy", "share", False),
     MeasureOf("centred_accuracy", "Accuracy above chance", "share", False),
     MeasureOf("accuracy_per_char", "Accuracy, a character", "share", False),
@@ -59,6 +63,8 @@ METRICS = (
     MetricOf("length_correlation", "Length correlation", "Spearman"),
     MetricOf("document_bytes", "Mean length", "bytes"),
     MetricOf("unique_tokens", "Tokens chosen", "tokens"),
+    MetricOf("groups_covered", "Groups covered", "share"),
+    MetricOf("tail_covered", "Small groups covered", "share"),
 )
 
 _LOWER = {measure.name: measure.lower_is_better for measure in MEASURES}
