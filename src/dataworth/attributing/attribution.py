@@ -38,9 +38,9 @@ from dataworth.features.gradients.reading import Reading
 from dataworth.features.gradients.solving import Curvature, check_solver, residual_of, solve
 from dataworth.features.store import Store, build, open_store
 from dataworth.flow.scoring import check_pool, input_record
-from dataworth.report import format as f
-from dataworth.report.attribution_model import Attribution as Facts
-from dataworth.report.attribution_model import Check, Query
+from dataworth.results import format as f
+from dataworth.results.attribution import Attribution as Facts
+from dataworth.results.attribution import Check, Query
 from dataworth.table import survey as surveys
 from dataworth.table.folder import WorkFolder, differences, differing
 from dataworth.table.survey import Survey

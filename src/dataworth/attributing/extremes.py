@@ -12,7 +12,7 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
 from dataworth.features.store import Store
-from dataworth.report.attribution_model import Query
+from dataworth.results.attribution import Query
 
 _TIES = 0x74696573
 _BINS = 2048

@@ -29,7 +29,7 @@ from dataworth.errors import ConfigError
 from dataworth.mechanism.expression import parse_expression
 from dataworth.mixture.laws import best_roots, root_gains
 from dataworth.mixture.swarm import FEWEST
-from dataworth.report.comparison_model import Weighting
+from dataworth.results.comparison import Weighting
 
 KEY = "weightings"
 SCALE = "z"
