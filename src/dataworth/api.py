@@ -434,9 +434,10 @@ def swarm(
     measures the models that are there.
 
     `group_by`: the field whose values are the groups. `mixtures`: how many models, four or more;
-    a later call may ask for more. `tokens`: of each training. `size`: tiny, small or medium
-    (docs/lm.md). `budget`: tokens of the run that the mixture is for ("100M"), None: all of the
-    pool. `epochs`: most passes of that run over a group; a mixture that needs more is not drawn. A
+    a later call may ask for more; 0 prepares the text alone, for mixtures that train themselves.
+    `tokens`: of each training. `size`: tiny, small or medium (docs/lm.md). `budget`: tokens of the
+    run that the mixture is for ("100M"), None: all of the pool. `epochs`: most passes of that run
+    over a group; a mixture that needs more is not drawn. A
     training reads of each group the share tokens / budget, so that it repeats it as often as that
     run would. `held_out`: bytes of text of each group and target that losses are measured on.
     `holdout`: share of each target that is left for `judge`. Reading as in `score`, `tokenizer` and

@@ -13,8 +13,8 @@ import pytest
 
 import dataworth
 from dataworth.errors import ConfigError, DataworthError, InputError, RunError
-from dataworth.flow.swarm_models import TrainRuns
 from dataworth.mixture.swarm import read_table
+from dataworth.mixture.swarm_models import TrainRuns
 from flow.comparing import NAMES, lines_of, world, write
 
 FEW: dict[str, Any] = {
@@ -78,8 +78,8 @@ def test_a_training_reads_its_shares_and_repeats_no_more_than_the_run(
     assert facts["budget"] == total
     assert used == [round(share * one["tokens"]) for one in facts["domains"]]
     work = TrainRuns(made.folder, "tiny", 600, 0, False, "cpu", {})
-    from dataworth.flow.swarm_models import Run
     from dataworth.lm.packing import open_stream
+    from dataworth.mixture.swarm_models import Run
 
     stream = work.stream(Run(0, (0.75, 0.25)))
     blue = open_stream(made.folder / "tokens" / "0").tokens[: used[0]]

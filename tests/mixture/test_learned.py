@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dataworth.errors import ConfigError, RunError
-from dataworth.mixture import log_linear, square_root, utilimax
+from dataworth.mixture import log_linear, utilimax
 from dataworth.mixture.base import Groups
+from dataworth.mixture.laws import best_roots
 from dataworth.mixture.learned import water_fill
 from dataworth.mixture.registry import parse
 from dataworth.mixture.swarm import GRAIN, draw_mixtures, read_table
@@ -135,14 +136,14 @@ def test_square_roots_have_their_closed_form(tmp_path: Path) -> None:
 @given(st.lists(st.floats(0.05, 1), min_size=3, max_size=3), st.floats(0.35, 1))
 def test_no_mixture_is_better_by_square_roots(gain: list[float], cap: float) -> None:
     b, caps = np.array(gain), np.array([cap, 1.0, cap])
-    assert is_lowest(lambda w: -np.sqrt(w) @ b, square_root.best_shares(b, caps), caps)
+    assert is_lowest(lambda w: -np.sqrt(w) @ b, best_roots(b, caps), caps)
 
 
 def test_what_the_helping_groups_cannot_take_goes_where_it_harms_least() -> None:
     caps = np.array([0.375, 1.0, 0.375])
-    found = square_root.best_shares(np.array([-0.5, -0.5, 0.2]), caps)
+    found = best_roots(np.array([-0.5, -0.5, 0.2]), caps)
     assert found == pytest.approx([0, 0.625, 0.375])  # in one group: the root is concave
-    found = square_root.best_shares(np.array([0.1, -0.5, -0.1]), caps)
+    found = best_roots(np.array([0.1, -0.5, -0.1]), caps)
     assert found == pytest.approx([0.375, 0.25, 0.375])
 
 
@@ -200,13 +201,13 @@ def test_linear_regmix_is_the_mean_of_the_best_draws(tmp_path: Path) -> None:
 def test_trees_rank_unseen_mixtures(tmp_path: Path) -> None:
     from scipy.stats import spearmanr
 
-    from dataworth.mixture.regmix import _boosted
+    from dataworth.mixture.regmix import boosted
 
     def law(w: Floats) -> Floats:
         return np.asarray(np.exp(-2 * np.sqrt(w)) @ [1.0, 2.0, 0.5])
 
     seen, unseen = draw_mixtures(NATURAL, FREE, 256, 0), draw_mixtures(NATURAL, FREE, 200, 1)
-    assert spearmanr(_boosted(seen, law(seen), unseen), law(unseen)).statistic > 0.95
+    assert spearmanr(boosted(seen, law(seen), unseen), law(unseen)).statistic > 0.95
 
 
 # UtiliMax.
@@ -244,6 +245,12 @@ def test_losses_are_those_of_the_targets_or_named(tmp_path: Path) -> None:
     assert web[2] > 0.95
     with pytest.raises(ConfigError, match="no loss on 'law', only on books, code, web, math: run"):
         shares("square_root(swarm=SWARM)", folder, targets=["law"])
+
+
+def test_ties_are_told(tmp_path: Path) -> None:
+    folder = swarm(tmp_path / "s", lambda w: np.full(len(w), 3.0), count=12)
+    with pytest.raises(ConfigError, match="same loss on math: nothing tells the mixtures apart"):
+        shares("square_root(swarm=SWARM)", folder)
 
 
 def test_a_pool_smaller_than_the_budget_is_taken_whole(tmp_path: Path) -> None:

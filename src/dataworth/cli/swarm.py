@@ -33,7 +33,8 @@ def swarm(given: dict[str, Any]) -> Result:
     engine = p.engine(given.pop("engine", None), "processes")
     made = dataworth.swarm(**given, engine=1 if engine.size == 1 else engine)
     dry_run = given.get("dry_run", False)
-    facts = made.facts if dry_run else {**made.facts, "table": made.table.to_pydict()}
+    shown = not dry_run and made.models
+    facts = {**made.facts, "table": made.table.to_pydict()} if shown else made.facts
     return Result(facts, lambda: _show(made, given["out"], dry_run))
 
 
@@ -52,6 +53,9 @@ def _show(made: Swarm, place: Path, dry_run: bool) -> None:
         )
     if dry_run:
         out.print(f"{facts['left']} models to train, about {facts['seconds']:,.0f} s")
+        return
+    if not made.models:
+        show_places({"text": place})
         return
     losses: dict[str, Any] = {
         name.partition(":")[2]: values for name, values in made.mixtures.losses.items()

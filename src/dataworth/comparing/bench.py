@@ -20,6 +20,7 @@ from dataworth.comparing.bank import TextBank, TokenBank
 from dataworth.comparing.choices import load_documents
 from dataworth.comparing.grid import Unit, model_folder, result_file
 from dataworth.comparing.held_out import EvaluationSet, load_sets, read_rows
+from dataworth.comparing.measures import SHIFT
 from dataworth.comparing.plan import ComparePlan, SizePlan
 from dataworth.comparing.reading import read_plan
 from dataworth.engine.device import AUTO, find_device, spread
@@ -254,7 +255,7 @@ class Bench:
         rows = self._rows[item.file]
         tokenizer: Any = self.tokenizer(size)
         with threads(1):
-            if item.kind == "text":
+            if item.kind in ("text", SHIFT):
                 return self.losses(model, size, item.file, [row["text"] for row in rows])
             prompts = [row["prompt"] for row in rows]
             joined = [row.get("between", " ") for row in rows]

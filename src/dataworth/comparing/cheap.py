@@ -142,6 +142,36 @@ def cheap_of(
     return found
 
 
+def coverage(plan: ComparePlan, chosens: Sequence[Chosen], table: Scored) -> list[Cheap]:
+    """Which of the pool's groups a choice has a document of: of all, and of the smaller half.
+
+    By the first group field; nothing without one. SELECT counts classes and their long tail so
+    (Feuer et al. 2024, arXiv 2410.05057); the half is dataworth's own.
+    """
+    found: list[Cheap] = []
+    for name in table.corpus.fields.groups[:1]:
+        codes, values = table.table.codes(name)
+        sums = np.bincount(codes, table.table.column("tokens"), minlength=len(values))
+        order = [str(values[i]) for i in np.argsort(sums, kind="stable")]
+        parts = {"groups_covered": order, "tail_covered": order[: len(order) // 2]}
+        for item in chosens:
+            own = {value for value, amount in item.composition.get(name, {}).items() if amount > 0}
+            for metric, groups in parts.items():
+                if groups:
+                    share = sum(group in own for group in groups) / len(groups)
+                    found += [
+                        Cheap(
+                            selection=item.selection,
+                            target=target,
+                            seed=item.seed,
+                            metric=metric,
+                            value=share,
+                        )
+                        for target in (plan.targets if item.target is None else [item.target])
+                    ]
+    return found
+
+
 def right_share(plan: ComparePlan, item: Chosen, target: str) -> float | None:
     """The share of a choice's tokens with a right value for the target; None if not said."""
     for name, of in plan.right.items():

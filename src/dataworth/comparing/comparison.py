@@ -66,6 +66,11 @@ class Comparison:
         """What follows, in words."""
         return self.facts.get("findings", [])
 
+    @property
+    def weightings(self) -> list[model.Weighting]:
+        """The best weights of several utilities, one for each search of the plan."""
+        return self.facts.get("weightings", [])
+
     def table(self) -> pa.Table:
         """All leaderboards, a row for each selection in each; `target` null: the mean over them."""
         with self._reading():

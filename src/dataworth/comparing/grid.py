@@ -62,7 +62,8 @@ def units_of(
                             content = places[candidate.name, None, seed]
                         name = name_of(plan, size, content, seed, tokens, marks[size.name])
                         unit = Unit(name, content, seed, size.name, tokens, ())
-                        wanted.setdefault(name, (unit, set()))[1].add(target)
+                        measured = plan.targets if plan.transfer else (target,)
+                        wanted.setdefault(name, (unit, set()))[1].update(measured)
                         grid[candidate.name, target, seed, size.name, tokens] = name
     units = [Unit(**{**vars(unit), "targets": tuple(sorted(of))}) for unit, of in wanted.values()]
     return units, grid

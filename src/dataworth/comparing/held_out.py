@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from dataworth.comparing.measures import SHIFT
 from dataworth.comparing.plan import ComparePlan
 from dataworth.comparing.pool import sources, target_fields
 from dataworth.comparing.questions import answered, as_read, read_questions
@@ -53,8 +54,10 @@ Rows = list[dict[str, Any]]
 class EvaluationSet:
     """Documents or questions that trained models are measured on.
 
-    `kind`: "text" (losses), "choice" (questions with options) or "cloze" (prompt and response).
-    `target` None: the sample of the pool. `mark`: what it holds, as a fingerprint.
+    `kind`: "text" (losses), "choice" (questions with options), "cloze" (prompt and response) or
+    "shift" (losses on text that is not from the pool's sources).
+    `target` None: no target's, the sample of the pool for instance. `mark`: what it holds, as a
+    fingerprint.
     """
 
     kind: str
@@ -93,6 +96,11 @@ def build(
                     found.append(_write(place, kind, name, made))
                     measured.append(answered(rows, fields))
                     excluded.append(measured[-1].uid)
+        for name, documents in shift_of(plan).items():
+            excluded.append(documents.uid)
+            measured.append(documents)
+            kept = some(documents, plan.validation_bytes, plan.score_seed)
+            found.append(replace(_write(place, SHIFT, name, _texts(kept)), target=None))
         sample = table.survey.sample
         kept = some(sample, plan.pool_bytes, plan.score_seed)
         excluded.append(kept.uid)
@@ -191,12 +199,21 @@ def validation_of(plan: ComparePlan, table: Scored, name: str) -> Documents:
     return read_targets(corpora, holdout=0.0, max_bad=plan.max_bad, seed=plan.score_seed).fit[name]
 
 
+def shift_of(plan: ComparePlan) -> dict[str, Documents]:
+    """All documents of the text from elsewhere, by its name."""
+    corpora = _open(plan.shift, plan)
+    read = read_targets(corpora, holdout=0.0, max_bad=plan.max_bad, seed=plan.score_seed)
+    return dict(read.fit)
+
+
 def inputs_of(plan: ComparePlan) -> dict[str, Any]:
     """Fingerprints of the files that are read here: role → path → facts."""
     files = {name: item.validation for name, item in plan.targets.items() if item.validation}
     found: dict[str, Any] = {}
     for name, corpus in _open(files, plan).items():
         found[f"validation {name}"] = by_path(corpus)
+    for name, corpus in _open(plan.shift, plan).items():
+        found[f"shift {name}"] = by_path(corpus)
     for name, item in plan.targets.items():
         for path in item.choices:
             if not Path(path).is_file():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataworth.results.comparison import Measure, Metric
 
 LOSS = "loss"
+SHIFT = "shift"
+"""The kind of the sets of text that is not from the pool's sources."""
 
 
 MEASURES = (
@@ -15,6 +17,18 @@ MEASURES = (
         name="pool_bits_per_byte",
         label="Bits a byte on the pool",
         unit="bits",
+        lower_is_better=True,
+    ),
+    Measure(
+        name="transfer_loss",
+        label="Loss on the other targets",
+        unit="nats a token",
+        lower_is_better=True,
+    ),
+    Measure(
+        name="shift_loss",
+        label="Loss on text from elsewhere",
+        unit="nats a token",
         lower_is_better=True,
     ),
     Measure(name="accuracy", label="Accuracy", unit="share", lower_is_better=False),
@@ -61,6 +75,8 @@ METRICS = (
     Metric(name="length_correlation", label="Length correlation", unit="Spearman"),
     Metric(name="document_bytes", label="Mean length", unit="bytes"),
     Metric(name="unique_tokens", label="Tokens chosen", unit="tokens"),
+    Metric(name="groups_covered", label="Groups covered", unit="share"),
+    Metric(name="tail_covered", label="Small groups covered", unit="share"),
 )
 
 PREDICTED = (LOSS, "pool_loss")

@@ -45,6 +45,8 @@ CHOICES = 500
 OF_TARGET = ("examples", "validation", "choices")
 OF_SELECTION = ("steps", "mechanism", "utility", "scale", "quotas", "max_repeat", "duplicates")
 BOUND, KEEP = "bound", "keep_models"
+PRESETS: Mapping[str, Mapping[str, Any]] = {"datacomp": {"transfer": True, "decontaminate": True}}
+"""Values of keys that a plan's `preset` sets where the plan does not."""
 GROWS = ("selections", "seeds", "sizes", "tokens")
 """What a comparison may be given more or fewer of: what is there already is not done again."""
 
@@ -156,6 +158,8 @@ class ComparePlan:
     score_seed: int = 0
     decontaminate: bool = False
     keep_models: bool = False
+    transfer: bool = False
+    shift: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def candidate(self, name: str) -> CandidatePlan:
         """The candidate of that name."""
@@ -202,6 +206,8 @@ class ComparePlan:
             "score_seed": self.score_seed,
             **({"decontaminate": True} if self.decontaminate else {}),
             **({KEEP: True} if self.keep_models else {}),
+            **({"transfer": True} if self.transfer else {}),
+            **({"shift": {name: list(x) for name, x in self.shift.items()}} if self.shift else {}),
         }
 
     def with_sizes_of(self, before: ComparePlan, asked: ComparePlan) -> ComparePlan:

@@ -14,6 +14,7 @@ from dataworth.comparing.plan import (
     BOUND,
     OF_SELECTION,
     OF_TARGET,
+    PRESETS,
     SEEDS,
     SIZE,
     TOKENS,
@@ -22,6 +23,7 @@ from dataworth.comparing.plan import (
     SizePlan,
     TargetPlan,
 )
+from dataworth.comparing.weightings import KEY, SCALE, spread
 from dataworth.config import describe
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.read.find import URL
@@ -43,9 +45,9 @@ _KEYS = (
     *("title", "pool", "targets", "budget", "selections", "baseline", "seeds", "sizes", "tokens"),
     *(*_FIELDS, *_READING, "tokenizer", "vocabulary", "holdout", "sample_bytes", "max_bad"),
     *("training", "validation_bytes", "pool_bytes", "choices", "right", "minutes", "score_seed"),
-    *("decontaminate", "keep_models"),
+    *("decontaminate", "keep_models", "preset", "transfer", "shift"),
 )
-_FLAGS = ("decontaminate", "keep_models")
+_FLAGS = ("decontaminate", "keep_models", "transfer")
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 _NAME = re.compile(r"[^\x00-\x1f:/\\]{1,60}")
 
@@ -103,6 +105,7 @@ def _plan(given: dict[str, Any], folder: Path, minutes: float | None) -> Compare
     ):
         if not given.get(key):
             raise ConfigError(f"has no {key}: add '{example}'")
+    given = {**_preset(given.pop("preset", None)), **given}
     targets = _targets(given["targets"], folder)
     baseline = str(given.get("baseline", BASELINE))
     candidates = _candidates(given["selections"], baseline, folder)
@@ -143,6 +146,10 @@ def _plan(given: dict[str, Any], folder: Path, minutes: float | None) -> Compare
         holdout=holdout,
         training=_mapping(given.get("training", {}), "training"),
         right=_right(given.get("right", {}), targets),
+        shift={
+            name: _paths(files, folder)
+            for name, files in _mapping(given.get("shift", {}), "shift").items()
+        },
         minutes=minutes,
         **simple,
     )
@@ -152,7 +159,23 @@ def _plan(given: dict[str, Any], folder: Path, minutes: float | None) -> Compare
     for name in _FLAGS:
         if not isinstance(getattr(made, name), bool):
             raise ConfigError(f"{name} is true or false, not {getattr(made, name)!r}")
+    if made.transfer and len(targets) < 2 and not made.shift:
+        raise ConfigError(
+            "transfer is to other targets or to text from elsewhere: give a second target, or "
+            "'shift: {news: FILE}'"
+        )
+    if made.shift and not made.transfer:
+        raise ConfigError("shift: is measured with 'preset: datacomp' or 'transfer: true'")
     return made
+
+
+def _preset(name: Any) -> Mapping[str, Any]:
+    """Return the values of a preset's keys. Raises ConfigError for one that there is not."""
+    if name is None:
+        return {}
+    if name not in PRESETS:
+        raise ConfigError(f"preset: there is no {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
 
 
 def _fields(given: Mapping[str, Any]) -> Fields:
@@ -197,10 +220,19 @@ def _candidates(given: Any, baseline: str, folder: Path) -> tuple[CandidatePlan,
         if not _NAME.fullmatch(str(name)):
             raise ConfigError(f"selections: the name {name!r} is too long, or has signs of paths")
         try:
-            found.append(_candidate(str(name), _mapping(value or {}, "its options"), folder))
+            options = dict(_mapping(value or {}, "its options"))
+            count = options.pop(KEY, None)
+            if count is not None:
+                options = {"scale": SCALE, **options}
+            made = _candidate(str(name), options, folder)
+            found += [made] if count is None else spread(made, count)
         except ConfigError as error:
             raise ConfigError(f"selections: {name}: {error}") from None
-    if baseline not in [item.name for item in found]:
+    names = [item.name for item in found]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"selections: {twice!r} is there twice: name the weightings otherwise")
+    if baseline not in names:
         if baseline != BASELINE:
             raise ConfigError(f"baseline: there is no selection {baseline!r}")
         found.insert(0, CandidatePlan(BASELINE, mechanism=WITHOUT_UTILITY))

@@ -10,7 +10,7 @@ import numpy as np
 
 from dataworth.comparing.choices import Chosen
 from dataworth.comparing.grid import Key
-from dataworth.comparing.measures import LOSS, MEASURES, METRICS, PREDICTED, sign_of
+from dataworth.comparing.measures import LOSS, MEASURES, METRICS, PREDICTED, SHIFT, sign_of
 from dataworth.comparing.plan import ComparePlan
 from dataworth.errors import ConfigError
 from dataworth.measures.scaling import compute_multiplier, fit_law
@@ -69,9 +69,16 @@ def trainings_of(
 
 
 def results_of(
-    grid: Mapping[Key, str], outcomes: Outcomes, keys: Mapping[str, Sequence[str]]
+    grid: Mapping[Key, str],
+    outcomes: Outcomes,
+    keys: Mapping[str, Sequence[str]],
+    *,
+    transfer: bool = False,
 ) -> list[Result]:
-    """All measures; `keys`: target → names of its evaluation sets, "" the pool's sample."""
+    """All measures; `keys`: target → names of its evaluation sets, "" those of no target.
+
+    `transfer`: with the mean losses on the text of the other targets, and on that from elsewhere.
+    """
     found: list[Result] = []
     for (selection, target, seed, size, tokens), name in grid.items():
         if name not in outcomes:
@@ -80,8 +87,16 @@ def results_of(
         values: dict[str, float] = {}
         for key in keys[target]:
             values |= evaluations[key]
+        shifted = [key for key in keys[""] if key.startswith(f"{SHIFT}:")]
         for key in keys[""]:
-            values |= {f"pool_{measure}": value for measure, value in evaluations[key].items()}
+            if key not in shifted:
+                values |= {f"pool_{measure}": value for measure, value in evaluations[key].items()}
+        if transfer:
+            rest = [key for name in keys if name not in ("", target) for key in keys[name]]
+            others = [key for key in rest if key.startswith("text:")]
+            for name, sets in (("transfer_loss", others), ("shift_loss", shifted)):
+                if sets:
+                    values[name] = float(np.mean([evaluations[key][LOSS] for key in sets]))
         found += [
             {
                 "selection": selection,

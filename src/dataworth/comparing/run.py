@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from dataworth.comparing import cheap, findings, results
+from dataworth.comparing import cheap, findings, results, weightings
 from dataworth.comparing.bank import TextBank, TokenBank, build_texts, build_tokens, union
 from dataworth.comparing.bench import Task, Work
 from dataworth.comparing.choices import Chosen, Chosens, any_table, load_documents
@@ -287,10 +287,12 @@ def assemble(
     """All facts of what is there."""
     plan = made.plan
     table = any_table(made.tables)
-    found = results.results_of(grid, outcomes, made.keys)
+    found = results.results_of(grid, outcomes, made.keys, transfer=plan.transfer)
     values = results.values_of(found)
     numbers = _cheap(made, place)
     cheap_numbers = cheap.cheap_of(plan, made.chosens, numbers)
+    if plan.transfer:
+        cheap_numbers += cheap.coverage(plan, made.chosens, table)
     boards = results.leaderboards(plan, values)
     parameters = {item["size"]: item["parameters"] for item in outcomes.values()}
     laws = results.scaling(plan, values, parameters)
@@ -319,8 +321,11 @@ def assemble(
         "gave_up": list(gave_up),
     }
     kept_out = load_decontaminated(place / "held_out")
+    if searched := weightings.weightings(plan, values):
+        facts["weightings"] = searched
     facts["findings"] = [
         *findings.findings(facts, values),
+        *weightings.sentences(searched),
         *findings.kept_out(kept_out, len(table.table)),
     ]
     return facts

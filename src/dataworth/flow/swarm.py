@@ -40,19 +40,24 @@ from dataworth.flow.given import fields_beside, fields_of
 from dataworth.flow.identity import documents_record
 from dataworth.flow.proxies import tokens_of
 from dataworth.flow.scoring import input_record
-from dataworth.flow.swarm_models import HELD_OUT, MODELS, TARGETS, Run, TrainRuns, time_run
 from dataworth.flow.targets import called, named, open_targets, read_targets
 from dataworth.flow.trainings import trainings
 from dataworth.mixture.swarm import (
     FEWEST,
     FILE,
     GROUP,
+    HELD_OUT,
+    MODELS,
+    ONLINE,
+    ROUNDS,
     RUNS,
     TARGET,
+    TARGETS,
     SwarmTable,
     draw_mixtures,
     read_table,
 )
+from dataworth.mixture.swarm_models import Run, TrainRuns, time_run
 from dataworth.options import check
 from dataworth.options.calls import SwarmOptions, same
 from dataworth.table.folder import WorkFolder, differences, differing
@@ -67,7 +72,8 @@ _TEXT_PER_TOKEN = 5  # bytes that are read for a token: more than one has
 
 @dataclass(frozen=True)
 class SwarmSettings:
-    """The trainings of a swarm. `field`: its values are the groups. `mixtures`: how many models.
+    """The trainings of a swarm. `field`: its values are the groups. `mixtures`: how many models; 0
+    prepares the groups' text alone, for mixtures that train themselves.
 
     `tokens`: of each training. `budget`: tokens of the run that the mixture is for, 0: all of the
     pool. `epochs`: most passes of that run over a group. A group's text in a training is the share
@@ -90,7 +96,7 @@ class SwarmSettings:
     holdout: float = same(SwarmOptions, "holdout")
 
     def __post_init__(self) -> None:
-        if self.mixtures < FEWEST:
+        if self.mixtures and self.mixtures < FEWEST:
             raise ConfigError(
                 f"a swarm has {FEWEST} mixtures or more, not {self.mixtures}: fewer tell nothing"
             )
@@ -106,6 +112,11 @@ class Swarm:
     folder: Path
     facts: dict[str, Any]
     _keep: TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    @property
+    def models(self) -> int:
+        """How many models are trained and measured."""
+        return len(list((self.folder / RUNS).glob("*.json")))
 
     @property
     def mixtures(self) -> SwarmTable:
@@ -126,7 +137,7 @@ class SwarmFolder(WorkFolder):
     noun = "swarm"
     record_file = FILE
     mark = "swarm"
-    ours = (RUNS, MODELS, "tokens")
+    ours = (RUNS, MODELS, "tokens", ONLINE, ROUNDS)
     our_files = ("tokenizer.json", HELD_OUT, TARGETS, "table.csv")
     early = ("spool",)
 
@@ -212,15 +223,16 @@ def run_swarm(options: SwarmOptions) -> Swarm:
         if dry_run:
             done = 0 if there is None else len(list((there / RUNS).glob("*.json")))
             left = max(len(runs) - done, 0)
-            each = time_run(work, runs[0])
+            each = time_run(work, runs[0]) if runs else 0.0
             facts |= {"left": left, "seconds": left * each / min(engine.size, max(left, 1))}
             return Swarm(folder, facts, keep)
         write_json(folder / FILE, facts)
         _train(work, runs, engine, progress)
         shutil.rmtree(folder / "spool", ignore_errors=True)
         swarm = Swarm(folder, facts, keep)
-        with atomic(folder / "table.csv") as temporary:
-            pa_csv.write_csv(swarm.table, temporary)
+        if runs:
+            with atomic(folder / "table.csv") as temporary:
+                pa_csv.write_csv(swarm.table, temporary)
     return swarm
 
 
@@ -279,7 +291,7 @@ def _prepare(
     # All models are trained in one way, however many are trained in one process.
     preset = SIZES[settings.size].model
     model = build(type(preset)(**{**vars(preset), "vocabulary": tokenizer.get_vocab_size()}))
-    every = settings.tokens * settings.mixtures
+    every = settings.tokens * max(settings.mixtures, 1)
     compiled = loss_function(model, "auto", every, find_device(device))[1]
     known = read_object(folder / FILE)
     write_json(folder / FILE, {**known, "budget": budget, "compiled": compiled, "domains": facts})
@@ -328,6 +340,8 @@ def _runs(facts: Mapping[str, Any], settings: SwarmSettings) -> list[Run]:
     """Return the trainings: the mixtures, and the tokens of each group that each of them has."""
     held = np.array([one["tokens"] for one in facts["domains"]], np.float64)
     caps = np.minimum(settings.epochs * held / facts["budget"], 1.0)
+    if not settings.mixtures:
+        return []
     mixtures = draw_mixtures(held / held.sum(), caps, settings.mixtures, settings.seed)
     return [Run(number, tuple(shares.tolist())) for number, shares in enumerate(mixtures)]
 

@@ -10,24 +10,17 @@ import numpy as np
 
 from dataworth.errors import ConfigError
 from dataworth.mixture.base import Groups, Proxies
-from dataworth.mixture.swarm import Floats, SwarmTable, read_table
+from dataworth.mixture.swarm import Floats, SwarmGroups, SwarmTable, read_groups, read_table
 from dataworth.options import option
 
 _SPARE = 1e-12  # of a cap: what a group without a share takes when the others are full
 
 
 @dataclass(frozen=True)
-class Learned(ABC):
-    """A mixture that is fitted on a swarm. Implement `optimum`.
-
-    Minimised is the mean loss over targets of the selection, or over all groups where there is no
-    target.
-    """
+class OverSwarm(ABC):
+    """A mixture that is learned in the folder of a swarm. Implement `learn`."""
 
     swarm: str = option(help="The folder of a swarm (`dataworth swarm`).", content=True)
-    minimise: tuple[str, ...] = option(
-        (), help="Targets or groups of the swarm whose mean loss is minimised; the run's targets."
-    )
     epochs: float = option(
         0.0,
         help="Most passes over a group; 0: as many as a document may have copies (--max-repeat).",
@@ -37,7 +30,7 @@ class Learned(ABC):
 
     def check(self) -> None:
         """Raise ConfigError unless there is a swarm to learn from."""
-        read_table(self.swarm)
+        read_groups(self.swarm)
 
     def fit(
         self, groups: Groups, targets: Sequence[str], train: Proxies | None
@@ -47,22 +40,64 @@ class Learned(ABC):
         Raises ConfigError for a swarm of another field or other groups, and for a loss that it has
         not measured.
         """
-        table = read_table(self.swarm)
-        if table.field != groups.field:
+        known = read_groups(self.swarm)
+        if known.field != groups.field:
             raise ConfigError(
-                f"{self.swarm}: is of the groups of {table.field!r}, not of {groups.field!r}"
+                f"{self.swarm}: is of the groups of {known.field!r}, not of {groups.field!r}"
             )
-        if others := sorted(set(groups.filled) - set(table.names)):
+        if others := sorted(set(groups.filled) - set(known.names)):
             raise ConfigError(
                 f"{self.swarm}: was trained without {others[0]!r} of {groups.field}, which the "
                 "pool has; train a swarm of this pool"
             )
-        losses = table.of(self.minimise or tuple(targets))
-        sizes = np.array([groups.sizes.get(name, 0.0) for name in table.names])
+        sizes = np.array([groups.sizes.get(name, 0.0) for name in known.names])
         epochs = self.epochs or float(groups.max_repeat)
         caps = np.minimum(epochs * sizes / groups.budget, 1.0)
-        shares = caps if caps.sum() <= 1 else self.optimum(table, losses, caps)
-        return {name: float(share) for name, share in zip(table.names, shares, strict=True)}
+        shares = self.learn(known, targets, caps)
+        return {name: float(share) for name, share in zip(known.names, shares, strict=True)}
+
+    @abstractmethod
+    def learn(self, groups: SwarmGroups, targets: Sequence[str], caps: Floats) -> Floats:
+        """Return the shares float64 [k], none above its cap: the caps where they are below 1."""
+
+
+@dataclass(frozen=True)
+class ByLoss(OverSwarm):
+    """A mixture by the losses of a swarm's models. Implement `learn`.
+
+    Minimised is the mean loss over targets of the selection, or over all groups where there is no
+    target.
+    """
+
+    minimise: tuple[str, ...] = option(
+        (), help="Targets or groups of the swarm whose mean loss is minimised; the run's targets."
+    )
+
+    def check(self) -> None:
+        """Raise ConfigError unless there are models to learn from."""
+        read_table(self.swarm)
+
+    def losses(self, table: SwarmTable, targets: Sequence[str]) -> Floats:
+        """Return the losses that are minimised, float64 [n, v]. Raises ConfigError for ties."""
+        names = self.minimise or tuple(targets)
+        losses = table.of(names)
+        if not np.ptp(losses, axis=0).any():
+            raise ConfigError(
+                f"{self.swarm}: all models have the same loss on {', '.join(names) or 'all groups'}"
+                ": nothing tells the mixtures apart"
+            )
+        return losses
+
+
+@dataclass(frozen=True)
+class Learned(ByLoss):
+    """A mixture by a law that is fitted on a swarm's models. Implement `optimum`."""
+
+    def learn(self, groups: SwarmGroups, targets: Sequence[str], caps: Floats) -> Floats:
+        """Return the shares by the law that is fitted."""
+        table = read_table(self.swarm)
+        losses = self.losses(table, targets)
+        return caps if caps.sum() <= 1 else self.optimum(table, losses, caps)
 
     @abstractmethod
     def optimum(self, table: SwarmTable, losses: Floats, caps: Floats) -> Floats:

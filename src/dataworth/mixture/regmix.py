@@ -50,7 +50,7 @@ class RegMix(Learned):
         # A concentration of zero is none: a group of no tokens has no share either.
         natural = np.maximum(table.natural, 1e-9)
         draws = water_fill(rng.dirichlet(natural, self.draws), caps)
-        predict = _linear if linear else _boosted
+        predict = _linear if linear else boosted
         loss = np.sum([predict(table.weights, each, draws) for each in losses.T], axis=0)
         best = np.argsort(loss, kind="stable")[: self.best]
         mean: Floats = draws[best].mean(0)
@@ -64,7 +64,7 @@ def _linear(weights: Floats, loss: Floats, draws: Floats) -> Floats:
     return predicted
 
 
-def _boosted(weights: Floats, loss: Floats, draws: Floats) -> Floats:
+def boosted(weights: Floats, loss: Floats, draws: Floats) -> Floats:
     """Predict by gradient-boosted trees; a loss is centred, as trees start from its mean."""
     import lightgbm
 

@@ -1,7 +1,7 @@
 """A swarm: small models trained on many mixtures of a pool's groups, as a table.
 
 The mixtures are drawn as RegMix draws them (Liu et al. 2024, "RegMix", section 3.1), and the losses
-of the models are what the learned mixtures are fitted on. `flow/swarm.py` trains the models.
+of the models are what the learned mixtures are fitted on. `swarm_models` trains the models.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from dataworth.errors import ConfigError
 
 FILE = "swarm.json"
 RUNS = "runs"
+ONLINE, ROUNDS = "online", "rounds"
+"""Folders of what mixtures train beside the swarm's own models."""
+MODELS, HELD_OUT, TARGETS = "models", "held_out.parquet", "targets.parquet"
 GROUP, TARGET = "group:", "target:"
 """What the name of a loss begins with: on the held-out text of a group, or on a target."""
 GRAIN = 2e-4
@@ -66,35 +69,72 @@ class SwarmTable:
         )
 
 
+@dataclass(frozen=True)
+class SwarmGroups:
+    """The groups of a swarm, which its folder holds text of, whatever was trained on it.
+
+    `field`, `names` [k] and `natural` float64 [k] as in a table. `used`: int64 [k], tokens of each
+    group that a training reads. `targets`: a fingerprint of each by name. `facts`: of swarm.json.
+    """
+
+    folder: Path
+    field: str
+    names: tuple[str, ...]
+    natural: Floats
+    used: NDArray[np.int64]
+    targets: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+
+def read_groups(folder: str | Path) -> SwarmGroups:
+    """Return the groups of a swarm's folder.
+
+    Raises ConfigError for a folder that is no swarm's, or is not prepared yet, and RunError for a
+    damaged file.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        raise ConfigError(f"{folder}: is no swarm; train one with `dataworth swarm` first")
+    facts = read_object(path, _REMEDY)
+    with damaged(path, _REMEDY):
+        domains: list[dict[str, Any]] = facts.get("domains", [])
+        names = tuple(str(one["name"]) for one in domains)
+        tokens = np.array([one["tokens"] for one in domains], np.float64)
+        used = np.array([one.get("used", 0) for one in domains], np.int64)
+        field, targets = str(facts["swarm"]["field"]), dict(facts.get("targets", {}))
+    if not names:
+        raise ConfigError(f"{folder}: is not prepared yet; {_REMEDY}")
+    return SwarmGroups(Path(folder), field, names, tokens / tokens.sum(), used, targets, facts)
+
+
 def read_table(folder: str | Path) -> SwarmTable:
     """Return what a swarm's folder holds so far.
 
     Raises ConfigError for a folder that is no swarm's, or has fewer than four models, and RunError
     for a damaged file.
     """
-    path = Path(folder) / FILE
-    if not path.is_file():
-        raise ConfigError(f"{folder}: is no swarm; train one with `dataworth swarm` first")
-    facts = read_object(path, _REMEDY)
-    runs = [read_object(file, _REMEDY) for file in sorted((Path(folder) / RUNS).glob("*.json"))]
-    with damaged(path, _REMEDY):
-        domains: list[dict[str, Any]] = facts.get("domains", [])
-        names = tuple(str(one["name"]) for one in domains)
-        tokens = np.array([one["tokens"] for one in domains], np.float64)
-        field, targets = str(facts["swarm"]["field"]), dict(facts.get("targets", {}))
-    with damaged(Path(folder) / RUNS, _REMEDY):
+    groups = read_groups(folder)
+    table = runs_of(groups, groups.folder / RUNS)
+    if len(table.weights) < FEWEST:
+        raise ConfigError(
+            f"{folder}: holds {len(table.weights)} trained models, and fewer than {FEWEST} tell "
+            "nothing of mixtures; run `dataworth swarm` on it again, which goes on where it stopped"
+        )
+    return table
+
+
+def runs_of(groups: SwarmGroups, folder: Path) -> SwarmTable:
+    """Return the shares and losses of all trainings whose records lie in a folder."""
+    names, targets = groups.names, groups.targets
+    runs = [read_object(file, _REMEDY) for file in sorted(folder.glob("*.json"))]
+    with damaged(folder, _REMEDY):
         weights = np.array([run["weights"] for run in runs], np.float64).reshape(-1, len(names))
         losses = {GROUP + name: _column(runs, GROUP + name) for name in names}
         for name, mark in targets.items():
             measured = [run["losses"].get(TARGET + name, {}).get("mark") == mark for run in runs]
             if all(measured):
                 losses[TARGET + name] = _column(runs, TARGET + name)
-    if len(runs) < FEWEST:
-        raise ConfigError(
-            f"{folder}: holds {len(runs)} trained models, and fewer than {FEWEST} tell nothing of "
-            "mixtures; run `dataworth swarm` on it again, which goes on where it stopped"
-        )
-    return SwarmTable(field, names, tokens / tokens.sum(), weights, losses)
+    return SwarmTable(groups.field, names, groups.natural, weights, losses)
 
 
 def _column(runs: Sequence[Mapping[str, Any]], name: str) -> Floats:

@@ -168,6 +168,22 @@ class Overlap(TypedDict, total=False):
     rank: list[list[float | None]]  # Spearman of the utilities over all documents
 
 
+class Weighting(TypedDict):
+    """The best weights of several utilities, by a law of the losses of selections by their sums.
+
+    `correlation`: of the law with losses that it was not fitted on. `best_trained`: the utility of
+    the selection of least loss.
+    """
+
+    selection: str
+    scale: str
+    utility: str
+    weights: dict[str, float]
+    models: int
+    correlation: float | None
+    best_trained: str
+
+
 class Comparison(TypedDict, total=False):
     """All of a comparison. `gave_up`: what the plan left out to fit the time it was given."""
 
@@ -189,6 +205,7 @@ class Comparison(TypedDict, total=False):
     predictions: list[Prediction]
     composition: list[CompositionOf]
     overlap: list[Overlap]
+    weightings: list[Weighting]
     findings: list[str]
     warnings: list[str]
     gave_up: list[str]

@@ -14,14 +14,12 @@ import numpy as np
 from dataworth.engine.device import find_device, spread
 from dataworth.engine.files import damaged, read_object, read_parquet, write_json
 from dataworth.engine.local import Tick
-from dataworth.mixture.swarm import FILE, RUNS, TARGET
+from dataworth.mixture.swarm import FILE, HELD_OUT, MODELS, RUNS, TARGET, TARGETS
 
 if TYPE_CHECKING:
     from dataworth.lm.llama import LanguageModel
     from dataworth.lm.packing import TokenStream
 
-MODELS = "models"
-HELD_OUT, TARGETS = "held_out.parquet", "targets.parquet"
 _TRIAL = 25  # steps by which the time of a training is estimated
 
 
@@ -39,7 +37,7 @@ class TrainRuns:
     """The work on one training, in any process: what is left of it is done, and written.
 
     `tokens` of a training, `seed` of the weights and of the order. `marks`: fingerprints of the
-    targets to measure, by name.
+    targets to measure, by name. `beside`: the folder in it where models and records go.
     """
 
     folder: Path
@@ -49,6 +47,7 @@ class TrainRuns:
     compiled: bool
     device: str
     marks: Mapping[str, str]
+    beside: str = ""
 
     def __call__(self, run: Run, tick: Tick) -> None:
         """Train the model unless it is there, measure what is missing, and write both."""
@@ -56,7 +55,7 @@ class TrainRuns:
             return
         from dataworth.lm.model import load_model
 
-        place = self.folder / MODELS / f"{run.number:04d}"
+        place = self.folder / self.beside / MODELS / f"{run.number:04d}"
         device = spread(self.device)
         if (place / "config.json").is_file():
             model = load_model(place, device)
@@ -98,7 +97,7 @@ class TrainRuns:
         )
         train(model, self.stream(run), config)
         if not trial:
-            save_model(model, self.folder / MODELS / f"{run.number:04d}", tokenizer)
+            save_model(model, self.folder / self.beside / MODELS / f"{run.number:04d}", tokenizer)
         return model
 
     def stream(self, run: Run) -> TokenStream:
@@ -132,7 +131,7 @@ class TrainRuns:
         return document_losses(model, tokenizer, texts, precision="auto").loss
 
     def _file(self, run: Run) -> Path:
-        return self.folder / RUNS / f"{run.number:04d}.json"
+        return self.folder / self.beside / RUNS / f"{run.number:04d}.json"
 
     def _known(self, run: Run) -> dict[str, Any]:
         path = self._file(run)
