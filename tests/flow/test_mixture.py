@@ -177,7 +177,9 @@ def test_what_a_mixture_learns_from_counts_by_its_content(tmp_path: Path) -> Non
         (tmp_path / name / "swarm.json").write_text(json.dumps(facts))
         (tmp_path / name / "runs" / "0.json").write_text(json.dumps({"loss": loss}))
         mixture = f"log_linear(swarm={json.dumps(str(tmp_path / name))})"
-        return choice_key(ChoiceSettings("10%", mixture=mixture))
+        return choice_key(ChoiceSettings(budget="10%", mixture=mixture))
 
     assert swarm("a", 1.0) == swarm("elsewhere", 1.0) != swarm("b", 2.0)
-    assert choice_key(ChoiceSettings("10%")) == fingerprint(ChoiceSettings("10%").as_dict())
+    assert choice_key(ChoiceSettings(budget="10%")) == fingerprint(
+        ChoiceSettings(budget="10%").as_dict()
+    )
