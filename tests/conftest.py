@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -139,8 +138,8 @@ def target_file(data: Path) -> Callable[..., Path]:
 class _Standing(ProcessPoolExecutor):
     """Workers that outlive a call of `map`: to start one costs seconds of imports."""
 
-    def __init__(self) -> None:
-        super().__init__(2, mp_context=multiprocessing.get_context("spawn"))
+    def __init__(self, **options: Any) -> None:
+        super().__init__(2, **options)
         self.asked: list[Future[Any]] = []
 
     def submit(self, *work: Any, **options: Any) -> Future[Any]:
@@ -150,25 +149,28 @@ class _Standing(ProcessPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Leave the workers to the next call, with nothing to do."""
-        for future in self.asked:
-            future.cancel()
         concurrent.futures.wait(self.asked)
         self.asked.clear()
 
 
 @pytest.fixture(scope="session")
-def _standing() -> Iterator[_Standing]:
-    executor = _Standing()
-    yield executor
-    ProcessPoolExecutor.shutdown(executor)
+def _standing() -> Iterator[list[_Standing]]:
+    """The workers, and before them those that were ended."""
+    executors: list[_Standing] = []
+    yield executors
+    for executor in executors:
+        ProcessPoolExecutor.shutdown(executor)
 
 
 @pytest.fixture
-def standing_processes(_standing: _Standing, monkeypatch: pytest.MonkeyPatch) -> None:
+def standing_processes(_standing: list[_Standing], monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines of processes all use the same two, where it is not their start that is tested."""
 
     def two(size: int, **options: Any) -> Executor:
         assert size <= 2
-        return _standing
+        workers = (_standing[-1]._processes or {}).values() if _standing else ()
+        if not _standing or not all(process.is_alive() for process in workers):
+            _standing.append(_Standing(**options))  # the first ones, or after a failure ended them
+        return _standing[-1]
 
     monkeypatch.setattr("dataworth.engine.local.ProcessPoolExecutor", two)

@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
 from commands import fingerprint, run, start
+
+Invoke = Callable[..., Result]
 
 MOMENTS = 3
 
@@ -35,25 +38,32 @@ def whole(
     return fingerprint(out), time.perf_counter() - started
 
 
-def goes_on(words: list[object], out: Path, whole: tuple[dict[str, str], float]) -> None:
-    shown = run(*words, "-o", out, "--quiet")
-    assert (shown.returncode, shown.stderr) == (0, "")
+def goes_on(
+    dw: Invoke, words: list[object], out: Path, whole: tuple[dict[str, str], float]
+) -> None:
+    """In this process, where all is imported: the kill needs another, going on does not."""
+    shown = dw(*words, "-o", out, "--quiet")
+    assert (shown.exit_code, shown.stderr) == (0, "")
     assert fingerprint(out) == whole[0]
     assert not list(out.rglob(".partial-*"))
     assert not (out / "work").exists()
 
 
 def test_the_same_command_twice(
-    words: list[object], whole: tuple[dict[str, str], float], tmp_path: Path
+    words: list[object], whole: tuple[dict[str, str], float], tmp_path: Path, dw: Invoke
 ) -> None:
     out = tmp_path / "out"
     for _ in range(2):
-        goes_on(words, out, whole)
+        goes_on(dw, words, out, whole)
 
 
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_ctrl_c(
-    moment: int, words: list[object], whole: tuple[dict[str, str], float], tmp_path: Path
+    moment: int,
+    words: list[object],
+    whole: tuple[dict[str, str], float],
+    tmp_path: Path,
+    dw: Invoke,
 ) -> None:
     out = tmp_path / "out"
     process = start(*words, "-o", out)
@@ -67,12 +77,16 @@ def test_ctrl_c(
         # A library that draws the charts may leave the signal to the system: then nothing is said.
         if process.returncode == 130:
             assert stderr.splitlines()[-1].startswith("stopped")
-    goes_on(words, out, whole)
+    goes_on(dw, words, out, whole)
 
 
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_kill(
-    moment: int, words: list[object], whole: tuple[dict[str, str], float], tmp_path: Path
+    moment: int,
+    words: list[object],
+    whole: tuple[dict[str, str], float],
+    tmp_path: Path,
+    dw: Invoke,
 ) -> None:
     out = tmp_path / "out"
     for again in range(2):
@@ -80,7 +94,7 @@ def test_kill(
         time.sleep(whole[1] * random.Random(10 * moment + again).random())
         process.kill()
         process.communicate(timeout=30)
-    goes_on(words, out, whole)
+    goes_on(dw, words, out, whole)
 
 
 def some(folder: str, pattern: str = "*") -> Callable[[Path], bool]:
@@ -105,6 +119,7 @@ def test_kill_when_something_has_just_been_written(
     words: list[object],
     whole: tuple[dict[str, str], float],
     tmp_path: Path,
+    dw: Invoke,
 ) -> None:
     out = tmp_path / "out"
     process = start(*words, "-o", out)
@@ -112,4 +127,4 @@ def test_kill_when_something_has_just_been_written(
         time.sleep(0.0005)
     process.kill()
     process.communicate(timeout=30)
-    goes_on(words, out, whole)
+    goes_on(dw, words, out, whole)
