@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.fields import Fields
 from dataworth.flow.inspect import look_at_fields
-from dataworth.report.inert import markdown
-from dataworth.report.model import Metrics
+from dataworth.results.inert import markdown
+from dataworth.results.selection import Metrics
 
 _NAMES = ("license", "licence", "licenses", "licences")
 _SHOWN = 30
