@@ -5,7 +5,7 @@
 Each one has a process of its own, with one worker. It first scores a few documents, which compiles
 kernels and loads models; then the pool, timed by the time of the process on all its cores, so that
 what else the machine does counts little. Mechanisms are timed while they choose a tenth by vectors
-that are there. What was measured is kept in `$DATAWORTH_BENCH_DIR`, and only what is missing is run.
+that are there. What was measured is kept in `$DATAWORTH_BENCH_DIR`; only what is missing is run.
 """
 
 from __future__ import annotations
