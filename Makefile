@@ -2,6 +2,8 @@
 # make test   installs every extra and runs all checks and tests
 # make test-contract  runs the whole contract of the steps: every way with every word of an option
 # make docs   builds the documentation site into build/site; a warning is an error
+# make wheel-test  builds the wheel, installs it alone, runs the docs' first page outside the clone
+# make counted     counts the work of kernels and runs, and fails where it has grown
 # make format puts the code into the form that `make test` asks for
 # make clean  removes what these made
 #
@@ -14,7 +16,7 @@ BIN := .venv/bin
 CORE := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.core)
 SOURCES := $(shell find src -name '*.py')
 
-.PHONY: demo test test-contract lint kernels docs format clean
+.PHONY: demo test tests test-contract lint kernels docs wheel-test counted format clean
 
 # Tests start many processes, which would otherwise compile the sources again each time.
 export PYTHONDONTWRITEBYTECODE :=
@@ -24,6 +26,9 @@ demo: $(CORE)
 
 test: .venv/.dev
 	$(MAKE) --jobs 2 lint kernels
+	$(MAKE) tests
+
+tests: .venv/.dev
 	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-contract: .venv/.dev
@@ -34,6 +39,13 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/words.py
+
+wheel-test: .venv/bin/python
+	$(BIN)/python tools/wheel_test.py
+
+counted: .venv/.dev
+	$(BIN)/python benchmarks/counted.py check
 
 kernels: .venv/.dev
 	$(BIN)/python tools/compile_kernels.py

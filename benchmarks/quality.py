@@ -31,7 +31,7 @@ from judging import RIGHT, Outcome, Yardstick, label_of, target_files
 AUTO = "gumbel_top_k(temperature=auto)"
 PAPER = "gumbel_top_k(temperature=1.0)"
 REFERENCE = "dsir:reference(targets=separate)"
-SUM = "dsir(normalise=none, smoothing=0)"
+SUM = "dsir(per=document, smoothing=0)"
 DISCRIMINATIVE = "dsir_discriminative"
 
 
@@ -69,7 +69,7 @@ METHODS = (
     Method("sum (paper), temperature 1", SUM, PAPER, everywhere=True),
     Method("sum, top-k", SUM, "top_k", everywhere=True),
     Method("sum, automatic temperature", SUM, AUTO, everywhere=True),
-    Method("sum, 1-grams, temperature 1", "dsir(ngrams=1, normalise=none, smoothing=0)", PAPER),
+    Method("sum, 1-grams, temperature 1", "dsir(ngrams=1, per=document, smoothing=0)", PAPER),
     Method("dsir:reference", REFERENCE, PAPER, run="whole", everywhere=True),
     Method("discriminative, temperature 1", DISCRIMINATIVE, PAPER, everywhere=True),
     Method("discriminative, automatic temperature", DISCRIMINATIVE, AUTO, everywhere=True),

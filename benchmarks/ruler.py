@@ -553,7 +553,8 @@ def main() -> None:
         for name in arguments.budgets:
             prepare(name)
             train(name, arguments.workers, plan=default_plan(name), out=default_folder(name))
-    report([name for name in BUDGETS if (folder_of(name) / "comparison.json").is_file()])
+    if arguments.action == "report":
+        report([name for name in BUDGETS if (folder_of(name) / "comparison.json").is_file()])
 
 
 if __name__ == "__main__":

@@ -7,14 +7,24 @@ tests that need them are skipped. With it, or under CI, a skip whose reason is n
 
 from __future__ import annotations
 
+import concurrent.futures
+import gc
+import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import pytest
+# Models here are so small that more threads would only wait for each other. Before NumPy is there.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
-from testdata import POOL_SUFFIXES, find_target, sample_pool
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+from testdata import POOL_SUFFIXES, find_target, sample_pool  # noqa: E402
 
 ALLOWED_SKIPS = (
     "root may read every file",  # tests of unreadable files, where permissions do not bind
@@ -30,8 +40,16 @@ ALLOWED_SKIPS = (
 
 _forbidden: list[tuple[str, str]] = []
 
+settings.load_profile("ci")  # the same examples everywhere, and no deadline on a busy machine
+
 # Run in the background, a shell hands on Ctrl-C as ignored, and tests of being stopped would wait.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage look at what tests make, not at all that was imported."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -113,3 +131,41 @@ def target_file(data: Path) -> Callable[..., Path]:
         return find_target(data, name, part)
 
     return find
+
+
+class _Standing(ProcessPoolExecutor):
+    """Workers that outlive a call of `map`: to start one costs seconds of imports."""
+
+    def __init__(self) -> None:
+        super().__init__(2, mp_context=multiprocessing.get_context("spawn"))
+        self.asked: list[Future[Any]] = []
+
+    def submit(self, *work: Any, **options: Any) -> Future[Any]:
+        """Remember what was asked for."""
+        self.asked.append(super().submit(*work, **options))
+        return self.asked[-1]
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Leave the workers to the next call, with nothing to do."""
+        for future in self.asked:
+            future.cancel()
+        concurrent.futures.wait(self.asked)
+        self.asked.clear()
+
+
+@pytest.fixture(scope="session")
+def _standing() -> Iterator[_Standing]:
+    executor = _Standing()
+    yield executor
+    ProcessPoolExecutor.shutdown(executor)
+
+
+@pytest.fixture
+def standing_processes(_standing: _Standing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines of processes all use the same two, where it is not their start that is tested."""
+
+    def two(size: int, **options: Any) -> Executor:
+        assert size <= 2
+        return _standing
+
+    monkeypatch.setattr("dataworth.engine.local.ProcessPoolExecutor", two)

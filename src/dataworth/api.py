@@ -1,85 +1,48 @@
-"""The public functions: `select`, `score`, `load` and those around them. The flow, top to bottom.
+"""The public functions: their signatures, written out, and what they do for whom.
 
-pool ──▶ survey ──▶ fit steps ──▶ score every document ──▶ choose ──▶ write and report
+Each hands its arguments, as the dataclass of its options, to the function that its line names; what
+they mean in detail is said there, in `options/calls.py`, and by `dataworth COMMAND --help`.
 """
+
+# mypy: disable-error-code="empty-body"
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from dataworth.attributing.opening import run_attribution
-from dataworth.comparing.comparison import Comparison, compare_plan
-from dataworth.corpus.corpus import Corpus
-from dataworth.corpus.fields import Fields
-from dataworth.engine.files import local_path
-from dataworth.engine.local import Engine
-from dataworth.engine.progress import Progress
-from dataworth.errors import ConfigError, RunError
-from dataworth.flow.amounts import parse_size
-from dataworth.flow.calls import (
-    check_target,
-    engine_of,
-    fields_beside,
-    folder_of,
-    grouped,
-    open_run,
-    score_settings,
-)
-from dataworth.flow.inspect import Inspection, inspect_corpus
-from dataworth.flow.loop import LoopSettings, run_loop
-from dataworth.flow.plan import Plan, make_plan
-from dataworth.flow.presets import read_preset
-from dataworth.flow.proxies import Proxies, run_proxies, tokens_of
-from dataworth.flow.recipe import Recipe, recorded_choice
-from dataworth.flow.recipe import read_recipe as read_file
-from dataworth.flow.rounds import (
-    budgets_of,
-    check_rounds,
-    check_trainer,
-    filled,
-    steps_of_rounds,
-    trainer_of,
-)
-from dataworth.flow.scores import (
-    Scores,
-    as_tuple,
-    choice_settings,
-    load_scores,
-)
-from dataworth.flow.scoring import run_scoring
-from dataworth.flow.selection import Selection, write_selection
-from dataworth.flow.settings import WriteSettings
-from dataworth.flow.swarm import Swarm, SwarmSettings, run_swarm
-from dataworth.flow.targets import called, named, open_targets
-from dataworth.judging.judgement import Judgement, check_folder, judge_selection
-from dataworth.judging.opening import JudgeSettings
-from dataworth.methods.registry import DEFAULT
-from dataworth.options import public
-from dataworth.results.selection import Explanation
-from dataworth.table.run import RunFolder
+from dataworth.options import calls, public
+from dataworth.options.calls import Chats, Dtype, Duplicates, Format, Order, Per, Scale, Solver, Txt
 
 if TYPE_CHECKING:
     from dataworth.attributing.attribution import Attribution
+    from dataworth.comparing.comparison import Comparison
+    from dataworth.engine.local import Engine
+    from dataworth.engine.progress import Progress
+    from dataworth.flow.inspect import Inspection
+    from dataworth.flow.plan import Plan
+    from dataworth.flow.proxies import Proxies
+    from dataworth.flow.recipe import Recipe
+    from dataworth.flow.scores import Scores
+    from dataworth.flow.selection import Selection
+    from dataworth.flow.swarm import Swarm
+    from dataworth.judging.judgement import Judgement
+    from dataworth.results.selection import Explanation
 
 
-@public
+@public(calls.ScoreOptions, "dataworth.flow.calls:run_score")
 def score(
     pool: Any,
     target: Any = None,
     *,
-    steps: Any = DEFAULT,
+    steps: Any = None,
     text_field: Any = "text",
-    join: str = Fields.join,
+    join: str = "\n\n",
     template: str | None = None,
     split_words: int | None = None,
-    txt: Literal["file", "line"] = "file",
-    max_line_bytes: int = Fields.max_line_bytes,
+    txt: Txt = "file",
+    max_line_bytes: int = 128 * 2**20,
     target_text_field: Any = None,
     target_template: str | None = None,
     id_field: str | None = None,
@@ -116,62 +79,33 @@ def score(
     Raises InputError for data that cannot be read, ConfigError for wrong options, RunError for a
     folder that holds another run.
     """
-    engine = engine_of(engine)
-    progress = progress or Progress()
-    fields = Fields(
-        as_tuple(text_field),
-        join,
-        id_field,
-        as_tuple(group_by),
-        template,
-        split_words,
-        txt,
-        max_line_bytes,
-    )
-    settings = score_settings(
-        steps,
-        fields,
-        fields_beside(fields, target_text_field, target_template),
-        seed=seed,
-        holdout=holdout,
-        sample_bytes=sample_bytes,
-        max_bad=max_bad,
-        tokenizer=tokenizer,
-    )
-    keep, folder = folder_of(out)
-    corpus, targets, run = open_run(
-        pool, target, settings, folder, storage_options, overwrite, {"score": settings.as_dict()}
-    )
-    with run:
-        scored = run_scoring(run, corpus, targets, settings, engine, progress)
-    return Scores(folder, scored, settings, engine=engine, progress=progress, keep=keep)
 
 
-@public
+@public(calls.SelectOptions, "dataworth.flow.calls:run_select")
 def select(
     pool: Any,
     target: Any = None,
     budget: str | int = "10%",
     *,
-    steps: Any = DEFAULT,
+    steps: Any = None,
     mechanism: Any = None,
     utility: str | None = None,
-    scale: str = "raw",
+    scale: Scale = "raw",
     proportions: Mapping[str, float] | None = None,
     quotas: Any = None,
     mixture: Any = None,
     max_repeat: int = 1,
     exclude: Any = (),
-    duplicates: str = "drop",
-    format: str | None = None,
+    duplicates: Duplicates = "drop",
+    format: Format | None = None,
     shard_bytes: int = 256_000_000,
-    order: str = "shuffled",
+    order: Order = "shuffled",
     text_field: Any = "text",
-    join: str = Fields.join,
+    join: str = "\n\n",
     template: str | None = None,
     split_words: int | None = None,
-    txt: Literal["file", "line"] = "file",
-    max_line_bytes: int = Fields.max_line_bytes,
+    txt: Txt = "file",
+    max_line_bytes: int = 128 * 2**20,
     target_text_field: Any = None,
     target_template: str | None = None,
     id_field: str | None = None,
@@ -202,95 +136,26 @@ def select(
 
     Raises what `score` raises.
     """
-    engine = engine_of(engine)
-    progress = progress or Progress()
-    fields = Fields(
-        as_tuple(text_field),
-        join,
-        id_field,
-        grouped(group_by, quotas, mixture),
-        template,
-        split_words,
-        txt,
-        max_line_bytes,
-    )
-    settings = score_settings(
-        steps,
-        fields,
-        fields_beside(fields, target_text_field, target_template),
-        seed=seed,
-        holdout=holdout,
-        sample_bytes=sample_bytes,
-        max_bad=max_bad,
-        tokenizer=tokenizer,
-    )
-    choice = choice_settings(
-        budget=budget,
-        utility=utility,
-        scale=scale,
-        mechanism=mechanism,
-        proportions=proportions,
-        quotas=quotas,
-        mixture=mixture,
-        max_repeat=max_repeat,
-        exclude=exclude,
-        duplicates=duplicates,
-        seed=seed,
-    )
-    write = WriteSettings(format, shard_bytes, order)
-    keep, folder = folder_of(out)
-    configuration = {
-        "score": settings.as_dict(),
-        "choose": choice.as_dict(),
-        "write": write.as_dict(),
-    }
-    corpus, targets, run = open_run(
-        pool, target, settings, folder, storage_options, overwrite, configuration
-    )
-    with run:
-        scored = run_scoring(run, corpus, targets, settings, engine, progress, choice.quotas)
-        scores = Scores(folder, scored, settings, engine=engine, progress=progress, keep=keep)
-        scores.command = _command()
-        selection = scores.choose_settings(choice)
-        if out is not None:
-            finish(run, selection, write)
-    return selection
 
 
-def finish(run: RunFolder, selection: Selection, settings: WriteSettings) -> None:
-    """Write the run's own selection, its metrics and its report, unless they are there."""
-    written = run.record.get("selection")
-    if written == selection.folder.name:
-        return
-    if written is not None:
-        raise RunError(
-            f"{run.folder}: the tokenizer, or what is to be excluded, changed since this run "
-            "chose; choose another folder, or start afresh with --overwrite (overwrite=True)"
-        )
-    write_selection(selection, run.folder, settings, overwrite=True)
-    selection.save_metrics()
-    selection.report(run.folder / "report.html")
-    run.update(selection=selection.folder.name)
-
-
-@public
+@public(calls.LoopOptions, "dataworth.flow.calls:run_rounds")
 def loop(
     pool: Any,
     target: Any = None,
     *,
     rounds: int,
     train: Any = "small",
-    steps: Any = DEFAULT,
+    steps: Any = None,
     budget: Any = "10%",
     mechanism: Any = None,
     utility: str | None = None,
-    scale: str = "raw",
+    scale: Scale = "raw",
     proportions: Mapping[str, float] | None = None,
     quotas: Any = None,
     mixture: Any = None,
     max_repeat: int = 1,
     exclude: Any = (),
-    duplicates: str = "drop",
+    duplicates: Duplicates = "drop",
     start: str | Path | None = None,
     text_field: Any = "text",
     target_text_field: Any = None,
@@ -298,7 +163,7 @@ def loop(
     join: str = "\n\n",
     template: str | None = None,
     split_words: int | None = None,
-    txt: Literal["file", "line"] = "file",
+    txt: Txt = "file",
     max_line_bytes: int = 128 * 2**20,
     id_field: str | None = None,
     group_by: Any = (),
@@ -341,68 +206,9 @@ def loop(
         For a folder that holds another loop, a pool of which nothing is left, and a trainer that
         fails or leaves no checkpoint.
     """
-    if out is None:
-        raise ConfigError("a loop needs a folder for its rounds: give one (--out, out=FOLDER)")
-    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
-        raise ConfigError(f"rounds is a whole number of at least 1, not {rounds!r}")
-    trainer, name = trainer_of(train)
-    check_trainer(trainer)
-    first = None if start is None else Path(start).absolute()
-    if first is not None and not first.is_dir():
-        raise ConfigError(f"start: {first} is no folder of a model")
-    lists = steps_of_rounds(steps, rounds)
-    check_target([step for one in lists for step in one], target)
-    check_rounds(lists, first)
-    fields = Fields(
-        as_tuple(text_field),
-        join,
-        id_field,
-        grouped(group_by, quotas, mixture),
-        template,
-        split_words,
-        txt,
-        max_line_bytes,
-    )
-    settings = score_settings(
-        (),
-        fields,
-        fields_beside(fields, target_text_field, target_template),
-        seed=seed,
-        holdout=holdout,
-        sample_bytes=sample_bytes,
-        max_bad=max_bad,
-        tokenizer=tokenizer,
-    )
-    _, folder = folder_of(out)
-    choices = tuple(
-        choice_settings(
-            budget=one,
-            utility=utility,
-            scale=scale,
-            mechanism=mechanism,
-            proportions=proportions,
-            quotas=quotas,
-            mixture=mixture,
-            max_repeat=max_repeat,
-            exclude=exclude,
-            duplicates=duplicates,
-            seed=seed + number,
-        )
-        for number, one in enumerate(budgets_of(budget, rounds))
-    )
-    engine = engine_of(engine)
-    progress = progress or Progress()
-    steps_first = tuple(filled(step, str(first)) for step in lists[0])
-    configuration = {"score": replace(settings, steps=steps_first).as_dict()}
-    corpus, targets, run = open_run(
-        pool, target, settings, folder, storage_options, overwrite, configuration
-    )
-    with run:
-        loop_settings = LoopSettings(tuple(lists), settings, choices, trainer, name, first)
-        return run_loop(run, corpus, targets, loop_settings, engine, progress)
 
 
-@public
+@public(calls.LoadOptions, "dataworth.flow.calls:run_load")
 def load(
     folder: str | Path,
     *,
@@ -411,36 +217,33 @@ def load(
     progress: Progress | None = None,
 ) -> Scores:
     """A finished run: choose from it again, explain its documents, use its fitted steps."""
-    return load_scores(
-        Path(folder), engine=engine_of(engine), progress=progress, storage_options=storage_options
-    )
 
 
-@public
+@public(calls.PlanOptions, "dataworth.flow.calls:run_plan")
 def plan(
     pool: Any,
     target: Any = None,
     budget: str | int | None = "10%",
     *,
-    steps: Any = DEFAULT,
+    steps: Any = None,
     mechanism: Any = None,
     utility: str | None = None,
-    scale: str = "raw",
+    scale: Scale = "raw",
     proportions: Mapping[str, float] | None = None,
     quotas: Any = None,
     mixture: Any = None,
     max_repeat: int = 1,
     exclude: Any = (),
-    duplicates: str = "drop",
-    format: str | None = None,
+    duplicates: Duplicates = "drop",
+    format: Format | None = None,
     shard_bytes: int = 256_000_000,
-    order: str = "shuffled",
+    order: Order = "shuffled",
     text_field: Any = "text",
-    join: str = Fields.join,
+    join: str = "\n\n",
     template: str | None = None,
     split_words: int | None = None,
-    txt: Literal["file", "line"] = "file",
-    max_line_bytes: int = Fields.max_line_bytes,
+    txt: Txt = "file",
+    max_line_bytes: int = 128 * 2**20,
     target_text_field: Any = None,
     target_template: str | None = None,
     id_field: str | None = None,
@@ -461,74 +264,17 @@ def plan(
     Reads a small part of the pool and all of the targets; writes nothing into `out`. Raises what
     `select` raises at its start.
     """
-    fields = Fields(
-        as_tuple(text_field),
-        join,
-        id_field,
-        grouped(group_by, quotas, mixture),
-        template,
-        split_words,
-        txt,
-        max_line_bytes,
-    )
-    settings = score_settings(
-        steps,
-        fields,
-        fields_beside(fields, target_text_field, target_template),
-        seed=seed,
-        holdout=holdout,
-        sample_bytes=sample_bytes,
-        max_bad=max_bad,
-        tokenizer=tokenizer,
-    )
-    configuration = {"score": settings.as_dict()}
-    choice = None
-    if budget is not None:
-        choice = choice_settings(
-            budget=budget,
-            utility=utility,
-            scale=scale,
-            mechanism=mechanism,
-            proportions=proportions,
-            quotas=quotas,
-            mixture=mixture,
-            max_repeat=max_repeat,
-            exclude=exclude,
-            duplicates=duplicates,
-            seed=seed,
-        )
-        write = WriteSettings(format, shard_bytes, order)
-        configuration |= {"choose": choice.as_dict(), "write": write.as_dict()}
-    folder = None if out is None else folder_of(out)[1]
-    targets = open_targets(named(target), settings.target_fields, None, storage_options)
-    corpus = Corpus.open(
-        pool,
-        fields=fields,
-        storage_options=storage_options,
-        out=folder,
-        others=called(targets),
-    )
-    return make_plan(
-        corpus,
-        targets,
-        settings,
-        choice,
-        configuration,
-        folder=folder,
-        overwrite=overwrite,
-        engine=engine_of(engine),
-    )
 
 
-@public
+@public(calls.InspectOptions, "dataworth.flow.calls:run_inspect")
 def inspect(
     source: Any,
     *,
     text_field: Any = None,
-    join: str = Fields.join,
+    join: str = "\n\n",
     template: str | None = None,
-    txt: Literal["file", "line"] = "file",
-    max_line_bytes: int = Fields.max_line_bytes,
+    txt: Txt = "file",
+    max_line_bytes: int = 128 * 2**20,
     sample: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     engine: Engine | int | None = None,
@@ -540,19 +286,9 @@ def inspect(
     where there is none of that name. `sample`: look at about so many documents, spread over the
     corpus, instead of all. Raises InputError for what cannot be read.
     """
-    text = as_tuple(text_field) or ("text",)
-    fields = Fields(text=text, join=join, template=template, txt=txt, max_line_bytes=max_line_bytes)
-    corpus = Corpus.open(source, fields=fields, storage_options=storage_options)
-    return inspect_corpus(
-        corpus,
-        text_given=text_field is not None,
-        sample=sample,
-        engine=engine_of(engine),
-        progress=progress or Progress(),
-    )
 
 
-@public
+@public(calls.JudgeOptions, "dataworth.judging.judgement:run_judge")
 def judge(
     selection: Any,
     target: Any = None,
@@ -563,7 +299,7 @@ def judge(
     text_field: Any = None,
     join: str | None = None,
     template: str | None = None,
-    txt: Literal["file", "line"] | None = None,
+    txt: Txt | None = None,
     max_line_bytes: int | None = None,
     target_text_field: Any = None,
     target_template: str | None = None,
@@ -589,43 +325,9 @@ def judge(
 
     Raises InputError for what cannot be read or is empty, ConfigError for wrong options.
     """
-    folder = None if out is None else local_path(out)
-    if folder is not None:
-        check_folder(folder)
-    reading = {"join": join, "template": template, "txt": txt, "max_line_bytes": max_line_bytes}
-    reading = {name: value for name, value in reading.items() if value is not None}
-    texts, fields, target_fields = as_tuple(text_field), None, None
-    if texts or reading:
-        fields = Fields(text=texts or ("text",), **reading)  # type: ignore[arg-type]
-    if as_tuple(target_text_field) or target_template is not None or fields is not None:
-        target_fields = fields_beside(fields or Fields(), target_text_field, target_template)
-    settings = JudgeSettings(
-        fields=fields,
-        target_fields=target_fields,
-        groups=None if group_by is None else as_tuple(group_by),
-        seed=seed,
-        holdout=holdout,
-        max_bad=max_bad,
-    )
-    found = Judgement(
-        judge_selection(
-            selection,
-            target,
-            pool=pool,
-            validation=validation,
-            against=against,
-            settings=settings,
-            storage_options=storage_options,
-            engine=engine_of(engine),
-            progress=progress or Progress(),
-        )
-    )
-    if folder is not None:
-        found.save(folder)
-    return found
 
 
-@public
+@public(calls.CompareOptions, "dataworth.comparing.comparison:run_compare")
 def compare(
     plan: str | Path | Mapping[str, Any],
     *,
@@ -651,23 +353,9 @@ def compare(
     Raises ConfigError for a plan that is wrong, InputError for data that cannot be read, RunError
     for a folder that holds another plan (with the differences), MissingExtra without the extra lm.
     """
-    keep = tempfile.TemporaryDirectory(prefix="dataworth-") if out is None else None
-    folder = Path(keep.name) / "comparison" if keep is not None else local_path(str(out)).absolute()
-    return compare_plan(
-        plan,
-        folder,
-        minutes=minutes,
-        overwrite=overwrite,
-        reuse=reuse,
-        so_far=so_far,
-        device=device,
-        engine=engine,
-        progress=progress,
-        keep=keep,
-    )
 
 
-@public
+@public(calls.ProxyOptions, "dataworth.flow.proxies:run_proxies")
 def proxy(
     pool: Any,
     *,
@@ -678,10 +366,10 @@ def proxy(
     vocabulary: int = 4096,
     tokenizer: str | Path | None = None,
     text_field: Any = "text",
-    join: str = Fields.join,
+    join: str = "\n\n",
     template: str | None = None,
-    txt: Literal["file", "line"] = "file",
-    max_line_bytes: int = Fields.max_line_bytes,
+    txt: Txt = "file",
+    max_line_bytes: int = 128 * 2**20,
     max_bad: float = 0.01,
     seed: int = 0,
     storage_options: Mapping[str, Any] | None = None,
@@ -704,32 +392,9 @@ def proxy(
     Raises InputError for what cannot be read, ConfigError for wrong options, RunError for a folder
     that holds other models, MissingExtra without the extra lm.
     """
-    fields = Fields(
-        as_tuple(text_field), join, template=template, txt=txt, max_line_bytes=max_line_bytes
-    )
-    return run_proxies(
-        pool,
-        {
-            "size": size,
-            "tokens": tokens,
-            "seeds": seeds,
-            "checkpoints": checkpoints,
-            "vocabulary": vocabulary,
-            "tokenizer": "" if tokenizer is None else str(Path(tokenizer).absolute()),
-            "seed": seed,
-            "max_bad": max_bad,
-        },
-        fields=fields,
-        storage_options=storage_options,
-        out=out,
-        overwrite=overwrite,
-        device=device,
-        engine=engine_of(engine),
-        progress=progress or Progress(),
-    )
 
 
-@public
+@public(calls.SwarmOptions, "dataworth.flow.swarm:run_swarm")
 def swarm(
     pool: Any,
     target: Any = None,
@@ -744,10 +409,10 @@ def swarm(
     vocabulary: int = 4096,
     tokenizer: str | Path | None = None,
     text_field: Any = "text",
-    join: str = Fields.join,
+    join: str = "\n\n",
     template: str | None = None,
-    txt: Literal["file", "line"] = "file",
-    max_line_bytes: int = Fields.max_line_bytes,
+    txt: Txt = "file",
+    max_line_bytes: int = 128 * 2**20,
     target_text_field: Any = None,
     target_template: str | None = None,
     max_bad: float = 0.01,
@@ -786,53 +451,15 @@ def swarm(
     wrong options and caps that leave no mixture, RunError for a folder that holds another swarm,
     MissingExtra without the extra lm.
     """
-    fields = Fields(
-        as_tuple(text_field),
-        join,
-        template=template,
-        txt=txt,
-        max_line_bytes=max_line_bytes,
-        groups=(group_by,),
-    )
-    settings = SwarmSettings(
-        field=group_by,
-        mixtures=mixtures,
-        tokens=tokens_of(tokens),
-        size=size,
-        budget=0 if budget is None else tokens_of(budget),
-        epochs=epochs,
-        held_out=parse_size(held_out),
-        vocabulary=vocabulary,
-        tokenizer="" if tokenizer is None else str(Path(tokenizer).absolute()),
-        seed=seed,
-        max_bad=max_bad,
-        holdout=holdout,
-    )
-    if engine is None or engine == 1:
-        engine = Engine(1, "threads")
-    return run_swarm(
-        pool,
-        settings,
-        target,
-        fields=fields,
-        target_fields=fields_beside(fields, target_text_field, target_template),
-        storage_options=storage_options,
-        out=out,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        device=device,
-        engine=engine if isinstance(engine, Engine) else Engine(engine, "processes"),
-        progress=progress or Progress(),
-    )
 
 
-@public
+@public(calls.AttributeOptions, "dataworth.attributing.opening:run_attribution")
 def attribute(
     model: str | Path,
     train: Any,
     queries: Any,
     *,
-    solver: str = "ekfac",
+    solver: Solver = "ekfac",
     layers: Any = (),
     damping: float = 0.1,
     sample: int = 256,
@@ -842,17 +469,17 @@ def attribute(
     windows: int = 0,
     batch_tokens: int = 0,
     device: str = "auto",
-    dtype: str = "float32",
-    chats: str = "model",
-    normalise: str = "none",
+    dtype: Dtype = "float32",
+    chats: Chats = "model",
+    per: Per = "document",
     top: int = 5,
     trained: str | int | None = None,
     check: bool = False,
     text_field: Any = "text",
-    join: str = Fields.join,
+    join: str = "\n\n",
     template: str | None = None,
-    txt: Literal["file", "line"] = "file",
-    max_line_bytes: int = Fields.max_line_bytes,
+    txt: Txt = "file",
+    max_line_bytes: int = 128 * 2**20,
     query_text_field: Any = None,
     query_template: str | None = None,
     max_bad: float = 0.01,
@@ -884,72 +511,16 @@ def attribute(
     run at once (0: as suits the model); `device`, `dtype`: where (auto: CUDA if there, else the
     CPU) and in which numbers the model runs. `chats`: "model" reads chats by the model's own chat
     template, "text" as `template` says.
-    `normalise`: rank by the score of the whole document, or ("length") by its share a token.
+    `per`: rank by the score of the whole "document", or by its share of a "token".
     `top`: documents at either end. `out`: a folder for all scores, attribution.json and the page;
     the same call on it goes on where it stopped. `dry_run`: tell time and memory, and do nothing.
 
     Raises InputError for what cannot be read, ConfigError for wrong options or no model, RunError
     for a folder that holds something else, MissingExtra without the extra lm.
     """
-    fields = Fields(
-        as_tuple(text_field), join, template=template, txt=txt, max_line_bytes=max_line_bytes
-    )
-    return run_attribution(
-        model,
-        train,
-        queries,
-        curvature={
-            "solver": solver,
-            "damping": damping,
-            "sample": sample,
-            "steps": steps,
-            "seed": seed,
-            "factor_width": factor_width,
-        },
-        reading={
-            "layers": as_tuple(layers),
-            "context": context,
-            "windows": windows,
-            "batch_tokens": batch_tokens,
-            "chats": chats,
-            "device": device,
-            "dtype": dtype,
-        },
-        shown={"normalise": normalise, "top": top, "max_bad": max_bad},
-        trained=trained,
-        fields=(fields, fields_beside(fields, query_text_field, query_template)),
-        storage_options=storage_options,
-        out=out,
-        overwrite=overwrite,
-        dry_run=dry_run,
-        check=check,
-        engine=engine_of(engine),
-        progress=progress or Progress(),
-    )
 
 
-def read_recipe(file: str | Path) -> Recipe:
-    """The options in a recipe, a YAML file, or in the record (`run.json`) of an earlier run."""
-    known = {*signature(select).parameters, "workers"}
-    return read_file(file, known - {"progress"})
-
-
-def preset(name: str | Path) -> dict[str, Any]:
-    """Return the options of a recipe that comes with the package, or of a file without a pool.
-
-    `dataworth.select(pool, **dataworth.preset("gopher"))`. Raises ConfigError for another name.
-    """
-    return read_preset(name, {*signature(select).parameters, "workers"} - {"progress"})
-
-
-def run_recipe(file: str | Path, **changes: Any) -> Selection | Scores:
-    """Do what a recipe or the record of an earlier run says, but for the `changes`."""
-    recipe = read_recipe(file)
-    options = {**recipe.options, **changes}
-    return select(**options) if recipe.chooses else score(**options)
-
-
-@public
+@public(calls.ExplainOptions, "dataworth.flow.calls:run_explain")
 def explain(
     folder: str | Path,
     document: str,
@@ -961,31 +532,27 @@ def explain(
 
     `choice`: the name of a folder in `selections`, to explain another choice than the run's own.
     """
-    chosen = recorded_choice(Path(folder), choice)
-    scores = load_scores(Path(folder), storage_options=storage_options, steps=chosen.steps)
-    return scores.choose_settings(chosen.settings).explain(document)
 
 
-def _command() -> str:
-    """The command line, if this is one."""
-    name = Path(sys.argv[0]).name if sys.argv else ""
-    return " ".join([name, *sys.argv[1:]]) if name == "dataworth" else ""
+def read_recipe(file: str | Path) -> Recipe:
+    """Return the options of a recipe, a YAML file, or of an earlier run's record (`run.json`)."""
+    from dataworth.flow import recipe
+
+    return recipe.read_recipe(file)
 
 
-__all__: Sequence[str] = (
-    "attribute",
-    "compare",
-    "explain",
-    "finish",
-    "inspect",
-    "judge",
-    "load",
-    "loop",
-    "plan",
-    "proxy",
-    "read_recipe",
-    "run_recipe",
-    "score",
-    "select",
-    "swarm",
-)
+def preset(name: str | Path) -> dict[str, Any]:
+    """Return the options of a recipe that comes with the package, or of a file without a pool.
+
+    `dataworth.select(pool, **dataworth.preset("gopher"))`. Raises ConfigError for another name.
+    """
+    from dataworth.flow.presets import read_preset
+
+    return read_preset(name)
+
+
+def run_recipe(file: str | Path, **changes: Any) -> Selection | Scores:
+    """Do what a recipe or the record of an earlier run says, but for the `changes`."""
+    recipe = read_recipe(file)
+    options = {**recipe.options, **changes}
+    return select(**options) if recipe.chooses else score(**options)

@@ -85,9 +85,9 @@ def test_options_reach_the_run(
     assert len(list((out / "data").glob("*.parquet"))) > 1
 
 
-def test_json_prints_metrics_alone(small_pool: Path, math: str, tmp_path: Path) -> None:
-    shown = run("select", small_pool, "-t", math, "-o", tmp_path / "out", "--json")
-    assert shown.returncode == 0, shown.stderr
+def test_json_prints_metrics_alone(small_pool: Path, math: str, tmp_path: Path, dw: Invoke) -> None:
+    shown = dw("select", small_pool, "-t", math, "-o", tmp_path / "out", "--json")
+    assert shown.exit_code == 0, shown.stderr
     metrics = json.loads(shown.stdout)
     assert metrics["accounting"]["kept"]["documents"] > 0
     assert "NaN" not in shown.stdout and "Infinity" not in shown.stdout
@@ -99,9 +99,12 @@ def test_quiet_is_silent(small_pool: Path, math: str, tmp_path: Path) -> None:
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
 
 
-def test_the_default_folder(small_pool: Path, math: str, tmp_path: Path) -> None:
-    shown = run("select", small_pool, "-t", math, "--quiet", cwd=tmp_path)
-    assert shown.returncode == 0, shown.stderr
+def test_the_default_folder(
+    small_pool: Path, math: str, tmp_path: Path, dw: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = dw("select", small_pool, "-t", math, "--quiet")
+    assert shown.exit_code == 0, shown.stderr
     assert (tmp_path / "dataworth-out" / "report.html").is_file()
 
 

@@ -43,6 +43,7 @@ def written(folder: Path) -> list[int]:
         (["-k", "exact", "--normalise"], [0, 2, 4]),
         ([], [2, 4]),
         (["--survives", "shortest"], [0, 4]),
+        (["-k", "exact", "-k", "substring"], [2, 3, 4]),
     ],
 )
 def test_dedup(
@@ -54,7 +55,7 @@ def test_dedup(
     left = written(out)
     assert left == wanted or (len(left) == len(wanted) and 3 in left)
     table = dataworth.load(out).to_arrow()
-    assert any(name.startswith("cluster:") for name in table.column_names)
+    assert any(name.startswith(("cluster:", "share:")) for name in table.column_names)
 
 
 @pytest.mark.parametrize("name", preset_names())

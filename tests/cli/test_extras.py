@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
@@ -107,19 +105,15 @@ def test_a_model_that_is_missing_is_told_before_anything_is_read(
 @pytest.mark.parametrize(
     ("name", "remedy"), [("torch", "'.[lm]'"), ("sklearn.svm", "'.[classify]'"), ("flask", "flask")]
 )
-def test_an_import_that_fails_late_is_no_defect(name: str, remedy: str) -> None:
-    code = (
-        "import sys, dataworth\n"
-        "def fails(*words, **options):\n"
-        f"    raise ModuleNotFoundError('No module named {name}', name='{name}')\n"
-        "dataworth.select = fails\n"
-        "sys.argv = ['dataworth', 'select', 'pool', '-t', 't.jsonl']\n"
-        "from dataworth.cli import main\nmain()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ
-    )
-    assert done.returncode == 1
+def test_an_import_that_fails_late_is_no_defect(
+    name: str, remedy: str, dw: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*words: object, **options: object) -> None:
+        raise ModuleNotFoundError(f"No module named {name}", name=name)
+
+    monkeypatch.setattr(dataworth, "select", fails)
+    done = dw("select", "pool", "-t", "t.jsonl")
+    assert done.exit_code == 1
     assert "defect" not in done.stderr and remedy in done.stderr.splitlines()[-1]
 
 

@@ -7,20 +7,20 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 from typer.main import get_command
+from typer.testing import Result
 
 import dataworth
 from commands import run
 from dataworth.cli.app import app
 
+Invoke = Callable[..., Result]
 COMMANDS = ("select", "score", "choose", "run", "explain", "judge", "compare", "inspect", "methods")
 COMMANDS += ("attribute", "proxy", "loop", "swarm")
-HEAVY = ("numpy", "numba", "pyarrow", "orjson", "fsspec", "tokenizers", "vl_convert", "yaml")
-# What a flag is called for the Python function's option.
-FLAGS = {"steps": "step", "quotas": "quota", "proportions": "proportion"}
-FLAGS |= {"storage_options": "storage_option"}
+HEAVY = ("numpy", "numba", "pyarrow", "orjson", "fsspec", "tokenizers", "jinja2", "yaml")
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -41,15 +41,15 @@ def test_help_answers_at_once() -> None:
     assert min(times) < 0.5
 
 
-def test_help_names_the_commands() -> None:
-    said = run("--help").stdout
+def test_help_names_the_commands(dw: Invoke) -> None:
+    said = dw("--help").stdout
     assert all(f" {name} " in said for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_shows_examples(name: str) -> None:
-    done = run(name, "--help")
-    assert done.returncode == 0
+def test_every_command_shows_examples(name: str, dw: Invoke) -> None:
+    done = dw(name, "--help")
+    assert done.exit_code == 0
     assert "Examples" in done.stdout
     assert f"dataworth {name} " in done.stdout
     assert "[bold]" not in done.stdout and "[dim]" not in done.stdout
@@ -72,8 +72,9 @@ def test_every_option_of_the_function_has_a_flag(name: str) -> None:
     command = get_command(app).commands[name]  # type: ignore[attr-defined]
     flags = {parameter.name for parameter in command.params}
     parameters = set(inspect.signature(getattr(dataworth, name)).parameters)
-    wanted = {FLAGS.get(option, option) for option in parameters}
-    wanted -= {"engine"} if name == "judge" else set()  # always threads: nothing of it is a step
+    wanted = parameters - (
+        {"engine"} if name == "judge" else set()
+    )  # always threads: nothing of it is a step
     assert wanted - flags <= {"progress"}
 
 
@@ -87,10 +88,22 @@ def test_the_help_tells_the_true_defaults() -> None:
     signature = inspect.signature(dataworth.select)
     sizes = {"256MB": 256_000_000, "1%": 0.01, "128MiB": 128 * 2**20}
     for name, text in told.items():
-        option = {flag: name for name, flag in FLAGS.items()}.get(name, name)
-        if option not in signature.parameters:
+        if name not in signature.parameters:
             continue
-        default = signature.parameters[option].default
-        if default is None or option in ("out", "join"):
+        default = signature.parameters[name].default
+        if default is None or name in ("out", "join"):
             continue  # described in words
         assert default == (sizes[text] if text in sizes else type(default)(text)), name
+
+
+def test_a_command_starts_without_what_it_does_not_use() -> None:
+    """Neither pandas, which pyarrow imports over the first list, nor the other applications."""
+    code = "import sys, signal, dataworth.cli as c\n"
+    code += "signal.signal(signal.SIGINT, c.leave)\n"
+    code += "from dataworth.cli.console import begin\nbegin(True, 'select')\n"
+    code += "import pyarrow as pa\npa.array([1])\n"
+    code += "rooms = ('judging', 'comparing', 'attributing', 'flow.swarm', 'lm')\n"
+    code += "rooms = {f'dataworth.{room}' for room in rooms} | {'pandas', 'torch'}\n"
+    code += "print(sorted(rooms & set(sys.modules)))\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

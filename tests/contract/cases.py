@@ -32,6 +32,7 @@ NEEDED: Mapping[str, Mapping[str, Any]] = {
     "sequence_classifier": {"model": HEAD},
     "sklearn": {"model": ESTIMATOR},
     "fasttext": {"model": "", "buckets": 100, "dimension": 4},
+    "exact_substrings": {"size": 20, "share": 0.9},
     "field_in": {"field": "domain", "values": ["sums"]},
     "fineweb": {"line_ends": 0, "short_lines": 1},
     "gopher_quality": {"least_words": 2, "least_mean": 1, "least_stop_words": 0},

@@ -93,6 +93,7 @@ def _processes() -> Iterator[Any]:
         yield pytest.param(case, id=str(case), marks=() if first else FULL)
 
 
+@pytest.mark.usefixtures("standing_processes")
 @pytest.mark.parametrize("case", [*_processes(), *VARIED])
 def test_processes(case: Case, world: World, tmp_path: Path) -> None:
     world.score(case, tmp_path / "out", engine=Engine(2, "processes"))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.core import TyperOption as Option
 from typer.main import get_command
 
 from dataworth.cli.app import app
@@ -88,7 +89,7 @@ def test_the_command_reference_has_every_command_and_option() -> None:
         section = text.partition(f"\n## dataworth {name}\n")[2].partition("\n## ")[0]
         assert section
         for one in command.params:
-            for flag in one.opts if one.param_type_name == "option" else ():
+            for flag in one.opts if isinstance(one, Option) and not one.hidden else ():
                 assert re.search(rf"(?<![\w-]){flag}(?![\w-])", section), (name, flag)
     assert not re.search(r"\[/?(bold|dim)?\]", text)
 

@@ -40,8 +40,8 @@ def test_a_command_says_it(
     log = logging.getLogger("dataworth")
     before = log.handlers, log.propagate, log.level
     try:
-        begin(False)
-        begin(True)
+        begin(False, "select")
+        begin(True, "select")
     finally:
         log.handlers, log.propagate, log.level = before
     assert capsys.readouterr().err == "compiling kernels for this machine, once ...\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 from typing import Any
@@ -75,8 +76,12 @@ def test_gradients_are_not_for_mps() -> None:
 
 def test_worker_processes_share_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda(monkeypatch, 2, free=5)
-    assert [spread("auto", number) for number in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
-    assert spread("cuda:1", 0) == "cuda:1" and spread("cpu", 3) == "cpu"
+    process = multiprocessing.current_process()
+    assert spread("auto") == "cuda:0"  # the process itself
+    for name, place in (("SpawnProcess-1", "cuda:1"), ("SpawnProcess-12", "cuda:0")):
+        monkeypatch.setattr(process, "name", name)
+        assert spread("auto") == spread("cuda") == place
+        assert spread("cuda:1") == "cuda:1" and spread("cpu") == "cpu"
     assert processes("auto", 16) == 4 and processes("cuda:0", 16) == 2 and processes("cpu", 9) == 9
     cuda(monkeypatch, 1, free=0)
     assert processes("cuda", 16) == 1

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +70,41 @@ def plus(left: float, right: float) -> float:
     return left + right
 
 
+class Waits:
+    def __call__(self, unit: Unit, tick: Tick) -> int:
+        if unit.index:
+            time.sleep(300)
+        return unit.index
+
+
+DRIVER = """
+import os, time
+from dataclasses import dataclass
+from pathlib import Path
+from dataworth.engine.local import Engine
+
+@dataclass
+class Item:
+    number: int
+    size: int = 1
+
+def wait(item, tick):
+    Path(f"{item.number}.pid").write_text(str(os.getpid()))
+    time.sleep(300)
+
+if __name__ == "__main__":
+    list(Engine(2, "processes").map(wait, [Item(0), Item(1)]))
+"""
+
+
+def is_alive(pid: int) -> bool:
+    """Tell if a process runs; one that has ended may wait to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 class TestMap:
     @pytest.mark.parametrize("workers", [1, 2, 7])
     def test_order(self, workers: int):
@@ -120,6 +158,27 @@ class TestMap:
         results.close()
         assert len(done) < 50
         assert not [t for t in threading.enumerate() if t.name.startswith("dataworth")]
+
+    def test_processes_left_early_end_at_once(self):
+        started = time.monotonic()
+        results = Engine(2, "processes").map(Waits(), make_units(9))
+        assert next(results) == 0
+        results.close()
+        assert time.monotonic() - started < 60
+
+    def test_processes_end_with_the_one_that_started_them(self, tmp_path: Path):
+        (tmp_path / "driver.py").write_text(DRIVER)
+        driver = subprocess.Popen([sys.executable, tmp_path / "driver.py"], cwd=tmp_path)
+        marks = [tmp_path / f"{number}.pid" for number in range(2)]
+        while not all(mark.is_file() and mark.read_text() for mark in marks):
+            assert driver.poll() is None
+            time.sleep(0.02)
+        driver.kill()
+        driver.wait()
+        deadline = time.monotonic() + 60
+        while any(is_alive(int(mark.read_text())) for mark in marks):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     def test_few_results_wait(self):
         """Memory: a slow first unit does not let the others run far ahead."""

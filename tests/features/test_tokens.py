@@ -133,15 +133,15 @@ def test_neighbours_in_the_buffer_do_not_matter(mode: str) -> None:
 
 def test_real_documents(small_pool: Path) -> None:
     """Every domain: whole documents, word for word."""
-    texts = [row["text"] for row in read_rows(small_pool)]
+    texts = [row["text"] for row in read_rows(small_pool)][:1_000]
     texts = [text for text in texts if all(comparable(char) for char in set(text))]
-    assert len(texts) > 2_500
+    assert len(texts) > 800
     twins = [tokens_of(text) for text in texts]
     for text, twin in zip(texts, twins, strict=True):
         assert tokens(text, "wordpunct") == twin
     assert ONE["wordpunct"].lengths(Documents.from_texts(texts)).tolist() == list(map(len, twins))
     for mode in ("mixed", "characters"):
-        for text in texts[::10]:
+        for text in texts[::4]:
             assert tokens(text, mode) == tokens_of(text, mode)
 
 

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from dataworth.corpus import corpus as corpus_module
-from dataworth.corpus.units import parts_of, split
-from dataworth.flow import scores as scores_module
-from dataworth.flow import scoring as scoring_module
-from flow.pools import texts
-
-UNIT_BYTES = 150_000
+from flow.pools import cut_small, texts
 
 
 @pytest.fixture
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pools of a megabyte have several units."""
-    small = functools.partial(split, target_bytes=UNIT_BYTES)
-    monkeypatch.setattr(corpus_module, "split", small)
-    monkeypatch.setattr(scores_module, "split", small)
-    parts = functools.partial(parts_of, target_bytes=UNIT_BYTES)
-    monkeypatch.setattr(scoring_module, "parts_of", parts)
+    cut_small(monkeypatch)
 
 
 @pytest.fixture(scope="session")

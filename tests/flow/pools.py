@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 from collections.abc import Iterator, Sequence
@@ -10,11 +11,26 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import zstandard
 
 from dataworth import Scores, Selection
+from dataworth.corpus import corpus as corpus_module
+from dataworth.corpus.units import parts_of, split
+from dataworth.flow import scores as scores_module
+from dataworth.flow import scoring as scoring_module
 
 Line = bytes
+UNIT_BYTES = 150_000
+
+
+def cut_small(patch: pytest.MonkeyPatch) -> None:
+    """Let pools of a megabyte have several units."""
+    small = functools.partial(split, target_bytes=UNIT_BYTES)
+    patch.setattr(corpus_module, "split", small)
+    patch.setattr(scores_module, "split", small)
+    parts = functools.partial(parts_of, target_bytes=UNIT_BYTES)
+    patch.setattr(scoring_module, "parts_of", parts)
 
 
 def write(path: Path, lines: Sequence[Line]) -> Path:

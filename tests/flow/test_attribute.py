@@ -136,7 +136,7 @@ def test_another_attribution_is_refused(
 
 
 def test_by_length(pool: Path, done: dataworth.Attribution) -> None:
-    found = dataworth.attribute(model_folder(), pool, QUERIES, normalise="length", engine=1)
+    found = dataworth.attribute(model_folder(), pool, QUERIES, per="token", engine=1)
     rows = done.store.matrix().astype(np.float64)
     each = rows[:, :-1] / rows[:, -1:]
     for number, query in enumerate(found.queries):
@@ -260,7 +260,7 @@ def test_a_query_that_was_trained_on_is_told(pool: Path) -> None:
         ({"model": "/nowhere"}, ConfigError, "no folder of a model"),
         ({"solver": "newton"}, ConfigError, "solver must be one of"),
         ({"top": 0}, ConfigError, "top"),
-        ({"normalise": "half"}, ConfigError, "normalise"),
+        ({"per": "half"}, ConfigError, "per must be document or token"),
         ({"layers": "*nothing*"}, ConfigError, "nothing"),
         ({"queries": []}, InputError, "empty list"),
     ],

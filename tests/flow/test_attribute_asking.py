@@ -86,7 +86,7 @@ def test_texts_are_not_written_to_be_read_again(
         ({"model": object()}, ConfigError, "a folder .*, not a object"),
         ({"trained": "10k"}, ConfigError, "is there already: leave trained out"),
         ({"model": "tiny", "solver": "newton"}, ConfigError, "solver must be one of"),
-        ({"solver": "cosine", "normalise": "length"}, ConfigError, "no share a token"),
+        ({"solver": "cosine", "per": "token"}, ConfigError, "no share of a token"),
     ],
 )
 def test_refusals_say_what_to_do(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,6 +12,26 @@ import dataworth
 
 TARGET = [f"a number of documents plus {i} words" for i in range(20)]
 NAMES = ["<img src=x onerror=alert(1)>", "a|b|c", "`x`", "[l](u)", "**b** # h", "<b>", "é文"]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_licences_are_counted(named: bool, tmp_path: Path) -> None:
+    """By a field to group by, or by its usual names wherever it stands in the rows."""
+    kinds = ["cc0", "mit|x", None]
+    rows = [{"text": f"row {i} of words", "meta": {"Licence": kinds[i % 3]}} for i in range(30)]
+    options: dict[str, Any] = {"group_by": "meta.Licence"} if named else {}
+    dataworth.select(rows, budget="15-docs", steps="length(minimum=1)", out=tmp_path, **options)
+    card = (tmp_path / "README.md").read_text()
+    table = card.partition("Licences, by the field meta.Licence:")[2].split("\n")[4:]
+    counts = {line.rsplit("|", 2)[0]: int(line.rsplit("|", 2)[1]) for line in table if line}
+    assert sum(counts.values()) == 15
+    assert all(name[2:].strip() in ("cc0", "mit&#124;x", r"mit\|x", "(none)") for name in counts)
+
+
+def test_no_licences_no_words_on_them(tmp_path: Path) -> None:
+    rows = [{"text": f"row {i} of words"} for i in range(9)]
+    dataworth.select(rows, budget="5-docs", steps="length(minimum=1)", out=tmp_path)
+    assert "Licences" not in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", NAMES)

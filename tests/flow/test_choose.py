@@ -15,7 +15,7 @@ from dataworth.corpus.uid import uid_of
 from dataworth.errors import ConfigError, DataworthError
 from flow.pools import chosen, document, shards, texts, write, written
 
-STEPS = ["length(minimum=8)", "dsir", "dsir(ngrams=1, normalise=none)"]
+STEPS = ["length(minimum=8)", "dsir", "dsir(ngrams=1, per=document)"]
 
 
 @pytest.fixture(scope="module")

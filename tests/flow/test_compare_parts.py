@@ -19,17 +19,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import dataworth
-from dataworth import Engine
+from dataworth import Engine, Progress
 from dataworth.comparing import bank as banks
 from dataworth.comparing import losses
+from dataworth.comparing.bench import Task, Work
 from dataworth.comparing.choices import Chosen, load_documents, rows_of, save_documents
 from dataworth.comparing.grid import covers, units_of
 from dataworth.comparing.questions import as_question
 from dataworth.comparing.reading import read_plan
 from dataworth.comparing.results import leaderboards, predictions, scaling
 from dataworth.comparing.sizes import resolve
-from dataworth.comparing.workers import Workers
 from dataworth.errors import DataworthError, RunError
+from dataworth.flow.trainings import trainings
 from dataworth.lm.evaluation import document_losses
 from dataworth.lm.model import ModelConfig, build
 from dataworth.lm.tokenizer import train_tokenizer
@@ -303,7 +304,7 @@ class TestWorkers:
         command += ["--out", str(out), "--workers", "1", "--quiet"]
         process = subprocess.Popen(command, start_new_session=True)
         try:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 600
             while not list((out / "trainings").glob("*/result.json")):
                 assert process.poll() is None and time.monotonic() < deadline
                 time.sleep(0.01)
@@ -327,13 +328,16 @@ class TestWorkers:
         assert resumed.facts["results"] == fresh.facts["results"]
 
     def test_errors_of_a_worker_are_told(self, tmp_path: Path) -> None:
-        with Workers(tmp_path, 1) as workers, pytest.raises(DataworthError):
-            workers.run([{"do": "train"}], lambda *_: None)
+        work = Work(tmp_path, "cpu", "none")
+        told = trainings(work, [Task(1)], Engine(1), Progress(), name="train", device="cpu")
+        with pytest.raises(DataworthError, match=r"plan\.json"):
+            list(told)
 
 
 def test_minutes(tmp_path: Path) -> None:
     place = world(tmp_path / "world")
     plan = plan_of(place, seeds=4, tokens=[1000, 2000])
+    del plan["selections"]["sampled"]
     made = dataworth.compare(plan, out=tmp_path / "out", minutes=0.001, engine=Engine(1, "threads"))
     assert made.facts["gave_up"][:2] == ["seed 3", "2,000 tokens"]
     assert {item["seed"] for item in made.facts["results"]} == {0, 1, 2}

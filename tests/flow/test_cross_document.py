@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import dataworth
-from commands import run
+from cli.conftest import Invoke, _compiled, _log_as_it_was, dw  # noqa: F401
 from dataworth.engine.local import Engine
 from flow.pools import chosen, document, leftovers, scatter, shards, written
 
@@ -63,6 +63,7 @@ def test_select_and_choose(pool: Path, math: Path, tmp_path: Path) -> None:
     assert set(chosen(again)) < set(chosen(found))
 
 
+@pytest.mark.usefixtures("standing_processes")
 def test_files_and_workers_change_nothing(
     pool: Path, copied: list[bytes], math: Path, tmp_path: Path
 ) -> None:
@@ -129,13 +130,18 @@ def test_another_run_in_the_same_folder(pool: Path, tmp_path: Path) -> None:
     assert before <= 40 < loose.table.tally.dropped["near-duplicate"]
 
 
-def test_from_the_command_line(pool: Path, math: Path, tmp_path: Path) -> None:
+def test_from_the_command_line(
+    pool: Path,
+    math: Path,
+    tmp_path: Path,
+    dw: Invoke,  # noqa: F811
+) -> None:
     out = tmp_path / "out"
-    found = run(
+    found = dw(
         "select", pool, "--target", f"math={math}", "--step", "minhash", "--step", "dsir",
         "--budget", "30%", "--out", out,
     )  # fmt: skip
-    assert found.returncode == 0, found.stderr
+    assert found.exit_code == 0, found.stderr
     files = (out / "table").glob("minhash-*/*.parquet")
     reasons = [reason for path in files for reason in pq.read_table(path)["drop"].to_pylist()]
     assert reasons.count("near-duplicate") > 60

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import dataworth
-from commands import run as command
+from cli.conftest import Invoke, _compiled, _log_as_it_was, dw  # noqa: F401
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.flow.identity import choice_key
 from dataworth.flow.settings import ChoiceSettings, fingerprint
@@ -146,11 +146,15 @@ def test_a_wrong_file_is_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_on_the_command_line_and_in_a_recipe(pool: Path, tmp_path: Path) -> None:
+def test_on_the_command_line_and_in_a_recipe(
+    pool: Path,
+    tmp_path: Path,
+    dw: Invoke,  # noqa: F811
+) -> None:
     (tmp_path / "mix.csv").write_text("web,0.5\nunlisted,0.5\n", "utf-8")
     words = ["select", pool, "--step", "length", "-g", "domain", "-b", "20-docs", "-m", "random"]
-    done = command(*words, "--mixture", tmp_path / "mix.csv", "-o", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
+    done = dw(*words, "--mixture", tmp_path / "mix.csv", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "pool: pool.jsonl\nsteps: [length]\ngroup_by: [domain]\nbudget: 20-docs\n"
@@ -162,8 +166,8 @@ def test_on_the_command_line_and_in_a_recipe(pool: Path, tmp_path: Path) -> None
     assert counts == taken(dataworth.load(tmp_path / "out").choose(
         "20-docs", mechanism="random", mixture=tmp_path / "mix.csv"
     ))  # fmt: skip
-    gone = command(*words, "--mixture", tmp_path / "no.csv", "-o", tmp_path / "other")
-    assert gone.returncode == 2 and "no.csv: cannot be read" in gone.stderr
+    gone = dw(*words, "--mixture", tmp_path / "no.csv", "-o", tmp_path / "other")
+    assert gone.exit_code == 2 and "no.csv: cannot be read" in gone.stderr
 
 
 def test_what_a_mixture_learns_from_counts_by_its_content(tmp_path: Path) -> None:
@@ -173,7 +177,9 @@ def test_what_a_mixture_learns_from_counts_by_its_content(tmp_path: Path) -> Non
         (tmp_path / name / "swarm.json").write_text(json.dumps(facts))
         (tmp_path / name / "runs" / "0.json").write_text(json.dumps({"loss": loss}))
         mixture = f"log_linear(swarm={json.dumps(str(tmp_path / name))})"
-        return choice_key(ChoiceSettings("10%", mixture=mixture))
+        return choice_key(ChoiceSettings(budget="10%", mixture=mixture))
 
     assert swarm("a", 1.0) == swarm("elsewhere", 1.0) != swarm("b", 2.0)
-    assert choice_key(ChoiceSettings("10%")) == fingerprint(ChoiceSettings("10%").as_dict())
+    assert choice_key(ChoiceSettings(budget="10%")) == fingerprint(
+        ChoiceSettings(budget="10%").as_dict()
+    )

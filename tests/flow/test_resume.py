@@ -23,6 +23,7 @@ from dataworth.flow.annotating import Annotate
 from flow.pools import (
     bad_lines,
     chosen,
+    cut_small,
     document,
     leftovers,
     scatter,
@@ -43,17 +44,31 @@ class KilledError(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.fixture
-def pool(lines: list[bytes], tmp_path: Path, small_units: None) -> Path:
-    """Four files, eight units, some bad lines in all of them."""
+@pytest.fixture(scope="module")
+def made(lines: list[bytes], math: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a pool (four files, eight units, some bad lines) and a run on it.
+
+    Nothing stopped the run. Shared by all tests: they work on copies.
+    """
+    place = tmp_path_factory.mktemp("made")
     names = ["a.jsonl", "b.jsonl", "c.jsonl.zst", "d.parquet"]
-    folder = scatter(tmp_path / "pool", lines, names)
+    folder = scatter(place / "pool", lines, names)
     for name in ("a.jsonl", "b.jsonl"):
         found = (folder / name).read_bytes().split(b"\n")
-        for place in (20, 130):
-            found[place] = b'{"text": 1}'
+        for number in (20, 130):
+            found[number] = b'{"text": 1}'
         (folder / name).write_bytes(b"\n".join(found))
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        cut_small(patch)
+        run = dataworth.select(folder, math, "20%", out=place / "fresh", engine=1, **OPTIONS)
+    assert len(run.scores.scored.corpus.units) >= 6
+    return place
+
+
+@pytest.fixture
+def pool(made: Path, tmp_path: Path, small_units: None) -> Path:
+    """A copy of that pool."""
+    return Path(shutil.copytree(made / "pool", tmp_path / "pool"))
 
 
 @pytest.fixture
@@ -67,11 +82,14 @@ def select(pool: Path, math: Path) -> Callable[..., dataworth.Selection]:
 
 
 @pytest.fixture
-def fresh(select: Callable[..., dataworth.Selection], tmp_path: Path) -> Path:
-    """A run that nothing stopped."""
-    found = select(tmp_path / "fresh", engine=1)
-    assert len(found.scores.scored.corpus.units) >= 6
-    return tmp_path / "fresh"
+def fresh(made: Path, pool: Path, tmp_path: Path) -> Path:
+    """The run that nothing stopped, as if it had been made of the copy."""
+    out = Path(shutil.copytree(made / "fresh", tmp_path / "fresh"))
+    for path in [*out.rglob("*.json"), *out.glob("quarantine/*")]:
+        said, times = path.read_text("utf-8"), path.stat()
+        path.write_text(said.replace(str(made / "pool"), str(pool)), "utf-8")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return out
 
 
 def same(one: Path, two: Path) -> None:
@@ -135,9 +153,24 @@ class TestResume:
         same(out, fresh)
 
     def test_killed_at_every_rename(
-        self, select: Any, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        lines: list[bytes],
+        small_units: None,
+        math: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ):
         """What is there under its final name is whole; what is not, is made again."""
+        names = ["a.jsonl", "c.jsonl.zst", "d.parquet"]
+        pool, fresh = scatter(tmp_path / "pool", lines[:200], names), tmp_path / "fresh"
+        write(pool / "b.jsonl", [b'{"text": 1}', *lines[200:240]])
+
+        def select(out: Path, **options: Any) -> None:
+            dataworth.select(pool, math, "20%", out=out, **{**OPTIONS, **options})
+
+        select(fresh)
+        assert len(dataworth.load(fresh).scored.corpus.units) >= 3
+        assert len(shards(fresh)) >= 2
         replace = Path.replace
         left = 0
 
@@ -171,6 +204,7 @@ class TestResume:
             shutil.rmtree(out)
         assert done > 20
 
+    @pytest.mark.usefixtures("standing_processes")
     @pytest.mark.parametrize("kind", ["threads", "processes"])
     def test_a_worker_fails(
         self,

@@ -152,7 +152,7 @@ def test_a_simulation_with_known_answer() -> None:
 
     pool = texts(0, 200) + texts(1, 3_800)
     target = texts(0, 200)
-    fitted = fit(DSIR(smoothing=0.0, normalise="none", raw="all"), pool, {"t": target})
+    fitted = fit(DSIR(smoothing=0.0, per="document", raw="all"), pool, {"t": target})
     top = np.argsort(-np.array(utility(fitted, pool)))[:200]
     assert np.mean(top < 200) > 0.99
     held, documents = docs(texts(0, 200)), docs(pool)

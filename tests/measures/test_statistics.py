@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dataworth.errors import ConfigError
+from dataworth.measures import statistics
 from dataworth.measures.statistics import (
     correlation,
     decision_accuracy,
@@ -151,6 +152,27 @@ def test_the_bootstrap() -> None:
     narrow = correlation(*many, interval="bootstrap", draws=500)
     assert wide.high - wide.low > 1.7 * (narrow.high - narrow.low)
     assert wide.high - wide.low == pytest.approx(drawn.high - drawn.low, rel=0.2)
+
+
+@pytest.mark.parametrize("at_once", [2**22, 100])
+def test_the_bootstrap_is_that_of_rows_drawn_one_after_the_other(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole clusters, which lie in several groups; draws of one cluster alone say nothing."""
+    monkeypatch.setattr(statistics, "_MOST_AT_ONCE", at_once)
+    random = np.random.default_rng(5)
+    x, noise = random.normal(size=(2, 12))
+    y, groups, clusters = x + noise, np.tile(np.arange(3), 4), np.repeat(np.arange(4), 3)
+    drawn, found = np.random.default_rng(0), []
+    for _ in range(300):
+        rows = np.concatenate([np.flatnonzero(clusters == c) for c in drawn.choice(4, 4)])
+        found.append(statistics._within(x[rows], y[rows], groups[rows]))
+    assert any(map(math.isnan, found))
+    expected = np.nanquantile(found, [0.025, 0.975])
+    made = correlation(
+        x, y, groups.tolist(), interval="bootstrap", clusters=clusters.tolist(), draws=300
+    )
+    assert (made.low, made.high) == pytest.approx(tuple(expected), abs=1e-12)
 
 
 def test_what_has_no_correlation() -> None:

@@ -10,6 +10,8 @@ import pytest
 from dataworth.errors import ConfigError
 from dataworth.methods.base import Score
 from dataworth.methods.modelled import ModelMeasure, ModelScore, model_option
+from dataworth.methods.registry import parse_step
+from dataworth.options import _note
 from dataworth.registry import register
 
 
@@ -27,3 +29,15 @@ def test_what_a_base_leaves_open_is_asked_for(base: type[Score], left: str) -> N
         register(Forgetful)
     with pytest.raises(TypeError, match="abstract"):
         Forgetful(model="folder")
+
+
+def test_an_earlier_name_of_an_option_is_taken_with_a_note(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _note.cache_clear()
+    step = parse_step("dsir(normalise=none)")
+    assert step == parse_step("dsir(per=document)") == type(step)(normalise="none")
+    said = "dsir: normalise=none is now called per=document; the old name will go"
+    assert [record.message for record in caplog.records] == [said]
+    with pytest.raises(ConfigError, match="dsir: option per must be"):
+        parse_step("dsir(normalise=half)")

@@ -24,7 +24,7 @@ from features.twins import fast_buckets, tokens_of
 from methods.fitting import docs, fit, utility
 from testdata import read_rows
 
-BARE = DSIR(smoothing=0.0, normalise="none")
+BARE = DSIR(smoothing=0.0, per="document")
 PACKAGE = dataclasses.replace(DSIR.reference(), minimum=0)
 LEAST = 1 << 16  # bytes of a pool's sample
 RAW = ["the cat sat on the mat", "Stocks fell on Monday."]
@@ -71,7 +71,7 @@ def test_three_buckets() -> None:
     np.testing.assert_allclose(fitted.weights[:, 0], [2.0794415, 0, -2.0794415], atol=1e-6)
     assert utility(fitted, [f"{a} {a} {c}"])[0] == pytest.approx(math.log(8), abs=1e-6)
     # Nats per n-gram: the mean.
-    mean = fit(dataclasses.replace(step, normalise="length"), [f"{a} {b} {c * 8}"], target)
+    mean = fit(dataclasses.replace(step, per="ngram"), [f"{a} {b} {c * 8}"], target)
     long = " ".join([a] * 30)
     assert utility(mean, [a])[0] == pytest.approx(utility(mean, [long])[0], rel=1e-12)
 
@@ -322,7 +322,7 @@ def test_units() -> None:
         {"smoothing": math.nan},
         {"smoothing": math.inf},
         {"raw": "everything"},
-        {"normalise": "mean"},
+        {"per": "mean"},
         {"targets": "each"},
         {"hash": "md5"},
         {"tokens": "words"},

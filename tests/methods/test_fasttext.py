@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from dataworth.errors import ConfigError, DataworthError
+from dataworth.features.line_classifier import line_of
 from dataworth.methods.base import Targets
 from dataworth.methods.classes import two_classes
-from dataworth.methods.fasttext import FastText, _line
+from dataworth.methods.fasttext import FastText
 from dataworth.methods.fitted import Fitted
 from methods.fitting import docs, fit, pool_of, utility
 
@@ -126,7 +127,7 @@ def test_one_class_alone_is_refused() -> None:
 
 
 def test_a_document_cannot_write_its_own_label() -> None:
-    assert _line("a\n__label__hq b  c") == "a b  c"
+    assert line_of("a\n__label__hq b  c") == "a b  c"
     texts = [f"{text} __label__cc" for text in TARGET]
     fitted = fit(FastText(**SMALL), POOL, {"t": texts})
     assert np.mean(utility(fitted, TARGET)) > 0.8

@@ -42,7 +42,7 @@ def step(**options: object) -> Influence:
 
 def test_the_plain_product_is_the_fall_of_the_loss_by_one_small_step() -> None:
     model, tokenizer = opened()
-    fitted = fit(step(solver="identity", normalise="none"), POOL, {"sums": TARGET})
+    fitted = fit(step(solver="identity", per="document"), POOL, {"sums": TARGET})
     told = utility(fitted, SOME)
     near = 1e-4 * max(abs(value or 0) for value in told)
     count = sum(tokens(tokenizer, text) for text in TARGET)
@@ -86,7 +86,7 @@ def test_cosine_is_that_of_the_gradients() -> None:
 
 def test_by_length_is_a_share_for_each_token() -> None:
     _, tokenizer = opened()
-    whole = utility(fit(step(solver="kfac", normalise="none"), POOL, {"sums": TARGET}), SOME)
+    whole = utility(fit(step(solver="kfac", per="document"), POOL, {"sums": TARGET}), SOME)
     each = utility(fit(step(solver="kfac"), POOL, {"sums": TARGET}), SOME)
     for text, a, b in zip(SOME, whole, each, strict=True):
         assert a is not None and b == pytest.approx(a / tokens(tokenizer, text), rel=1e-5)
@@ -94,8 +94,8 @@ def test_by_length_is_a_share_for_each_token() -> None:
 
 def test_by_the_length_of_the_gradient() -> None:
     model, tokenizer = opened()
-    whole = utility(fit(step(normalise="none"), POOL, {"sums": TARGET}), SOME)
-    each = utility(fit(step(normalise="gradient"), POOL, {"sums": TARGET}), SOME)
+    whole = utility(fit(step(per="document"), POOL, {"sums": TARGET}), SOME)
+    each = utility(fit(step(per="gradient"), POOL, {"sums": TARGET}), SOME)
     for text, a, b in zip(SOME, whole, each, strict=True):
         length = np.linalg.norm(gradient(model, tokenizer, [text]))
         assert a is not None and b == pytest.approx(a / length, rel=1e-3)
@@ -150,7 +150,7 @@ def scale_of_adam() -> Tensor:
 def test_a_step_of_adam_divides_by_its_second_moment() -> None:
     model, tokenizer = opened()
     target = gradient(model, tokenizer, TARGET) / sum(tokens(tokenizer, text) for text in TARGET)
-    told = utility(fit(step(solver="adam", normalise="none"), POOL, {"sums": TARGET}), SOME)
+    told = utility(fit(step(solver="adam", per="document"), POOL, {"sums": TARGET}), SOME)
     scale = scale_of_adam().numpy()
     for text, said in zip(SOME, told, strict=True):
         truth = gradient(model, tokenizer, [text]) @ (target / scale)
@@ -234,8 +234,8 @@ def test_layers_and_beginnings() -> None:
     plain = fit(step(), POOL, {"sums": TARGET})
     part = fit(step(layers=("*feed*",)), POOL, {"sums": TARGET})
     assert part.state["vectors"].shape[1] < plain.state["vectors"].shape[1]
-    first = fit(step(windows=1, normalise="none"), POOL, {"sums": TARGET})
-    whole = fit(step(normalise="none"), POOL, {"sums": TARGET})
+    first = fit(step(windows=1, per="document"), POOL, {"sums": TARGET})
+    whole = fit(step(per="document"), POOL, {"sums": TARGET})
     assert utility(first, [POOL[0]]) == pytest.approx(utility(whole, [POOL[0]]), rel=1e-4)
     assert utility(first, [LONG]) != pytest.approx(utility(whole, [LONG]), rel=1e-2)
 

@@ -115,8 +115,10 @@ def test_languages() -> None:
     doubt = fit(LanguageId(keep=("en",), confidence=1.0), ["x"], {}).annotate(docs(["hm"]))
     assert doubt.column("drop").to_pylist()[0] is not None
     assert fit(LanguageId(), ["x"], {}).annotate(docs(texts)).column("drop").null_count == 3
-    with pytest.raises(ConfigError, match="no such model"):
+    with pytest.raises(ConfigError, match="language_id: there is no file"):
         LanguageId(model="nowhere.bin").check()
+    with pytest.raises(ConfigError, match=r"language_id: .* is no model of fastText"):
+        LanguageId(model=__file__).check()
 
 
 def test_exact_copies_after_normalisation(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def target_loss(vector: torch.Tensor, run: Run) -> float:
 
 def test_what_training_with_more_of_a_document_does() -> None:
     """One run, in float64, by finite differences of its weights."""
-    fitted = fit(step(runs=1, normalise="none"), SMALL, {"sums": TARGET})
+    fitted = fit(step(runs=1, per="document"), SMALL, {"sums": TARGET})
     told = np.array(utility(fitted, SMALL))
     model, _ = opened()
     documents = docs(SMALL)
@@ -95,7 +95,7 @@ def test_what_is_like_the_target_helps_more_than_the_rest() -> None:
 def test_each_token_has_its_share_and_copies_are_alike() -> None:
     _, tokenizer = opened()
     pool = [*SMALL, SMALL[0]]
-    whole = utility(fit(step(normalise="none"), pool, {"sums": TARGET}), pool)
+    whole = utility(fit(step(per="document"), pool, {"sums": TARGET}), pool)
     each = utility(fit(step(), pool, {"sums": TARGET}), pool)
     assert whole[0] == whole[-1]
     for text, a, b in zip(pool, whole, each, strict=True):

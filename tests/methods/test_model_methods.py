@@ -50,7 +50,7 @@ def target(seed: int) -> np.ndarray:
 
 
 def test_tracin_is_the_weighted_sum_over_checkpoints() -> None:
-    step = TracIn(two(), learning_rates=(0.5, 0.1), normalise="none")
+    step = TracIn(two(), learning_rates=(0.5, 0.1), per="document")
     told = utility(fit(step, POOL, {"sums": TARGET}), SOME)
     truth = sum(rate * gradients(s, SOME) @ target(s) for s, rate in ((0, 0.5), (1, 0.1)))
     assert told == pytest.approx(truth, abs=1e-4 * np.abs(truth).max())
@@ -59,7 +59,7 @@ def test_tracin_is_the_weighted_sum_over_checkpoints() -> None:
 
 def test_trak_without_damping_is_the_exact_solution_in_the_projected_space() -> None:
     """With the projection to few numbers: phi_t (Phi'Phi)^-1 phi_i, by the method's projector."""
-    step = TRAK(two(), dimension=16, damping=0.0, normalise="none", projection="gaussian")
+    step = TRAK(two(), dimension=16, damping=0.0, per="document", projection="gaussian")
     fitted = fit(step, POOL, {"sums": TARGET})
     told = np.array(utility(fitted, SOME))
     truth = np.zeros(len(SOME))

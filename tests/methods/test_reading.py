@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import dataworth
-from commands import run
+from cli.conftest import Invoke, _compiled, _log_as_it_was, dw  # noqa: F401
 from dataworth.config import parse_call
 from dataworth.errors import ConfigError
 from dataworth.features.gradients.language import Reader
@@ -110,18 +110,21 @@ def test_scores_do_not_depend_on_batches_and_little_on_numbers(dtype: str) -> No
     assert np.array_equal(few.store.matrix()[:, -1], np.minimum(tokens, 15))
 
 
-def test_the_command_takes_them_and_tells(tmp_path: Path) -> None:
+def test_the_command_takes_them_and_tells(
+    tmp_path: Path,
+    dw: Invoke,  # noqa: F811
+) -> None:
     pool = tmp_path / "pool.jsonl"
     pool.write_text("".join(json.dumps({"text": text}) + "\n" for text in POOL))
     options = ["--context", "16", "--windows", "2", "--batch-tokens", "64", "--device", "cpu"]
     options += ["--dtype", "float64", "--chats", "text", "--factor-width", "8"]
-    done = run("attribute", model_folder(), pool, "--ask", TARGET[0], *options, "--json")
-    assert done.returncode == 0, done.stderr
+    done = dw("attribute", model_folder(), pool, "--ask", TARGET[0], *options, "--json")
+    assert done.exit_code == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["context"] == 16
     assert "factors in blocks of 8" in facts["about"] and "(factor_width 8)" in facts["about"]
-    wrong = run("attribute", model_folder(), pool, "--ask", TARGET[0], "--device", "gpu")
-    assert wrong.returncode == 2 and "device is auto, cpu, cuda" in wrong.stderr
+    wrong = dw("attribute", model_folder(), pool, "--ask", TARGET[0], "--device", "gpu")
+    assert wrong.exit_code == 2 and "device is auto, cpu, cuda" in wrong.stderr
 
 
 def test_methods_take_the_width_of_factors() -> None:

@@ -42,7 +42,7 @@ def test_variants_can_be_changed() -> None:
         hash="sha256",
         smoothing=0.0,
         raw="all",
-        normalise="none",
+        per="document",
         targets="joint",
         minimum=7,
         mechanism="gumbel_top_k(temperature=1.0)",

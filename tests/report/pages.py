@@ -69,7 +69,7 @@ def check(html: str) -> Checker:
     allowed |= {"header", "footer", "article", "h1", "h2", "h3", "p", "ol", "ul", "li", "a", "b"}
     allowed |= {"bdi", "i", "span", "code", "pre", "details", "summary", "figure", "figcaption"}
     allowed |= {"table", "thead", "tbody", "tr", "th", "td", "svg", "g", "path", "line", "text"}
-    allowed |= {"rect", "small"}
+    allowed |= {"rect", "small", "circle"}
     assert checker.tags <= allowed, checker.tags - allowed
     for name, value in checker.attributes:
         assert not name.startswith("on"), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -10,12 +11,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dataworth.report import comparison_charts, comparison_plots
-from dataworth.report.charts import Spec
-from dataworth.report.comparison_charts import Column, Estimate, dots, limits, ticks
+from dataworth.report import plots, svg
 from dataworth.report.comparison_evidence import centred
 from dataworth.report.comparison_laws import binned, means
-from dataworth.report.comparison_plots import Curve, curves, heat, log_ticks, spread, stacked
+from dataworth.report.plots import (
+    Column,
+    Curve,
+    Estimate,
+    curves,
+    dots,
+    heat,
+    limits,
+    spread,
+    stacked,
+)
+from dataworth.report.svg import log_ticks, names_width, ticks
 from dataworth.results import doubts
 from dataworth.results import reading as reading_
 from dataworth.results.comparison import Comparison, Measure, Row
@@ -199,53 +209,42 @@ def test_distrust_of_few_seeds_repeats_and_many_intervals() -> None:
 # Charts
 
 
-@pytest.fixture
-def specs(monkeypatch: pytest.MonkeyPatch) -> list[Spec]:
-    """The specifications in place of drawn charts."""
-    found: list[Spec] = []
-
-    def note(spec: Spec, label: str) -> str:
-        found.append(spec)
-        return ""
-
-    monkeypatch.setattr(comparison_charts, "svg", note)
-    monkeypatch.setattr(comparison_plots, "svg", note)
+def marks(drawn: str, tag: str) -> list[dict[str, str]]:
+    """The attributes of every element of a kind, in order; of texts their words too, as `t`."""
+    found = []
+    for attributes, text in re.findall(rf"<{tag} ([^>]*?)/?>(?:([^<]*)</{tag}>)?", drawn):
+        found.append({**dict(re.findall(r'([\w-]+)="([^"]*)"', attributes)), "t": text})
     return found
 
 
-def marks(spec: Spec, kind: str) -> list[list[Spec]]:
-    return [part["data"]["values"] for part in spec["layer"] if part["mark"]["type"] == kind]
-
-
-def test_dots_stand_where_their_numbers_are(specs: list[Spec]) -> None:
+def test_dots_stand_where_their_numbers_are() -> None:
     """On an axis from -1 to 1, 0 is in the middle and 0.5 three quarters along."""
     rows = {
         "a": Estimate(0.5, 0.25, 0.75, [0.5, 0.6], "red"),
         "b": Estimate(-1.0, -3.0, 0.0, [], "blue"),
         "c": Estimate(None, None, None, [0.1], "grey"),
     }
-    dots(list(rows), [Column("", rows, (-1.0, 1.0))], width=800, label="x")
-    (spec,) = specs
-    plot = spec["width"] - comparison_charts._GAP
-    points, means_ = marks(spec, "circle")
-    (zero,) = next(values for values in marks(spec, "rule") if len(values) == 1)
-    lines = next(values for values in marks(spec, "rule") if "a" in values[0])
-    assert zero["x"] == pytest.approx(plot / 2, abs=0.1)
-    assert [mark["x"] for mark in means_] == pytest.approx([0.75 * plot, 0], abs=0.1)
-    assert [mark["x"] for mark in points] == pytest.approx([0.75 * plot, 0.8 * plot], abs=0.1)
-    assert lines[0]["a"] == pytest.approx(0.625 * plot, abs=0.1)
+    drawn = dots(list(rows), [Column("", rows, (-1.0, 1.0))], width=800, label="x")
+    left = names_width(list(rows))
+    plot = 800 - left - plots.GAP
+    at = pytest.approx
+    first, second, mean, other = (float(mark["cx"]) for mark in marks(drawn, "circle"))
+    assert [first, second] == at([left + 0.75 * plot, left + 0.8 * plot], abs=0.1)
+    assert [mean, other] == at([left + 0.75 * plot, left], abs=0.1)
+    lines = {mark["stroke"]: mark for mark in marks(drawn, "line")}
+    assert float(lines["var(--axis)"]["x1"]) == at(left + plot / 2, abs=0.1)
+    assert float(lines["red"]["x1"]) == at(left + 0.625 * plot, abs=0.1)
     # What goes on past the axis ends at its edge, with an arrow.
-    assert lines[1]["a"] == 0
-    arrows = [v for v in marks(spec, "text") if v and v[0].get("t") == "◂"]
-    assert [arrow["x"] for arrow in arrows[0]] == [0]
+    assert float(lines["blue"]["x1"]) == left
+    assert [float(mark["x"]) for mark in marks(drawn, "text") if mark["t"] == "◂"] == [left]
 
 
-def test_columns_stand_side_by_side(specs: list[Spec]) -> None:
+def test_columns_stand_side_by_side() -> None:
     one = {"a": Estimate(0.0, None, None, [], "red")}
-    dots(["a"], [Column(str(k), one, (-1.0, 1.0)) for k in range(3)], width=900, label="x")
-    _, means_ = marks(specs[0], "circle")
-    first, second, third = (mark["x"] for mark in means_)
-    assert second - first == third - second == pytest.approx(specs[0]["width"] // 3)
+    columns = [Column(str(k), one, (-1.0, 1.0)) for k in range(3)]
+    drawn = dots(["a"], columns, width=900, label="x")
+    first, second, third = (float(mark["cx"]) for mark in marks(drawn, "circle"))
+    assert second - first == third - second == (900 - names_width(["a"])) // 3
 
 
 @given(
@@ -263,7 +262,7 @@ def test_limits_hold_points_and_zero(given_: list[tuple[float, float, list[float
     assert low < min(seen) and max(seen) < high  # type: ignore[type-var]
     span = max(seen) - min(seen)  # type: ignore[operator, type-var]
     if span > 1e-3:
-        assert high - low <= 1.07 * (1 + 2 * comparison_charts._SIDE) * span
+        assert high - low <= 1.07 * (1 + 2 * plots.SIDE) * span
 
 
 @given(st.floats(-1e5, 1e5), st.floats(1e-6, 1e5), st.integers(40, 900))
@@ -273,7 +272,7 @@ def test_ticks_are_round_and_within(low: float, span: float, wide: int) -> None:
     slack = 1e-9 * max(abs(low), abs(high), 1)
     assert all(low - slack <= tick <= high + slack for tick in found)
     assert found == sorted(found)
-    assert 1 <= len(found) <= max(4, wide // comparison_charts._TICK + 2)
+    assert 1 <= len(found) <= max(4, wide // svg._TICK + 2)
 
 
 @given(st.lists(st.floats(-50, 250), min_size=1, max_size=9), st.floats(1, 20), st.floats(150, 200))
@@ -295,31 +294,36 @@ def test_log_ticks() -> None:
     assert log_ticks(1, 1e6) == [10.0**k for k in range(7)]
 
 
-def test_curves_of_one_x_are_not_drawn(specs: list[Spec]) -> None:
+def test_curves_of_one_x_are_not_drawn() -> None:
     one = Curve("a", "red", [(1.0, 2.0)], [(1.0, 2.0)])
     keys: Any = {"x_title": "x", "y_title": "y", "label": "x", "width": 300, "height": 200}
     assert curves([one], log=True, **keys) is None
     assert curves([Curve("a", "red", [(0.0, 1.0), (2.0, 1.0)])], log=True, **keys) is None
-    assert curves([Curve("a", "red", [(0.0, 1.0), (2.0, 1.0)])], log=False, **keys) == ""
+    assert curves([Curve("a", "red", [(0.0, 1.0), (2.0, 1.0)])], log=False, **keys)
 
 
-def test_stacked_bars_follow_each_other(specs: list[Spec]) -> None:
-    stacked([("a", [("red", 0.25, "math"), ("blue", 0.75, "code")])], width=400, label="x")
-    (bars,) = marks(specs[0], "bar")
-    wide = specs[0]["width"]
-    assert bars[0]["a"] == 0 and bars[1]["a"] == pytest.approx(0.25 * wide, abs=0.1)
-    assert bars[1]["b"] == pytest.approx(wide - 1, abs=0.1)
-    words = [mark["t"] for values in marks(specs[0], "text") for mark in values]
-    assert "code" in words
+def test_stacked_bars_follow_each_other() -> None:
+    rows = [("a", [("red", 0.25, "math"), ("blue", 0.75, "code")])]
+    drawn = stacked(rows, width=400, label="x")
+    first, second = marks(drawn, "rect")
+    left = names_width(["a"])
+    wide = 400 - left - 6
+    assert float(first["x"]) == left
+    assert float(second["x"]) == pytest.approx(left + 0.25 * wide, abs=0.1)
+    assert float(second["width"]) == pytest.approx(0.75 * wide - 1, abs=0.1)
+    assert "code" in [mark["t"] for mark in marks(drawn, "text")]
 
 
-def test_heat_shows_jaccard_below_and_ranks_above(specs: list[Spec]) -> None:
-    heat(["a", "b"], [[1.0, 0.25], [0.25, 1.0]], [[1.0, -0.5], [-0.5, 1.0]], width=300, label="x")
-    (cells,) = marks(specs[0], "rect")
-    below = next(cell for cell in cells if cell["x"] < cell["y"])
-    above = next(cell for cell in cells if cell["x"] > cell["y"])
-    assert (below["t"], below["o"], below["c"]) == ("25", 0.25, "var(--selection)")
-    assert (above["t"], above["o"], above["c"]) == (f"{MINUS}50", 0.5, "var(--loss)")
+def test_heat_shows_jaccard_below_and_ranks_above_with_names_on_both_sides() -> None:
+    shared, ranks = [[1.0, 0.25], [0.25, 1.0]], [[1.0, -0.5], [-0.5, 1.0]]
+    drawn = heat(["a", "b"], shared, ranks, width=300, label="x")
+    above, below = marks(drawn, "rect")
+    assert float(above["x"]) > float(below["x"]) and float(above["y"]) < float(below["y"])
+    assert (below["fill"], below["fill-opacity"]) == ("var(--selection)", "0.25")
+    assert (above["fill"], above["fill-opacity"]) == ("var(--loss)", "0.5")
+    words = [mark["t"] for mark in marks(drawn, "text")]
+    assert "25" in words and f"{MINUS}50" in words
+    assert words.count("a") == words.count("b") == 2
 
 
 def test_centred_within_targets() -> None:

@@ -38,6 +38,8 @@ from dataworth.features.gradients.reading import Reading
 from dataworth.features.gradients.solving import Curvature, check_solver, residual_of, solve
 from dataworth.features.store import Store, build, open_store
 from dataworth.flow.scoring import check_pool, input_record
+from dataworth.options import check
+from dataworth.options.calls import AttributeOptions, Per, same
 from dataworth.results import format as f
 from dataworth.results.attribution import Attribution as Facts
 from dataworth.results.attribution import Check, Query
@@ -61,17 +63,14 @@ class AttributionSettings:
     model: str
     reading: Reading = field(default_factory=Reading)
     curvature: Curvature = field(default_factory=Curvature)
-    normalise: str = "none"
-    top: int = 5
-    max_bad: float = 0.01
+    per: Per = same(AttributeOptions, "per")
+    top: int = same(AttributeOptions, "top")
+    max_bad: float = same(AttributeOptions, "max_bad")
 
     def __post_init__(self) -> None:
-        if self.normalise not in ("none", "length"):
-            raise ConfigError(f"normalise must be none or length, not {self.normalise!r}")
-        if self.top < 1:
-            raise ConfigError(f"top is at least 1, not {self.top}")
-        if self.cosine and self.normalise != "none":
-            raise ConfigError("a cosine has no share a token: leave normalise out")
+        check(self)
+        if self.cosine and self.per != "document":
+            raise ConfigError("a cosine has no share of a token: leave per out")
 
     @property
     def cosine(self) -> bool:
@@ -84,7 +83,7 @@ class AttributionSettings:
         return {
             "reading": reading | {"layers": list(self.reading.layers)},
             "curvature": asdict(self.curvature),
-            "normalise": self.normalise,
+            "per": self.per,
             "top": self.top,
         }
 
@@ -185,7 +184,7 @@ def attribute_documents(
             store,
             mapped(folder / _VECTORS),
             top=settings.top,
-            by_token=settings.normalise == "length",
+            by_token=settings.per == "token",
             cosine=settings.cosine,
         )
         if reader.known_context > reader.context:

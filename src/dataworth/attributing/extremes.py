@@ -41,10 +41,10 @@ class Found:
     copies: Counter[int] = field(default_factory=Counter)
 
 
-def find(store: Store, top: int, *, normalise: bool) -> Found:
+def find(store: Store, top: int, *, by_token: bool) -> Found:
     """The `top` different texts at either end for each query, and what all scores look like.
 
-    `normalise`: rank by the score for each token. Ties go by the hash of uid. Documents without a
+    `by_token`: rank by the score for each token. Ties go by the hash of uid. Documents without a
     token count for nothing.
     """
     queries = store.dimension - 1
@@ -56,7 +56,7 @@ def find(store: Store, top: int, *, normalise: bool) -> Found:
     for first, block in store.blocks(_ROWS):
         part = np.asarray(block, np.float64)
         counted = part[:, -1] > 0
-        scores = part[:, :-1] / (np.maximum(part[:, -1:], 1) if normalise else 1.0)
+        scores = part[:, :-1] / (np.maximum(part[:, -1:], 1) if by_token else 1.0)
         rows = first + np.flatnonzero(counted)
         scores = scores[counted]
         documents += len(rows)
@@ -88,7 +88,7 @@ def find(store: Store, top: int, *, normalise: bool) -> Found:
         mean,
         np.sqrt(np.maximum(squares / count - mean**2, 0)),
         positive / count,
-        _halves(store, normalise, queries, documents),
+        _halves(store, by_token, queries, documents),
         documents,
         tokens,
         _copies(uid, ends),
@@ -113,14 +113,14 @@ def _copies(uid: NDArray[np.uint64], ends: list[Ends]) -> Counter[int]:
     return Counter(hit.tolist())
 
 
-def _halves(store: Store, normalise: bool, queries: int, documents: int) -> NDArray[np.float64]:
+def _halves(store: Store, by_token: bool, queries: int, documents: int) -> NDArray[np.float64]:
     """The share of documents, the most helpful first, that hold half of all that helps."""
     largest = np.zeros(queries)
     for _, block in store.blocks(_ROWS):
-        largest = np.maximum(largest, _worth(block, normalise).max(0, initial=0))
+        largest = np.maximum(largest, _worth(block, by_token).max(0, initial=0))
     number, weight = np.zeros((queries, _BINS)), np.zeros((queries, _BINS))
     for _, block in store.blocks(_ROWS):
-        worth = _worth(block, normalise)
+        worth = _worth(block, by_token)
         for query in np.flatnonzero(largest):
             some = worth[worth[:, query] > 0, query]
             # By the root, so that small scores have bins of their own too.
@@ -135,9 +135,9 @@ def _halves(store: Store, normalise: bool, queries: int, documents: int) -> NDAr
     return out
 
 
-def _worth(block: NDArray[np.float32], normalise: bool) -> NDArray[np.float64]:
+def _worth(block: NDArray[np.float32], by_token: bool) -> NDArray[np.float64]:
     part = np.asarray(block, np.float64)
-    scores = part[:, :-1] / (np.maximum(part[:, -1:], 1) if normalise else 1.0)
+    scores = part[:, :-1] / (np.maximum(part[:, -1:], 1) if by_token else 1.0)
     return np.where(part[:, -1:] > 0, np.maximum(scores, 0), 0)
 
 

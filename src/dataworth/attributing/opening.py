@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from dataworth.attributing.asking import read_queries
 from dataworth.corpus.corpus import Corpus
-from dataworth.corpus.fields import Fields
 from dataworth.engine.device import find_device, find_dtype
 from dataworth.engine.files import local_path
-from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, check_extra
+from dataworth.flow.given import as_tuple, engine_of, fields_beside, fields_of
 from dataworth.flow.proxies import ProxySettings, tokens_of, train_proxies
+from dataworth.options.calls import AttributeOptions
 
 if TYPE_CHECKING:
     from dataworth.attributing.attribution import Attribution
@@ -26,25 +26,17 @@ TRAINED = "1M"
 _FEW = 512  # tokens, where time and memory alone are asked for: a model of the same shape
 
 
-def run_attribution(
-    model: str | Path,
-    train: Any,
-    queries: Any,
-    *,
-    curvature: Mapping[str, Any],
-    reading: Mapping[str, Any],
-    shown: Mapping[str, Any],
-    trained: str | int | None,
-    fields: tuple[Fields, Fields],
-    storage_options: Mapping[str, Any] | None,
-    out: str | Path | None,
-    overwrite: bool,
-    dry_run: bool,
-    check: bool,
-    engine: Engine,
-    progress: Progress,
-) -> Attribution:
+def run_attribution(options: AttributeOptions) -> Attribution:
     """Open the data, then attribute; see `dataworth.attribute`."""
+    model, trained, out = options.model, options.trained, options.out
+    storage_options, dry_run, overwrite = (
+        options.storage_options,
+        options.dry_run,
+        options.overwrite,
+    )
+    engine, progress = engine_of(options.engine), options.progress or Progress()
+    documents = fields_of(options)
+    asked_fields = fields_beside(documents, options.query_text_field, options.query_template)
     check_extra("attribution", "lm")
     from dataworth.attributing.attribution import AttributionSettings, attribute_documents
     from dataworth.features.gradients.adapters import check_folder
@@ -54,15 +46,19 @@ def run_attribution(
     from dataworth.lm.tokenizer import load_tokenizer
 
     sized = _is_size(model, trained, list(SIZES))
-    how = Curvature(**curvature)
     # Checked before anything is opened or trained.
-    settings = AttributionSettings(str(model), Reading(**reading), how, **shown)
+    how = Curvature(**{name: getattr(options, name) for name in Curvature.__dataclass_fields__})
+    reading = {name: getattr(options, name) for name in Reading.__dataclass_fields__}
+    reading["layers"] = as_tuple(options.layers)
+    settings = AttributionSettings(
+        str(model), Reading(**reading), how, options.per, options.top, options.max_bad
+    )
     find_dtype(settings.reading.dtype, find_device(settings.reading.device))
     if not sized and Path(model).is_dir():
         check_folder(Path(model))
         load_tokenizer(model)  # one that is missing is told before any text is read
     asked = read_queries(
-        queries, fields[1], max_bad=settings.max_bad, storage_options=storage_options
+        options.queries, asked_fields, max_bad=settings.max_bad, storage_options=storage_options
     )
     keep = TemporaryDirectory(prefix="dataworth-") if out is None or dry_run else None
     folder = (
@@ -71,8 +67,8 @@ def run_attribution(
     # Beside what is made of it, so that the same call goes on with documents from memory too.
     spool = (folder if keep is None else Path(keep.name)) / "spool"
     corpus = Corpus.open(
-        train,
-        fields=fields[0],
+        options.train,
+        fields=documents,
         spool=spool,
         storage_options=storage_options,
         out=None if keep is not None else folder,
@@ -104,7 +100,7 @@ def run_attribution(
         progress=progress,
         overwrite=overwrite,
         dry_run=dry_run,
-        check=check,
+        check=options.check,
         keep=keep,
     )
 

@@ -34,7 +34,7 @@ def tell(
     cosine: bool,
 ) -> None:
     """Fill in what was found. `vectors` [q, P]: the queries' side of the scores."""
-    found = extremes.find(store, top, normalise=by_token)
+    found = extremes.find(store, top, by_token=by_token)
     nats, tokens = reader.losses(queries)
     facts["documents"], facts["tokens"] = found.documents, found.tokens
     shown = _documents(reader, train, store, found, vectors, by_token, cosine)

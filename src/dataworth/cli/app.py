@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from inspect import getdoc
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +22,6 @@ from dataworth.cli import (
     swarm,
     table,
 )
-from dataworth.cli.declaring import escaped
 from dataworth.cli.errors import guard
 from dataworth.version import __version__
 
@@ -92,5 +90,4 @@ for _panel, _commands in {
     ),
 }.items():
     for _command in _commands:
-        _help = escaped(getdoc(_command) or "")
-        app.command(_command.__name__, help=_help, rich_help_panel=_panel)(_command)
+        app.command(_command.__name__, help=_command.__doc__, rich_help_panel=_panel)(_command)

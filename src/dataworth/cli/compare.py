@@ -2,80 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-import typer
-
-from dataworth.cli import options as o
 from dataworth.cli import parsing as p
-from dataworth.cli.console import begin
-from dataworth.cli.declaring import option
-from dataworth.cli.show import console, show_json, show_places
+from dataworth.cli.building import Result, command
+from dataworth.cli.options import Workers
+from dataworth.cli.show import console, show_places
+from dataworth.options.calls import RUNNING, CompareOptions, option
 
-OUT = "comparison"
+
+@dataclass(frozen=True)
+class _DryRun:
+    panel: ClassVar[str] = RUNNING
+    dry_run: bool = option(False)
+    """Show how many trainings the plan comes to, their tokens and about the minutes that they take;
+    read and write nothing."""
 
 
-def compare(
-    plan: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PLAN",
-            show_default=False,
-            help="A YAML file that says what to compare, or the plan.json of a comparison.",
-        ),
-    ],
-    minutes: Annotated[
-        float | None,
-        option(
-            *("--minutes", "-m"),
-            metavar="N",
-            help="Fit the plan into N minutes, and say what was given up.",
-            panel=o.RUNNING,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        option(
-            *("--out", "-o"),
-            metavar="FOLDER",
-            default=OUT,
-            help="The comparison's folder. The same command again goes on where it stopped.",
-            panel=o.RUNNING,
-        ),
-    ] = None,
-    reuse: Annotated[
-        list[Path] | None,
-        option(
-            "--reuse",
-            metavar="FOLDER",
-            help="Another comparison: what it scored or trained in the same way is not done again.",
-            panel=o.RUNNING,
-        ),
-    ] = None,
-    so_far: Annotated[
-        bool,
-        option(
-            "--so-far",
-            help="Train nothing, and show what is there.",
-            panel=o.RUNNING,
-        ),
-    ] = False,
-    overwrite: o.Overwrite = False,
-    device: o.Device = None,
-    workers: o.Workers = None,
-    dry_run: Annotated[
-        bool,
-        option(
-            "--dry-run",
-            panel=o.RUNNING,
-            help="Show how many trainings the plan comes to, their tokens and about the minutes "
-            "that they take; read and write nothing.",
-        ),
-    ] = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
-) -> None:
+@command(CompareOptions, Workers, _DryRun, out="comparison")
+def compare(given: dict[str, Any], *, dry_run: bool) -> Result:
     """Compare ways to select by training the same small models on each.
 
     Selects with each list of steps for each target, trains a model on each
@@ -98,54 +44,35 @@ def compare(
     dataworth compare plan.yaml --minutes 30
     dataworth compare compared/plan.json --out again/
     """
-    progress = begin(quiet)
     if dry_run:
-        size = p.engine(workers, None).size
-        _show_outline(plan, minutes, size, device or "auto", json=json)
-        return
+        return _outline(given)
     import dataworth
 
-    made = dataworth.compare(
-        plan,
-        out=out or Path(OUT),
-        progress=progress,
-        **p.given(
-            {
-                "minutes": minutes,
-                "reuse": reuse or [],
-                "so_far": so_far,
-                "overwrite": overwrite,
-                "device": device,
-                "engine": workers,
-            }
-        ),
-    )
-    if json:
-        show_json(made.facts)
-    elif not quiet:
+    made = dataworth.compare(**given)
+
+    def show() -> None:
         from dataworth.report import comparison_summary
 
         comparison_summary.show(made.facts, console())
-        places: dict[str, Any] = {
-            "report": made.folder / "report.html",
-            "numbers": made.folder / "comparison.json",
-            "plan": made.folder / "plan.json",
-        }
-        show_places(places)
+        names = {"report": "report.html", "numbers": "comparison.json", "plan": "plan.json"}
+        show_places({name: made.folder / file for name, file in names.items()})
+
+    return Result(made.facts, show)
 
 
-def _show_outline(
-    plan: Path, minutes: float | None, workers: int, device: str, *, json: bool
-) -> None:
+def _outline(given: dict[str, Any]) -> Result:
     from dataworth.comparing.comparison import outline
 
-    facts = outline(plan, minutes, timed=True, workers=workers, device=device)
-    if json:
-        show_json(facts)
-        return
+    workers = p.engine(given.get("engine"), None).size
+    facts = outline(
+        given["plan"],
+        given.get("minutes"),
+        timed=True,
+        workers=workers,
+        device=given.get("device", "auto"),
+    )
     resolved = facts["plan"]
-    out = console()
-    for line in (
+    lines = (
         f"{len(resolved['selections'])} selections, {len(resolved['targets'])} targets, "
         f"{len(resolved['seeds'])} seeds",
         f"one pass over the pool, {facts['choices']:,} choices",
@@ -158,5 +85,10 @@ def _show_outline(
         if facts["minutes"] is None
         else f"about {facts['minutes']:,.1f} minutes of training with {workers} "
         f"worker{'s' * (workers > 1)}, timed on a few steps; scoring and measuring come to that",
-    ):
-        out.print(line, markup=False, soft_wrap=True)
+    )
+
+    def show() -> None:
+        for line in lines:
+            console().print(line, markup=False, soft_wrap=True)
+
+    return Result(facts, show)

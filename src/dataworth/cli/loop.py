@@ -2,105 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import typer
 
-from dataworth.cli import options as o
-from dataworth.cli import parsing as p
-from dataworth.cli.console import begin
-from dataworth.cli.declaring import option
-from dataworth.cli.show import console, show_json, show_places
+from dataworth.cli.building import Result, command
+from dataworth.cli.options import OUT, Engines
+from dataworth.cli.show import console, show_places
+from dataworth.options.calls import ROUNDS, LoopOptions, option
 
 if TYPE_CHECKING:
     from dataworth import Selection
 
-TRAINING = "Rounds and training"
 
-Rounds = Annotated[
-    int | None,
-    option(
-        "--rounds",
-        metavar="N",
-        panel=TRAINING,
-        default="the last that --round names",
-        help="How many rounds. The same command with more adds them.",
-    ),
-]
-RoundStep = Annotated[
-    list[str] | None,
-    option(
-        "--round",
-        metavar="N=STEP",
-        panel=TRAINING,
-        help="A step from round N on, until another round is named; after those of --step, which "
-        "are in all rounds. {checkpoint} in its options is the model of the round before.",
-    ),
-]
-Train = Annotated[
-    str | None,
-    option(
-        "--train",
-        metavar="TRAINER",
-        panel=TRAINING,
-        default="small",
-        help="What trains a round: 'small(size=tiny, epochs=1)', or your own function as "
-        "module:function, called with (selection, previous, round, folder).",
-    ),
-]
-Start = Annotated[
-    Path | None,
-    option(
-        "--start",
-        metavar="FOLDER",
-        panel=TRAINING,
-        help="A model that round 1 goes on with; then {checkpoint} may stand in round 1 too.",
-    ),
-]
+@dataclass(frozen=True)
+class _RoundSteps:
+    panel: ClassVar[str] = ROUNDS
+    round: list[str] | None = option(None, kind="names", metavar="N=STEP")
+    """A step from round N on, until another round is named; after those of --step, which are in all
+    rounds. {checkpoint} in its options is the model of the round before."""
 
 
-def loop(
-    pool: o.Pool,
-    target: o.Target = None,
-    step: o.Steps = None,
-    rounds: Rounds = None,
-    round: RoundStep = None,
-    train: Train = None,
-    start: Start = None,
-    seed: o.Seed = None,
-    holdout: o.Holdout = None,
-    sample_bytes: o.SampleBytes = None,
-    tokenizer: o.Tokenizer = None,
-    budget: o.Budget = None,
-    mechanism: o.Mechanism = None,
-    utility: o.Utility = None,
-    scale: o.ScaleOf = None,
-    proportion: o.Proportion = None,
-    quota: o.QuotaOf = None,
-    mixture: o.MixtureOf = None,
-    max_repeat: o.MaxRepeat = None,
-    exclude: o.Exclude = None,
-    duplicates: o.DuplicatesOf = None,
-    text_field: o.TextField = None,
-    target_text_field: o.TargetTextField = None,
-    join: o.Join = None,
-    id_field: o.IdField = None,
-    group_by: o.GroupBy = None,
-    template: o.Template = None,
-    target_template: o.TargetTemplate = None,
-    split_words: o.SplitWords = None,
-    txt: o.TxtMode = None,
-    max_line_bytes: o.MaxLineBytes = None,
-    max_bad: o.MaxBad = None,
-    storage_option: o.StorageOption = None,
-    out: o.Out = None,
-    overwrite: o.Overwrite = False,
-    workers: o.Workers = None,
-    engine: o.EngineOf = None,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
-) -> None:
+@command(LoopOptions, _RoundSteps, Engines, out=OUT)
+def loop(given: dict[str, Any], *, round: list[str] | None) -> Result:
     """Select, train, and score again with what was trained, round by round.
 
     Each round chooses its budget among what no round before it trained on. All
@@ -113,56 +39,15 @@ def loop(
         --round '2=influence(model={checkpoint})' --rounds 4
     dataworth loop pool/ -t math=m.jsonl --rounds 3 --train mine:train
     """
-    progress = begin(quiet)
     import dataworth
 
-    steps, count = _steps(step or [], round or [], rounds)
-    options: dict[str, Any] = {
-        "steps": steps,
-        "train": train,
-        "start": start,
-        "seed": seed,
-        "holdout": holdout,
-        "sample_bytes": sample_bytes,
-        "tokenizer": tokenizer,
-        "budget": budget,
-        "mechanism": mechanism,
-        "utility": utility,
-        "scale": scale,
-        "proportions": p.proportions(proportion or []),
-        "quotas": quota,
-        "mixture": mixture,
-        "max_repeat": max_repeat,
-        "exclude": exclude,
-        "duplicates": duplicates,
-        "text_field": text_field,
-        "target_text_field": target_text_field,
-        "join": join,
-        "id_field": id_field,
-        "group_by": group_by,
-        "template": template,
-        "target_template": target_template,
-        "split_words": split_words,
-        "txt": txt,
-        "max_line_bytes": max_line_bytes,
-        "max_bad": max_bad,
-        "storage_options": p.storage_options(storage_option or []),
-        "overwrite": overwrite,
-    }
-    folder = out or Path(o.OUT)
-    made = dataworth.loop(
-        p.places(pool),
-        p.targets(target or []),
-        rounds=count,
-        out=folder,
-        engine=p.engine(workers, engine),
-        progress=progress,
-        **p.given(options),
-    )
-    if json:
-        show_json({"rounds": [_facts(one, folder, number) for number, one in enumerate(made, 1)]})
-    elif not quiet:
-        _show(made, folder)
+    steps, given["rounds"] = _steps(given.get("steps", []), round or [], given.get("rounds"))
+    if steps:
+        given["steps"] = steps
+    made = dataworth.loop(**given)
+    folder = Path(given["out"])
+    facts = [_facts(one, folder, number) for number, one in enumerate(made, 1)]
+    return Result({"rounds": facts}, lambda: _show(facts, folder))
 
 
 def _steps(common: list[str], named: list[str], rounds: int | None) -> tuple[Any, int]:
@@ -206,13 +91,11 @@ def _facts(selection: Selection, folder: Path, number: int) -> dict[str, Any]:
     }
 
 
-def _show(made: list[Selection], folder: Path) -> None:
-    out = console()
-    for number, selection in enumerate(made, 1):
-        facts = _facts(selection, folder, number)
-        out.print(
-            f"round {number}  {facts['documents']:,} documents, {facts['tokens']:,} tokens  "
-            f"{facts['selection']}",
+def _show(rounds: list[dict[str, Any]], folder: Path) -> None:
+    for facts in rounds:
+        console().print(
+            f"round {facts['round']}  {facts['documents']:,} documents, {facts['tokens']:,} tokens"
+            f"  {facts['selection']}",
             soft_wrap=True,
             markup=False,
         )

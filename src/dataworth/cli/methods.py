@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
 
-import typer
-
-from dataworth.cli import options as o
-from dataworth.cli.console import begin
-from dataworth.cli.show import show_json, show_method, show_methods
+from dataworth.cli.building import Result, command
+from dataworth.cli.show import show_method, show_methods
+from dataworth.options.calls import option
 
 
-def methods(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NAME", show_default=False, help="A step, mechanism or mixture."),
-    ] = None,
-    json: o.Json = False,
-) -> None:
+@dataclass(frozen=True)
+class _Name:
+    name: str | None = option(None, argument=True)
+    """A step, mechanism or mixture."""
+
+
+@command(None, _Name, quiet=False)
+def methods(*, name: str | None) -> Result:
     """The steps (filters and methods), mechanisms and mixtures, or one of them with its options.
 
     [bold]Examples[/]
@@ -26,13 +25,8 @@ def methods(
     dataworth methods
     dataworth methods dsir
     """
-    begin(False)
     from dataworth.flow.catalogue import catalogue
 
     found = catalogue(name)
-    if json:
-        show_json([method.as_dict() for method in found])
-    elif name is None:
-        show_methods(found)
-    else:
-        show_method(found[0])
+    facts = [method.as_dict() for method in found]
+    return Result(facts, lambda: show_methods(found) if name is None else show_method(found[0]))

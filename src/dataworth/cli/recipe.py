@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from dataworth.cli import options as o
-from dataworth.cli import parsing as p
-from dataworth.cli.console import begin
-from dataworth.cli.show import show_json, show_plan, show_scores, show_selection
+from dataworth.cli.building import Result, command
+from dataworth.cli.options import OUT, DryRun, Engines
+from dataworth.cli.show import planned, scored, selected
+from dataworth.options.calls import Reading, Running, option, same
 
 
-def run(
-    recipe: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RECIPE",
-            show_default=False,
-            help="A YAML file with the options of `select`, or the run.json of an earlier run.",
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            *("--out", "-o"),
-            metavar="FOLDER",
-            help="Another folder than the recipe's.",
-            rich_help_panel=o.RUNNING,
-        ),
-    ] = None,
-    overwrite: o.Overwrite = False,
-    storage_option: o.StorageOption = None,
-    workers: o.Workers = None,
-    engine: o.EngineOf = None,
-    dry_run: o.DryRun = False,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Run(Running):
+    recipe: Path = option(kind="path", argument=True)
+    """A YAML file with the options of `select`, or the run.json of an earlier run."""
+    out: str | Path | None = same(Running, "out", shown="")
+    """Another folder than the recipe's."""
+    storage_options: Any = same(Reading, "storage_options")
+
+
+@command(_Run, Engines, DryRun)
+def run(given: dict[str, Any], *, dry_run: bool) -> Result:
     """Run a recipe: the options of a selection as a file.
 
     Names are those of the Python function; relative paths start at the recipe's
@@ -57,26 +41,12 @@ def run(
     dataworth run recipe.yaml
     dataworth run out/run.json --out again/
     """
-    progress = begin(quiet)
     import dataworth
 
-    changes: dict[str, Any] = {
-        "out": out,
-        "overwrite": overwrite or None,
-        "storage_options": p.storage_options(storage_option or []),
-        "engine": p.engine(workers, engine) if workers or engine else None,
-    }
-    read = dataworth.read_recipe(recipe)
-    options = {"out": Path(o.OUT), **read.options, **p.given(changes), "progress": progress}
+    recipe = dataworth.read_recipe(given.pop("recipe"))
+    given = {"out": Path(OUT), **recipe.options, **given}
     if dry_run:
-        if not read.chooses:
-            options["budget"] = None
-        show_plan(dataworth.plan(**options), json=json)
-    elif not read.chooses:
-        show_scores(dataworth.score(**options), json=json, quiet=quiet)
-    else:
-        selection = dataworth.select(**options)
-        if json:
-            show_json(selection.metrics)
-        elif not quiet:
-            show_selection(selection)
+        return planned(given if recipe.chooses else {**given, "budget": None})
+    if not recipe.chooses:
+        return scored(dataworth.score(**given))
+    return selected(dataworth.select(**given))

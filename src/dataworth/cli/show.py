@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import fill, indent
 from typing import TYPE_CHECKING, Any
 
+from dataworth.cli.building import Result
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from dataworth.flow.catalogue import Described
     from dataworth.flow.inspect import FieldFacts
     from dataworth.flow.inventory import Stored
+    from dataworth.flow.passing import Passing
 
 
 def console() -> Console:
@@ -40,15 +43,18 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def show_selection(selection: Selection) -> None:
-    """The summary of a selection, and where everything lies."""
-    from dataworth.report import summary
+def selected(selection: Selection) -> Result:
+    """Return the summary of a selection, and where everything lies."""
 
-    folder = selection.scores.folder
-    summary.show(selection.metrics, console())
-    show_places(
-        {"data": folder / "data", "report": folder / "report.html", "run": folder / "run.json"}
-    )
+    def show() -> None:
+        from dataworth.report import summary
+
+        folder = selection.scores.folder
+        summary.show(selection.metrics, console())
+        names = {"data": "data", "report": "report.html", "run": "run.json"}
+        show_places({name: folder / file for name, file in names.items()})
+
+    return Result(selection.metrics, show)
 
 
 def show_places(places: Mapping[str, Any]) -> None:
@@ -60,12 +66,11 @@ def show_places(places: Mapping[str, Any]) -> None:
         out.print(f"{name:<{width}}  {place}", soft_wrap=True, markup=False)
 
 
-def show_scores(scores: Scores, *, json: bool = False, quiet: bool = False) -> None:
-    """What a scored pool holds, and what to do with it."""
+def scored(scores: Scores) -> Result:
+    """Return what a scored pool holds, and what to do with it."""
     facts = scores.facts()
-    if json:
-        show_json(facts)
-    elif not quiet:
+
+    def show() -> None:
         rows = [("read", f"{facts['documents']:,}", "documents")]
         rows += [(f"bad: {reason}", f"{n:,}", "lines") for reason, n in facts["bad"].items()]
         rows += [(f"  dropped: {reason}", f"{n:,}", "") for reason, n in facts["dropped"].items()]
@@ -74,6 +79,8 @@ def show_scores(scores: Scores, *, json: bool = False, quiet: bool = False) -> N
         folder = scores.folder
         command = shlex.join(["dataworth", "choose", str(folder), "--budget", "10%"])
         show_places({"table": folder / "table", "run": folder / "run.json", "next": command})
+
+    return Result(facts, show)
 
 
 def show_stored(stored: Sequence[Stored], *, removed: bool) -> None:
@@ -86,11 +93,27 @@ def show_stored(stored: Sequence[Stored], *, removed: bool) -> None:
     _table([*rows, ("in all" if not removed else "removed in all", f.size(total), "")])
 
 
-def show_plan(plan: Plan, *, json: bool) -> None:
-    """What a run would read and need."""
-    if json:
-        show_json(plan.as_dict())
-        return
+def show_rates(rules: Sequence[Passing]) -> None:
+    """Of each rule what passes it by itself, and what it removed in its turn."""
+    from dataworth.results import format as f
+
+    rows = [("step", "rule", "passes alone", "removed in turn", "of what came")]
+    for one in rules:
+        alone = "" if one.alone is None else f.share(one.alone)
+        share = f.share(one.removed / one.entered) if one.entered else ""
+        rows.append((one.step, one.rule, alone, f"{one.removed:,}", share))
+    _table(rows)
+
+
+def planned(options: Mapping[str, Any]) -> Result:
+    """Return what a run with these options would read and need."""
+    import dataworth
+
+    plan = dataworth.plan(**options)
+    return Result(plan.as_dict(), lambda: _show_plan(plan))
+
+
+def _show_plan(plan: Plan) -> None:
     from dataworth.results import format as f
 
     rows = []

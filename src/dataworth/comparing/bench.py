@@ -6,9 +6,11 @@ measured on, and a few hundredths of a second to put its token stream together.
 
 from __future__ import annotations
 
+import logging
+import math
 import time
-from collections.abc import Mapping, Sequence
-from math import log
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +23,15 @@ from dataworth.comparing.held_out import EvaluationSet, load_sets, read_rows
 from dataworth.comparing.measures import SHIFT
 from dataworth.comparing.plan import ComparePlan, SizePlan
 from dataworth.comparing.reading import read_plan
-from dataworth.engine.device import AUTO, find_device
+from dataworth.engine.device import AUTO, find_device, spread
 from dataworth.engine.files import read_object, write_json
-from dataworth.errors import ConfigError
+from dataworth.engine.local import Tick
+from dataworth.errors import ConfigError, DataworthError
 from dataworth.measures.choices import measures
 
 _LARGE = 32_000_000  # tokens of a stream from which only what is trained on is put together
 _TIMED_STEPS = 12
+log = logging.getLogger("dataworth")
 OVERLAP = 0.25  # of the context, as in `losses`, which imports torch
 
 
@@ -68,6 +72,45 @@ def training_rate(plan: ComparePlan, size: SizePlan, device: str = AUTO) -> tupl
     return made.seconds / total, start
 
 
+@dataclass(frozen=True)
+class Task:
+    """A unit to train, or a size to time on a selection. `size`: the work, tokens times width."""
+
+    size: int
+    unit: Unit | None = None
+    timed: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work on a task, in any process, for the comparison in a folder; its bench stays open.
+
+    `key` tells one state of the folder from another.
+    """
+
+    folder: Path
+    device: str
+    key: str
+
+    def __call__(self, task: Task, tick: Tick) -> dict[str, Any]:
+        """Train or time. Raises DataworthError where that fails."""
+        if self.key not in _open:
+            _open.clear()
+            _open[self.key] = Bench(self.folder, spread(self.device))
+        bench = _open[self.key]
+        try:
+            return bench.time(*task.timed) if task.unit is None else bench.train(task.unit)
+        except DataworthError:
+            raise
+        except Exception as error:  # of any library; the place is in the log
+            log.debug("a training failed", exc_info=True)
+            raise DataworthError(f"a training failed: {type(error).__name__}: {error}") from error
+
+
+_open: dict[str, Bench] = {}
+"""The bench of this process, by the key of its work."""
+
+
 class Bench:
     """Trains and measures what it is told to, for the comparison in a folder, on one device."""
 
@@ -86,13 +129,6 @@ class Bench:
         self._tokenizers: dict[str, Remembering] = {}
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self._packed: dict[tuple[str, str, int], Any] = {}
-
-    def do(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        """One task: `train` a unit, or `time` a size."""
-        if task["do"] == "time":
-            return self.time(task["size"], task["content"])
-        unit = Unit(**{**task["unit"], "targets": tuple(task["unit"]["targets"])})
-        return self.train(unit)
 
     def train(self, unit: Unit) -> dict[str, Any]:
         """Train and measure one model, and write its result; returns the seconds that it took."""
@@ -241,7 +277,7 @@ class Bench:
             ]
             answers = cloze(model, tokenizer, prompts, responses)
             size_of = sum(len(text.encode()) for text in responses)
-            bits = float(answers.nats.sum()) / log(2) / size_of
+            bits = float(answers.nats.sum()) / math.log(2) / size_of
             return {"response_bits_per_byte": bits, "exact_match": answers.accuracy}
 
     def losses(
@@ -270,7 +306,7 @@ class Bench:
         nats = loss_of(
             model, packed, numbers(options["precision"], self.device), compiled=options["compile"]
         )
-        return {"loss": nats / packed.tokens, "bits_per_byte": nats / packed.bytes / log(2)}
+        return {"loss": nats / packed.tokens, "bits_per_byte": nats / packed.bytes / math.log(2)}
 
 
 class Remembering:

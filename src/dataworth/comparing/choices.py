@@ -143,11 +143,11 @@ class Chosens:
         settings = ChoiceSettings(
             budget=job.budget,
             utility=job.chooser.utility,
-            scale=candidate.scale,
+            scale=candidate.scale,  # type: ignore[arg-type]
             mechanism=job.chooser.mechanism,
             quotas=candidate.quotas,
             max_repeat=candidate.max_repeat,
-            duplicates=candidate.duplicates,
+            duplicates=candidate.duplicates,  # type: ignore[arg-type]
             seed=job.seed,
         )
         choice = choose_rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +21,7 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import DataworthError
 from dataworth.methods.registry import check_steps
+from dataworth.options.calls import CompareOptions
 from dataworth.results import comparison as model
 
 _COLUMNS = (
@@ -92,12 +93,13 @@ class Comparison:
 
     def report(self, file: str | Path) -> Path:
         """Write the HTML page: one file that needs nothing else."""
-        from dataworth.report import comparison_page, frame
+        from dataworth.report import comparison_page
+        from dataworth.report import render as pages
 
         path = local_path(file)
         with self._reading():
             html = comparison_page.render(self.facts)
-        return frame.write(html, path)
+        return pages.write(html, path)
 
 
 def load_comparison(folder: Path) -> Comparison:
@@ -114,21 +116,14 @@ def load_comparison(folder: Path) -> Comparison:
     return Comparison(facts, folder, file=path)
 
 
-def compare_plan(
-    plan: str | Path | Mapping[str, Any],
-    folder: Path,
-    *,
-    minutes: float | None,
-    overwrite: bool,
-    reuse: Sequence[str | Path],
-    so_far: bool,
-    device: str,
-    engine: Engine | int | None,
-    progress: Progress | None,
-    keep: TemporaryDirectory[str] | None,
-) -> Comparison:
-    """`dataworth.compare` in a folder that is known."""
+def run_compare(options: CompareOptions) -> Comparison:
+    """Compare as a plan says; see `dataworth.compare`."""
     start = time.perf_counter()
+    plan, minutes, device, out = options.plan, options.minutes, options.device, options.out
+    overwrite, reuse, so_far = options.overwrite, options.reuse, options.so_far
+    engine, progress = options.engine, options.progress
+    keep = TemporaryDirectory(prefix="dataworth-") if out is None else None
+    folder = Path(keep.name) / "comparison" if keep is not None else local_path(str(out)).absolute()
     check_device(device)
     asked = read_plan(plan, minutes=minutes)
     check_lm()

@@ -10,15 +10,17 @@ import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
 from dataworth.comparing import cheap, findings, results, weightings
 from dataworth.comparing.bank import TextBank, TokenBank, build_texts, build_tokens, union
+from dataworth.comparing.bench import Task, Work
 from dataworth.comparing.choices import Chosen, Chosens, any_table, load_documents
 from dataworth.comparing.finished import facts_of, open_finished
 from dataworth.comparing.folder import CompareFolder
@@ -46,13 +48,13 @@ from dataworth.comparing.plan import CandidatePlan, ComparePlan
 from dataworth.comparing.pool import links, score_candidates
 from dataworth.comparing.reading import read_plan
 from dataworth.comparing.sizes import resolve, versions
-from dataworth.comparing.workers import Workers
 from dataworth.engine.device import AUTO
 from dataworth.engine.files import atomic_folder, read_json, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.flow.identity import content_of
 from dataworth.flow.scoring import Scored, costs_of, read_record
+from dataworth.flow.trainings import trainings
 from dataworth.results.comparison import COMPARISON_VERSION, Candidate, Comparison
 from dataworth.table.run import machine
 from dataworth.version import __version__
@@ -221,19 +223,15 @@ def _within_minutes(
     # Workers read the plan from the folder.
     record = folder.record or {}
     write_json(folder.folder / "plan.json", {**record, "plan": plan.as_dict()})
+    tasks = [Task(1, timed=(size.name, made.chosens[0].content)) for size in plan.sizes]
+    # Alone in its process, so that the others' speed does not tell.
+    alone = replace(how, engine=Engine(1, how.engine.kind))
     timed: dict[str, Cost] = {}
-    tasks = [
-        {"do": "time", "size": size.name, "content": made.chosens[0].content} for size in plan.sizes
-    ]
-
-    def told(task: Mapping[str, Any], answer: Any) -> None:
+    for task, answer in zip(tasks, _work(tasks, folder.folder, alone, "time"), strict=True):
         measuring = {
             target: sum(answer["sets"][key] for key in keys) for target, keys in made.keys.items()
         }
-        timed[task["size"]] = Cost(answer["a_token"], answer["start"], measuring)
-
-    # Alone in its process, so that the others' speed does not tell.
-    _work(tasks, folder.folder, replace(how, engine=Engine(1, how.engine.kind)), told)
+        timed[task.timed[0]] = Cost(answer["a_token"], answer["start"], measuring)
     write_json(folder.folder / "plan.json", record)
     left = plan.minutes * 60 - (time.perf_counter() - how.started)
     return fit(plan, made.chosens, timed, how.engine.size, left)
@@ -266,44 +264,17 @@ def take_over(
 
 def train(units: Sequence[Unit], place: Path, how: Running) -> None:
     """Train all that is left, and tell how it goes."""
-    begin = told = time.perf_counter()
-    work = _amount(units, place)
-    finished = 0.0
-    count = 0
-    log.info("train: %d models", len(units))
-
-    def ended(task: Mapping[str, Any], answer: Any) -> None:
-        nonlocal told, finished, count
-        count += 1
-        finished += work[task["unit"]["name"]]
-        now = time.perf_counter()
-        if how.progress.show != "none" and (now - told > how.progress.every or count == len(units)):
-            told = now
-            left = (sum(work.values()) - finished) / finished * (now - begin)
-            log.info("train: %d of %d models, about %.0f s left", count, len(units), left)
-
-    _work([{"do": "train", "unit": unit.as_dict()} for unit in units], place, how, ended)
-
-
-def _amount(units: Sequence[Unit], place: Path) -> dict[str, float]:
-    """Work in units of tokens times width: what the time left is reckoned by."""
     sizes = {size.name: size for size in read_plan(read_json(place / "plan.json")).sizes}
-    return {
-        unit.name: float(unit.tokens * sizes[unit.size].options.get("hidden", 1)) for unit in units
-    }
+    tasks = [
+        Task(unit.tokens * int(sizes[unit.size].options.get("hidden", 1)), unit) for unit in units
+    ]
+    for _ in _work(tasks, place, how, "train"):
+        pass
 
 
-def _work(tasks: Sequence[dict[str, Any]], place: Path, how: Running, done: Any) -> None:
-    """In worker processes, or with the engine of threads in this process, one after another."""
-    if how.engine.kind == "threads":
-        from dataworth.comparing.bench import Bench
-
-        bench = Bench(place, how.device)
-        for task in tasks:
-            done(task, bench.do(task))
-        return
-    with Workers(place, how.engine.size, how.device) as workers:
-        workers.run(tasks, done)
+def _work(tasks: Sequence[Task], place: Path, how: Running, name: str) -> Iterator[dict[str, Any]]:
+    work = Work(place, how.device, uuid4().hex)
+    return trainings(work, tasks, how.engine, how.progress, name=name, device=how.device)
 
 
 def assemble(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import orjson
 
@@ -18,6 +18,8 @@ from dataworth.corpus.contents import Unread, text_in
 from dataworth.corpus.shapes import held_by
 from dataworth.corpus.templates import TEMPLATES, RowError, Span, Turn, flatten
 from dataworth.errors import ConfigError
+from dataworth.options import check
+from dataworth.options.calls import Reading, Txt, same
 
 __all__ = [
     "MISSING",
@@ -56,15 +58,16 @@ class Fields:
     """
 
     text: tuple[str, ...] = ("text",)
-    join: str = "\n\n"
+    join: str = same(Reading, "join")
     id: str | None = None
     groups: tuple[str, ...] = ()
-    template: str | None = None
-    split_words: int | None = None
-    txt: Literal["file", "line"] = "file"
-    max_line_bytes: int = 128 * 2**20
+    template: str | None = same(Reading, "template")
+    split_words: int | None = same(Reading, "split_words")
+    txt: Txt = same(Reading, "txt")
+    max_line_bytes: int = same(Reading, "max_line_bytes")
 
     def __post_init__(self) -> None:
+        check(self)
         if not self.text or not all(self.text):
             raise ConfigError("the text field has no name: give one, such as 'text'")
         for name in (*self.groups, *([] if self.id is None else [self.id])):
@@ -80,12 +83,6 @@ class Fields:
                     f"with a template, give one text field (the chat) or two (prompt, completion), "
                     f"not {given}"
                 )
-        if self.txt not in ("file", "line"):
-            raise ConfigError(f"txt is {self.txt!r}: a document is a 'file' or a 'line'")
-        if self.split_words is not None and self.split_words < 1:
-            raise ConfigError(f"split_words is {self.split_words}: it must be at least 1")
-        if self.max_line_bytes < 1:
-            raise ConfigError(f"max_line_bytes is {self.max_line_bytes}: it must be at least 1")
 
 
 def lookup(row: Mapping[str, Any], path: str) -> Any:

@@ -9,6 +9,7 @@ torch is imported only when a device is looked for, never when a name is checked
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import re
 import threading
 from collections import defaultdict
@@ -122,13 +123,14 @@ def exclusive(device: torch.device) -> Iterator[None]:
         yield
 
 
-def spread(device: str, number: int) -> str:
-    """Return the device of worker process `number`: GPUs take turns where none is named."""
+def spread(device: str) -> str:
+    """Return the device of this worker process: GPUs take turns where none is named."""
     torch = _torch()
     found = find_device(device)
     if found.type != "cuda" or device not in (AUTO, "cuda"):
         return str(found)
-    return f"cuda:{number % torch.cuda.device_count()}"
+    number = multiprocessing.current_process().name.rpartition("-")[2]
+    return f"cuda:{int(number) % torch.cuda.device_count() if number.isdigit() else 0}"
 
 
 def processes(device: str, wanted: int) -> int:

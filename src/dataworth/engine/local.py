@@ -132,8 +132,11 @@ class Engine:
                 f"a worker process was killed during {name!r}, perhaps for want of memory; run "
                 "the same command again with fewer workers, which goes on where it stopped"
             ) from error
-        finally:
+        except BaseException:
             # Also when the caller leaves early: nothing goes on in the background.
+            _end(executor)
+            raise
+        finally:
             stop.set()
             executor.shutdown(wait=True, cancel_futures=True)
             progress.end()
@@ -170,7 +173,9 @@ class Engine:
         size = max(1, min(self.size, tasks))
         if self.kind == "threads":
             return ThreadPoolExecutor(size, thread_name_prefix="dataworth")
-        return ProcessPoolExecutor(size, mp_context=multiprocessing.get_context("spawn"))
+        return ProcessPoolExecutor(
+            size, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent
+        )
 
     def _ordered(
         self,
@@ -210,6 +215,24 @@ class Engine:
             tick.progress = progress  # a process has only its own copy
             tick.finish()
             yield result
+
+
+def _end(executor: Executor) -> None:
+    """End worker processes at once, and what waits for them; files are written whole or not."""
+    for process in list((getattr(executor, "_processes", None) or {}).values()):
+        process.terminate()
+
+
+def _end_with_parent() -> None:
+    """Let a worker process end when the one that started it is gone, killed for instance."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _is_plain(item: Unit | Part | Sized) -> bool:

@@ -93,8 +93,8 @@ class Regrouped:
         found = np.concatenate(parts)
         return _unique(found[:, 0], found[:, 1])
 
-    def columns(self, unit: int) -> dict[str, pa.Array]:
-        """Return the columns of a unit, a row for each of its rows; null where nothing was said."""
+    def answers(self, unit: int) -> tuple[NDArray[np.int64], dict[str, pa.Array]]:
+        """Return all that was said of a unit's rows: the row within the unit [m], columns [m]."""
         low, high = int(self.firsts[unit]), int(self.firsts[unit + 1])
         parts = []
         for path in self.results:
@@ -106,12 +106,18 @@ class Regrouped:
                     part = batch.slice(int(span[0]), int(span[1] - span[0]))
                     parts.append(pa.table({n: copied(part[n]) for n in part.schema.names}))
         if not parts:
-            return {}
+            return np.empty(0, np.int64), {}
         table = pa.concat_tables(parts).combine_chunks()
-        place = np.full(high - low, -1, np.int64)
-        place[table[ROW].to_numpy().astype(np.int64) - low] = np.arange(len(table))
-        found = table.take(pa.array(place, mask=place < 0))
-        return {name: found[name].combine_chunks() for name in table.column_names if name != ROW}
+        columns = {n: table[n].combine_chunks() for n in table.column_names if n != ROW}
+        return table[ROW].to_numpy().astype(np.int64) - low, columns
+
+    def columns(self, unit: int) -> dict[str, pa.Array]:
+        """Return the columns of a unit, a row for each of its rows; null where nothing was said."""
+        rows, answers = self.answers(unit)
+        place = np.full(int(self.firsts[unit + 1] - self.firsts[unit]), -1, np.int64)
+        place[rows] = np.arange(len(rows))
+        index = pa.array(place, mask=place < 0)
+        return {name: values.take(index) for name, values in answers.items()}
 
     def components(self) -> NDArray[Any]:
         """Return the best row of each row's component, [rows], mapped from a file."""

@@ -1,73 +1,71 @@
-"""From the keyword options of a public function to settings, corpora and folders."""
+"""The work of `score`, `select` and those around them, from a call's options on. The flow:
+
+pool ──▶ survey ──▶ fit steps ──▶ score every document ──▶ choose ──▶ write and report
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dataworth.corpus.corpus import Corpus
-from dataworth.corpus.fields import Fields
 from dataworth.corpus.read.sources import resolve
 from dataworth.engine.files import local_path
-from dataworth.engine.local import Engine
-from dataworth.errors import ConfigError
+from dataworth.engine.progress import Progress
+from dataworth.errors import ConfigError, RunError
+from dataworth.flow.given import as_tuple, engine_of, fields_beside, fields_of
+from dataworth.flow.inspect import Inspection, inspect_corpus
+from dataworth.flow.loop import LoopSettings, run_loop
 from dataworth.flow.mixtures import mixture_fields
-from dataworth.flow.scores import as_tuple
-from dataworth.flow.settings import ScoreSettings, deciding
+from dataworth.flow.plan import Plan, make_plan
+from dataworth.flow.recipe import recorded_choice
+from dataworth.flow.rounds import (
+    budgets_of,
+    check_rounds,
+    check_trainer,
+    filled,
+    steps_of_rounds,
+    trainer_of,
+)
+from dataworth.flow.scores import Scores, choice_settings, load_scores
+from dataworth.flow.scoring import run_scoring
+from dataworth.flow.selection import Selection, write_selection
+from dataworth.flow.settings import ChoiceSettings, ScoreSettings, WriteSettings, deciding
 from dataworth.flow.targets import called, named, open_targets
 from dataworth.mechanism.budget import parse_quotas
 from dataworth.methods.base import Step
 from dataworth.methods.places import placed
-from dataworth.methods.registry import check_steps, parse_step
+from dataworth.methods.registry import DEFAULT, check_steps, parse_step
+from dataworth.options.calls import (
+    ExplainOptions,
+    InspectOptions,
+    LoadOptions,
+    LoopOptions,
+    PlanOptions,
+    ScoreOptions,
+    SelectOptions,
+)
+from dataworth.results.selection import Explanation
 from dataworth.table.run import RunFolder
 from dataworth.table.survey import SAMPLE_BYTES
 
 
-def fields_beside(fields: Fields, own_text: Any, template: str | None) -> Fields:
-    """Return how targets or queries are read, beside documents that are read by `fields`.
-
-    They are read as the documents, but whole, and with a text field or a template of their own if
-    these are given; `none` is no template. With another template than the documents', the text
-    field is looked for anew.
-    """
-    same = template is None or template == (fields.template or "none")
-    return Fields(
-        text=as_tuple(own_text) or (fields.text if same else ("text",)),
-        join=fields.join,
-        template=fields.template if same else (None if template == "none" else template),
-        txt=fields.txt,
-        max_line_bytes=fields.max_line_bytes,
-    )
-
-
-def engine_of(engine: Engine | int | None) -> Engine:
-    """An engine, or that of so many workers; None: one for each core."""
-    return engine if isinstance(engine, Engine) else Engine(workers=engine or 0)
-
-
-def score_settings(
-    steps: Any,
-    fields: Fields,
-    target_fields: Fields,
-    *,
-    seed: int,
-    holdout: float,
-    sample_bytes: int | None,
-    max_bad: float,
-    tokenizer: str | Path | None,
-) -> ScoreSettings:
-    """Return the settings of a call's options, once its steps have all that they need."""
+def score_settings(options: Any, groups: tuple[str, ...], steps: Any) -> ScoreSettings:
+    """Return how to score by a call's options, once its steps have all that they need."""
+    fields = fields_of(options, groups)
     settings = ScoreSettings(
         steps=tuple(placed(parse_step(step), Path()) for step in as_tuple(steps)),
         fields=fields,
-        target_fields=target_fields,
-        seed=seed,
-        holdout=holdout,
-        max_bad=max_bad,
-        tokenizer=None if tokenizer is None else str(Path(tokenizer).absolute()),
-        sample_bytes=SAMPLE_BYTES if sample_bytes is None else sample_bytes,
+        target_fields=fields_beside(fields, options.target_text_field, options.target_template),
+        seed=options.seed,
+        holdout=options.holdout,
+        max_bad=options.max_bad,
+        tokenizer=None if options.tokenizer is None else str(Path(options.tokenizer).absolute()),
+        sample_bytes=SAMPLE_BYTES if options.sample_bytes is None else options.sample_bytes,
     )
     check_steps(settings.steps)
     return settings
@@ -100,28 +98,23 @@ def check_target(steps: Iterable[Step], target: Any) -> None:
 
 
 def open_run(
-    pool: Any,
-    target: Any,
-    settings: ScoreSettings,
-    folder: Path,
-    storage_options: Mapping[str, Any] | None,
-    overwrite: bool,
-    configuration: Mapping[str, Any],
+    options: Any, settings: ScoreSettings, folder: Path, configuration: Mapping[str, Any]
 ) -> tuple[Corpus, dict[str, Corpus], RunFolder]:
     """Pool, targets and the locked folder of the run."""
-    check_target(settings.steps, target)
-    if overwrite:
-        for source in (pool, *named(target).values()):
-            _look_first(source, folder, storage_options)
-    run = RunFolder.open(folder, configuration, overwrite=overwrite, deciding=deciding)
+    check_target(settings.steps, options.target)
+    storage = options.storage_options
+    if options.overwrite:
+        for source in (options.pool, *named(options.target).values()):
+            _look_first(source, folder, storage)
+    run = RunFolder.open(folder, configuration, overwrite=options.overwrite, deciding=deciding)
     try:
         spool = folder / "spool"
-        targets = open_targets(named(target), settings.target_fields, spool, storage_options)
+        targets = open_targets(named(options.target), settings.target_fields, spool, storage)
         corpus = Corpus.open(
-            pool,
+            options.pool,
             fields=settings.fields,
             spool=spool / "pool",
-            storage_options=storage_options,
+            storage_options=storage,
             out=folder,
             others=called(targets),
         )
@@ -140,3 +133,163 @@ def _look_first(source: Any, folder: Path, storage_options: Mapping[str, Any] | 
                 raise ConfigError(
                     f"{file.path}: is in the folder that is to be overwritten; choose another one"
                 )
+
+
+def run_score(options: ScoreOptions) -> Scores:
+    """Score every document; see `dataworth.score`."""
+    settings = score_settings(options, as_tuple(options.group_by), _steps(options))
+    keep, folder = folder_of(options.out)
+    engine, progress = engine_of(options.engine), options.progress or Progress()
+    corpus, targets, run = open_run(options, settings, folder, {"score": settings.as_dict()})
+    with run:
+        scored = run_scoring(run, corpus, targets, settings, engine, progress)
+    return Scores(folder, scored, settings, engine=engine, progress=progress, keep=keep)
+
+
+def run_select(options: SelectOptions) -> Selection:
+    """Score, choose and write; see `dataworth.select`."""
+    settings, choice, write, configuration = _configured(options)
+    keep, folder = folder_of(options.out)
+    engine, progress = engine_of(options.engine), options.progress or Progress()
+    corpus, targets, run = open_run(options, settings, folder, configuration)
+    with run:
+        scored = run_scoring(run, corpus, targets, settings, engine, progress, choice.quotas)
+        scores = Scores(folder, scored, settings, engine=engine, progress=progress, keep=keep)
+        scores.command = _command()
+        selection = scores.choose_settings(choice)
+        if options.out is not None:
+            finish(run, selection, write)
+    return selection
+
+
+def _steps(options: ScoreOptions | SelectOptions | LoopOptions) -> Any:
+    return DEFAULT if options.steps is None else options.steps
+
+
+def _configured(
+    options: SelectOptions,
+) -> tuple[ScoreSettings, ChoiceSettings, WriteSettings, dict[str, Any]]:
+    """How to score, to choose and to write, and all of it as a run's record holds it."""
+    groups = grouped(options.group_by, options.quotas, options.mixture)
+    settings = score_settings(options, groups, _steps(options))
+    choice = choice_settings(options, options.seed)
+    write = WriteSettings(options.format, options.shard_bytes, options.order)
+    configuration = {"score": settings.as_dict(), "choose": choice.as_dict()}
+    return settings, choice, write, {**configuration, "write": write.as_dict()}
+
+
+def finish(run: RunFolder, selection: Selection, settings: WriteSettings) -> None:
+    """Write the run's own selection, its metrics and its report, unless they are there."""
+    written = run.record.get("selection")
+    if written == selection.folder.name:
+        return
+    if written is not None:
+        raise RunError(
+            f"{run.folder}: the tokenizer, what is to be excluded, or what the mixture learns from "
+            "changed since this run chose; choose another folder, or start afresh with "
+            "--overwrite (overwrite=True)"
+        )
+    write_selection(selection, run.folder, settings, overwrite=True)
+    selection.save_metrics()
+    selection.report(run.folder / "report.html")
+    run.update(selection=selection.folder.name)
+
+
+def run_rounds(options: LoopOptions) -> list[Selection]:
+    """Select, train and score again; see `dataworth.loop`."""
+    rounds, start = options.rounds, options.start
+    if options.out is None:
+        raise ConfigError("a loop needs a folder for its rounds: give one (--out, out=FOLDER)")
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
+        raise ConfigError(f"rounds is a whole number of at least 1, not {rounds!r}")
+    trainer, name = trainer_of(options.train)
+    check_trainer(trainer)
+    first = None if start is None else Path(start).absolute()
+    if first is not None and not first.is_dir():
+        raise ConfigError(f"start: {first} is no folder of a model")
+    lists = steps_of_rounds(_steps(options), rounds)
+    check_target([step for one in lists for step in one], options.target)
+    check_rounds(lists, first)
+    groups = grouped(options.group_by, options.quotas, options.mixture)
+    settings = score_settings(options, groups, ())
+    choices = tuple(
+        choice_settings(dataclasses.replace(options, budget=budget), options.seed + number)
+        for number, budget in enumerate(budgets_of(options.budget, rounds))
+    )
+    engine, progress = engine_of(options.engine), options.progress or Progress()
+    steps = tuple(filled(step, str(first)) for step in lists[0])
+    configuration = {"score": dataclasses.replace(settings, steps=steps).as_dict()}
+    _, folder = folder_of(options.out)
+    corpus, targets, run = open_run(options, settings, folder, configuration)
+    with run:
+        loop_settings = LoopSettings(tuple(lists), settings, choices, trainer, name, first)
+        return run_loop(run, corpus, targets, loop_settings, engine, progress)
+
+
+def run_load(options: LoadOptions) -> Scores:
+    """Open a finished run; see `dataworth.load`."""
+    return load_scores(
+        Path(options.folder),
+        engine=engine_of(options.engine),
+        progress=options.progress,
+        storage_options=options.storage_options,
+    )
+
+
+def run_explain(options: ExplainOptions) -> Explanation:
+    """Explain what a run did with a document; see `dataworth.explain`."""
+    folder = Path(options.folder)
+    chosen = recorded_choice(folder, options.choice)
+    scores = load_scores(folder, storage_options=options.storage_options, steps=chosen.steps)
+    return scores.choose_settings(chosen.settings).explain(options.document)
+
+
+def run_plan(options: PlanOptions) -> Plan:
+    """Tell what `select`, or `score` for the budget None, would do; see `dataworth.plan`."""
+    choice = None
+    if options.budget is None:
+        groups = grouped(options.group_by, options.quotas, options.mixture)
+        settings = score_settings(options, groups, _steps(options))
+        configuration = {"score": settings.as_dict()}
+    else:
+        settings, choice, _, configuration = _configured(options)
+    folder = None if options.out is None else folder_of(options.out)[1]
+    storage = options.storage_options
+    targets = open_targets(named(options.target), settings.target_fields, None, storage)
+    corpus = Corpus.open(
+        options.pool,
+        fields=settings.fields,
+        storage_options=storage,
+        out=folder,
+        others=called(targets),
+    )
+    return make_plan(
+        corpus,
+        targets,
+        settings,
+        choice,
+        configuration,
+        folder=folder,
+        overwrite=options.overwrite,
+        engine=engine_of(options.engine),
+    )
+
+
+def run_inspect(options: InspectOptions) -> Inspection:
+    """Look at a corpus; see `dataworth.inspect`."""
+    corpus = Corpus.open(
+        options.source, fields=fields_of(options), storage_options=options.storage_options
+    )
+    return inspect_corpus(
+        corpus,
+        text_given=options.text_field is not None,
+        sample=options.sample,
+        engine=engine_of(options.engine),
+        progress=options.progress or Progress(),
+    )
+
+
+def _command() -> str:
+    """The command line, if this is one."""
+    name = Path(sys.argv[0]).name if sys.argv else ""
+    return " ".join([name, *sys.argv[1:]]) if name == "dataworth" else ""

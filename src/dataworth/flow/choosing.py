@@ -181,10 +181,10 @@ def choose_rows(
     candidates = Candidates(table, eligible, lengths, names, columns)
     view: Any = candidates
     if settings.utility is not None:
-        view = combine(candidates, settings.utility, settings.scale)  # type: ignore[arg-type]
+        view = combine(candidates, settings.utility, settings.scale)
     elif settings.scale != "raw" and default_utilities:
         steps = sorted({split_name(column)[0] for column in default_utilities})
-        view = combine(candidates, " + ".join(steps), settings.scale)  # type: ignore[arg-type]
+        view = combine(candidates, " + ".join(steps), settings.scale)
     text = settings.mechanism or (default_mechanism if view.utilities else WITHOUT_UTILITY)
     mechanism = for_targets(parse_mechanism(text), view.utilities, settings.proportions)
     found: dict[str, Found] = {}

@@ -6,7 +6,7 @@ They lie in the folder `recipes` as YAML, each with what is alike and what is le
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,19 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
-def read_preset(name: str | Path, known: Collection[str]) -> dict[str, Any]:
+def read_preset(name: str | Path) -> dict[str, Any]:
     """Return the options of a recipe that comes with the package, or of a file.
 
     Raises ConfigError for a name that is neither.
     """
     path = _FOLDER / f"{name}.yaml"
     if str(name) in preset_names():
-        return read_part(path, known)
+        return read_part(path)
     if not Path(name).is_file():
         raise ConfigError(
             f"there is no recipe {str(name)!r}: name a file, or one of {', '.join(preset_names())}"
         )
-    return read_part(Path(name), known)
+    return read_part(Path(name))
 
 
 def with_options(steps: Any, options: Mapping[str, Any]) -> list[Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,15 +17,17 @@ import numpy as np
 
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.corpus.fields import Fields
 from dataworth.engine.device import AUTO, check_device, find_device
 from dataworth.engine.files import damaged, local_path, read_object, sweep, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, InputError, check_extra
+from dataworth.flow.given import engine_of, fields_of
 from dataworth.flow.identity import documents_record
 from dataworth.flow.scoring import check_pool, input_record
 from dataworth.mechanism.budget import parse_budget
+from dataworth.options import check
+from dataworth.options.calls import ProxyOptions, same
 from dataworth.table import survey as surveys
 from dataworth.table.folder import WorkFolder, differences, differing
 from dataworth.version import __version__
@@ -49,18 +50,19 @@ class ProxySettings:
     the documents and of the order in which they are read.
     """
 
-    size: str = "tiny"
+    size: str = same(ProxyOptions, "size")
     tokens: int = 1_000_000
-    seeds: int = 1
-    checkpoints: int = 1
-    vocabulary: int = 4096
+    seeds: int = same(ProxyOptions, "seeds")
+    checkpoints: int = same(ProxyOptions, "checkpoints")
+    vocabulary: int = same(ProxyOptions, "vocabulary")
     tokenizer: str = ""
-    seed: int = 0
-    max_bad: float = 0.01
+    seed: int = same(ProxyOptions, "seed")
+    max_bad: float = same(ProxyOptions, "max_bad")
 
     def __post_init__(self) -> None:
-        if min(self.tokens, self.seeds, self.checkpoints) < 1:
-            raise ConfigError("tokens, seeds and checkpoints are at least 1")
+        check(self)
+        if self.tokens < 1:
+            raise ConfigError("tokens is at least 1")
 
 
 class Proxies:
@@ -137,40 +139,32 @@ class ProxyFolder(WorkFolder):
         return opened
 
 
-def run_proxies(
-    pool: Any,
-    options: Mapping[str, Any],
-    *,
-    fields: Fields,
-    storage_options: Mapping[str, Any] | None,
-    out: str | Path | None,
-    overwrite: bool,
-    device: str = AUTO,
-    engine: Engine,
-    progress: Progress,
-) -> Proxies:
-    """Open the pool, then train; see `dataworth.proxy`. `options`: those of `ProxySettings`."""
-    check_device(device)
+def run_proxies(options: ProxyOptions) -> Proxies:
+    """Open the pool, then train; see `dataworth.proxy`."""
+    check_device(options.device)
     check_extra("training a model", "lm")
-    find_device(device)  # before any work
-    settings = ProxySettings(**{**options, "tokens": tokens_of(options["tokens"])})
+    find_device(options.device)  # before any work
+    tokenizer = "" if options.tokenizer is None else str(Path(options.tokenizer).absolute())
+    own = {name: getattr(options, name) for name in ProxySettings.__dataclass_fields__}
+    own |= {"tokens": tokens_of(options.tokens), "tokenizer": tokenizer}
+    settings, out = ProxySettings(**own), options.out
     keep = TemporaryDirectory(prefix="dataworth-") if out is None else None
     folder = Path(keep.name) / "proxies" if keep is not None else local_path(str(out)).absolute()
     corpus = Corpus.open(
-        pool,
-        fields=fields,
+        options.pool,
+        fields=fields_of(options),
         spool=folder / "spool",
-        storage_options=storage_options,
+        storage_options=options.storage_options,
         out=None if keep is not None else folder,
     )
     return train_proxies(
         corpus,
         settings,
         folder,
-        engine=engine,
-        progress=progress,
-        overwrite=overwrite,
-        device=device,
+        engine=engine_of(options.engine),
+        progress=options.progress or Progress(),
+        overwrite=options.overwrite,
+        device=options.device,
         keep=keep,
     )
 

@@ -12,10 +12,9 @@ folder, so that a recipe means the same wherever it is run from.
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,12 @@ from dataworth.flow.mixtures import is_file, parse_mixture
 from dataworth.flow.settings import ChoiceSettings
 from dataworth.methods.places import placed, placed_options
 from dataworth.methods.registry import parse_step
+from dataworth.options import near
+from dataworth.options.calls import SelectOptions
 from dataworth.table.run import FILE
 
-_PATHS = ("pool", "target", "exclude", "tokenizer", "out")
-_SIZES = ("shard_bytes", "sample_bytes", "max_line_bytes")
-_SHARES = ("holdout", "max_bad")
+_OPTIONS = {field.name: field.metadata["kind"] for field in fields(SelectOptions)}
+_KNOWN = sorted({*_OPTIONS, "workers"} - {"progress"})
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Recipe:
     chooses: bool = True
 
 
-def read_recipe(file: str | Path, known: Collection[str]) -> Recipe:
+def read_recipe(file: str | Path) -> Recipe:
     """A recipe from YAML or JSON, or from the record (`run.json`) of an earlier run.
 
-    `known` are the options that there are. Raises ConfigError for what is none, or cannot be read.
+    Raises ConfigError for an option that there is not, and for what cannot be read.
     """
     path = Path(file)
     if path.is_dir() and (path / FILE).is_file():
@@ -58,15 +58,15 @@ def read_recipe(file: str | Path, known: Collection[str]) -> Recipe:
     if "configuration" in content:
         with damaged(path):
             return _from_record(content, path)
-    return Recipe(_options(content, path, known))
+    return Recipe(_options(content, path))
 
 
-def read_part(path: Path, known: Collection[str]) -> dict[str, Any]:
+def read_part(path: Path) -> dict[str, Any]:
     """Return the options in a YAML or JSON file that need not name a pool. Raises ConfigError."""
     content = load_file(path, "recipe")
     if not isinstance(content, Mapping):
         raise ConfigError(f"{path}: a recipe has a line for each option, such as 'budget: 10%'")
-    return _options(content, path, known, needs_pool=False)
+    return _options(content, path, needs_pool=False)
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,12 @@ def _choice(values: Mapping[str, Any]) -> ChoiceSettings:
     return ChoiceSettings(**{**values, **lists})
 
 
-def _options(
-    content: Mapping[Any, Any], path: Path, known: Collection[str], *, needs_pool: bool = True
-) -> dict[str, Any]:
+def _options(content: Mapping[Any, Any], path: Path, *, needs_pool: bool = True) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
-            raise ConfigError(f"{path}: there is no option {str(key)!r}{hint}")
+        if name not in _KNOWN:
+            raise ConfigError(f"{path}: there is no option {str(key)!r}{near(name, _KNOWN)}")
         if value is None:
             continue
         try:
@@ -137,17 +133,18 @@ def _options(
 
 
 def _value(name: str, value: Any, folder: Path) -> Any:
-    if name in _PATHS or (name == "mixture" and is_file(value)):
+    kind = _OPTIONS.get(name, "")
+    if kind in ("path", "paths", "targets") or (kind == "mixture" and is_file(value)):
         return _anchored(value, folder)
-    if name == "mixture" and isinstance(value, str | Mapping):
+    if kind == "mixture" and isinstance(value, str | Mapping):
         return _mixture(value, folder)
-    if name in _SIZES:
+    if kind == "size":
         return parse_size(value)
-    if name in _SHARES:
+    if kind == "share":
         return parse_share(value)
-    if name == "proportions" and isinstance(value, Mapping):
+    if kind == "shares" and isinstance(value, Mapping):
         return {str(target): parse_share(share) for target, share in value.items()}
-    if name == "steps":
+    if kind == "steps":
         if isinstance(value, Mapping):
             value = [{step: options} for step, options in value.items()]
         elif not isinstance(value, list):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,19 @@ from dataworth.corpus.read.find import URL
 from dataworth.corpus.read.formats import COMPRESSIONS, FORMATS
 from dataworth.corpus.read.sources import SourceFile
 from dataworth.corpus.units import split
-from dataworth.engine.files import damaged
+from dataworth.engine.files import damaged, local_path
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import DataworthError
 from dataworth.flow import targets as target_files
+from dataworth.flow.attributes import write_attributes
 from dataworth.flow.choosing import choose_rows
 from dataworth.flow.exclusion import excluded_documents
+from dataworth.flow.given import as_tuple
 from dataworth.flow.identity import choice_key
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.mixtures import mixture_text
+from dataworth.flow.passing import Passing, passing
 from dataworth.flow.scoring import (
     Scored,
     count_tokens,
@@ -48,6 +52,7 @@ from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.fitted import Fitted
 from dataworth.methods.registry import parse_step, with_filters
 from dataworth.options import public
+from dataworth.options.calls import ChooseOptions, Choosing, Duplicates, Scale
 from dataworth.results import selection as model
 from dataworth.table import survey as surveys
 from dataworth.table.run import check_layout, machine
@@ -116,37 +121,24 @@ class Scores:
                 return str(getattr(fitted.step, "mechanism", DEFAULT))
         return WITHOUT_UTILITY
 
-    @public
+    @public(ChooseOptions, "dataworth.flow.scores:run_choose")
     def choose(
         self,
         budget: str | int = "10%",
         *,
         utility: str | None = None,
-        scale: str = "raw",
+        scale: Scale = "raw",
         mechanism: Any = None,
         proportions: Mapping[str, float] | None = None,
         quotas: Any = None,
         max_repeat: int = 1,
         exclude: Any = (),
-        duplicates: str = "drop",
+        duplicates: Duplicates = "drop",
         seed: int | None = None,
         mixture: Any = None,
     ) -> Selection:
         """Choose documents for a budget; the pool's text is not read. See `dataworth.select`."""
-        settings = choice_settings(
-            budget=budget,
-            utility=utility,
-            scale=scale,
-            mechanism=mechanism,
-            proportions=proportions,
-            quotas=quotas,
-            max_repeat=max_repeat,
-            exclude=exclude,
-            duplicates=duplicates,
-            seed=self.settings.seed if seed is None else seed,
-            mixture=mixture,
-        )
-        return self.choose_settings(settings)
+        raise NotImplementedError
 
     def choose_settings(self, settings: ChoiceSettings) -> Selection:
         """Choose as settings say; the chosen rows are kept in the folder."""
@@ -246,6 +238,20 @@ class Scores:
             "utilities": self.utility_names(),
         }
 
+    def pass_rates(self) -> list[Passing]:
+        """Return of each rule the share of the pool that passes it by itself, and what it removed.
+
+        By itself is measured on up to 5,000 documents of the pool's random sample.
+        """
+        return passing(self.scored)
+
+    def write_attributes(self, folder: str | Path, columns: Sequence[str] = ()) -> list[Path]:
+        """Write columns as Dolma attributes: a file of JSON lines for each file of the pool.
+
+        Without `columns`: the utilities, the spans and the reasons of dropping. The pool is read.
+        """
+        return write_attributes(self.scored, local_path(folder), columns)
+
     def utility_names(self) -> list[str]:
         """(step, target) pairs as `step:target`: what `--utility` may name."""
         return [":".join(split_name(name)) for name in self.table.utilities]
@@ -256,34 +262,24 @@ def in_words(budget: str) -> str:
     return f"{budget} tokens" if parse_budget(budget).unit == "tokens" else budget
 
 
-def choice_settings(
-    *,
-    budget: str | int,
-    mechanism: Any,
-    quotas: Any,
-    mixture: Any,
-    exclude: Any,
-    utility: str | None,
-    scale: str,
-    proportions: Mapping[str, float] | None,
-    max_repeat: int,
-    duplicates: str,
-    seed: int,
-) -> ChoiceSettings:
-    """Return how to choose, from a call's options."""
-    return ChoiceSettings(
-        budget=str(parse_budget(budget)),
-        utility=utility,
-        scale=scale,
-        mechanism=None if mechanism is None else mechanism_text(mechanism),
-        proportions=proportions,
-        quotas=tuple(str(quota) for quota in parse_quotas(quotas)),
-        max_repeat=max_repeat,
-        exclude=excluded_paths(exclude),
-        duplicates=duplicates,
-        mixture=None if mixture is None else mixture_text(mixture),
-        seed=seed,
-    )
+def run_choose(scores: Scores, options: ChooseOptions) -> Selection:
+    """Choose from scores; see `Scores.choose`."""
+    seed = scores.settings.seed if options.seed is None else options.seed
+    return scores.choose_settings(choice_settings(options, seed))
+
+
+def choice_settings(options: Choosing, seed: int) -> ChoiceSettings:
+    """Return how to choose by a call's options: all as text and JSON."""
+    values = {field.name: getattr(options, field.name) for field in fields(Choosing)}
+    mechanism, mixture = options.mechanism, options.mixture
+    values |= {
+        "budget": str(parse_budget(options.budget)),
+        "mechanism": None if mechanism is None else mechanism_text(mechanism),
+        "quotas": tuple(str(quota) for quota in parse_quotas(options.quotas)),
+        "exclude": excluded_paths(options.exclude),
+        "mixture": None if mixture is None else mixture_text(mixture),
+    }
+    return ChoiceSettings(**values, seed=seed)
 
 
 def mechanism_text(mechanism: Any) -> str:
@@ -382,12 +378,3 @@ def excluded_paths(exclude: Any) -> tuple[str, ...]:
     """One path or URL or several, absolute."""
     paths = [str(path) for path in as_tuple(exclude)]
     return tuple(path if URL.match(path) else str(Path(path).absolute()) for path in paths)
-
-
-def as_tuple(values: Any) -> tuple[Any, ...]:
-    """One value or several as a tuple."""
-    if values is None:
-        return ()
-    if isinstance(values, str | Path | Mapping) or not isinstance(values, Iterable | Sequence):
-        return (values,)
-    return tuple(values)

@@ -31,6 +31,7 @@ from dataworth.engine.files import damaged, local_path, read_object, write_json,
 from dataworth.engine.local import Tick
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.flow.choosing import Choice, sample_rows
+from dataworth.flow.licences import licence_counts, licence_lines
 from dataworth.flow.lookup import find_document
 from dataworth.flow.metrics import (
     SelectionText,
@@ -43,7 +44,9 @@ from dataworth.flow.scoring import Scored
 from dataworth.flow.settings import WriteSettings, deciding, fingerprint
 from dataworth.flow.texts import check_files, load_text, texts_of
 from dataworth.options import public
-from dataworth.report import frame, page
+from dataworth.options.calls import Format, Order, WriteOptions
+from dataworth.report import page
+from dataworth.report import render as pages
 from dataworth.results import selection as model
 from dataworth.results.inert import markdown
 
@@ -139,14 +142,14 @@ class Selection:
             threads=self.scores.engine.size,
         )
 
-    @public
+    @public(WriteOptions, "dataworth.flow.selection:run_write")
     def write(
         self,
         folder: str | Path,
         *,
-        format: str | None = None,
+        format: Format | None = None,
         shard_bytes: int = 256_000_000,
-        order: str = "shuffled",
+        order: Order = "shuffled",
         overwrite: bool = False,
     ) -> list[ShardInfo]:
         """Write the chosen rows as shards, and a card, so that `load_dataset(folder)` opens them.
@@ -155,8 +158,7 @@ class Selection:
         else jsonl.zst. `shard_bytes`: uncompressed. `order`: "shuffled" by the seeded hash of uid,
         "pool" or "rank". JSON lines and Parquet rows keep all their fields; a line keeps its bytes.
         """
-        settings = WriteSettings(format, shard_bytes, order)
-        return write_selection(self, local_path(folder), settings, overwrite=overwrite)
+        raise NotImplementedError
 
     def explain(self, document: str) -> model.Explanation:
         """Why a document was kept or not. `document`: its uid (16 hexadecimal digits), the value
@@ -190,7 +192,14 @@ class Selection:
         metrics = self.metrics
         with writing_to(path), self._reading():
             html = page.render(metrics)
-        return frame.write(html, path)
+        return pages.write(html, path)
+
+
+def run_write(selection: Selection, options: WriteOptions) -> list[ShardInfo]:
+    """Write chosen rows; see `Selection.write`."""
+    settings = WriteSettings(options.format, options.shard_bytes, options.order)
+    folder = local_path(options.folder)
+    return write_selection(selection, folder, settings, overwrite=options.overwrite)
 
 
 def _quiet_rank(choice: Choice, row: int, sample: model.Sample) -> int | None:
@@ -252,7 +261,7 @@ def write_selection(
     write_card(
         folder,
         form,
-        body=card_body(selection, shards, settings.order),
+        body=card_body(selection, shards, settings.order, folder),
         rows=len(rows),
         identity=identity,
     )
@@ -385,7 +394,7 @@ def identity_of(selection: Selection, settings: WriteSettings) -> str:
     return fingerprint([record.get("inputs"), *how])
 
 
-def card_body(selection: Selection, shards: list[ShardInfo], order: str) -> str:
+def card_body(selection: Selection, shards: list[ShardInfo], order: str, folder: Path) -> str:
     """The data set card's text: what it is, and how it was made."""
     metrics = selection.metrics
     account = metrics["accounting"]
@@ -415,4 +424,8 @@ def card_body(selection: Selection, shards: list[ShardInfo], order: str) -> str:
         f"dataworth {facts.get('version', '')}, "
         f"seed {facts.get('seed', 0)}. Files: {len(shards)}.",
     ]
+    names = [shard.name for shard in shards]
+    licences = licence_counts(selection.scores.scored.corpus, metrics, folder / "data", names)
+    if licences is not None:
+        lines += licence_lines(*licences)
     return "\n".join(lines)

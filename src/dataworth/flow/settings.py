@@ -5,30 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from numbers import Integral, Real
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from dataworth.config import to_dict
 from dataworth.corpus.fields import Fields
 from dataworth.corpus.write.shards import check_format
 from dataworth.errors import ConfigError
-from dataworth.mechanism.cut import MOST_REPEATS
-from dataworth.mechanism.expression import SCALES, parse_expression
+from dataworth.mechanism.expression import parse_expression
 from dataworth.methods.base import Step
 from dataworth.methods.registry import STEPS, parse_step
+from dataworth.options import check
+from dataworth.options.calls import Choosing, Order, Reading, Scoring, Writing, same
 from dataworth.table.survey import SAMPLE_BYTES
-
-
-def check_numbers(settings: Any, whole: Sequence[str], broken: Sequence[str] = ()) -> None:
-    """Raise ConfigError for settings that are no whole numbers of 64 bits, or no numbers."""
-    for name in (*whole, *broken):
-        value = getattr(settings, name)
-        fits = isinstance(value, Integral if name in whole else Real)
-        if not fits or isinstance(value, bool) or not -(2**63) <= value < 2**63:
-            kind = "a whole number" if name in whole else "a number"
-            raise ConfigError(f"{name} is {kind} of at most 64 bits, not {str(value)[:60]!r}")
 
 
 @dataclass(frozen=True)
@@ -45,20 +35,14 @@ class ScoreSettings:
     steps: tuple[Step, ...]
     fields: Fields = field(default_factory=Fields)
     target_fields: Fields = field(default_factory=Fields)
-    seed: int = 0
-    holdout: float = 0.5
-    sample_bytes: int = SAMPLE_BYTES
-    max_bad: float = 0.01
+    seed: int = same(Scoring, "seed")
+    holdout: float = same(Scoring, "holdout")
+    sample_bytes: int = same(Scoring, "sample_bytes", default=SAMPLE_BYTES)
+    max_bad: float = same(Reading, "max_bad")
     tokenizer: str | None = None
 
     def __post_init__(self) -> None:
-        check_numbers(self, ("seed", "sample_bytes"), ("holdout", "max_bad"))
-        if not 0 <= self.holdout < 1:
-            raise ConfigError(f"holdout must be at least 0 and below 1, not {self.holdout}")
-        if not 0 <= self.max_bad <= 1:
-            raise ConfigError(f"max_bad is a share between 0 and 1, not {self.max_bad}")
-        if self.sample_bytes < 1 << 16:
-            raise ConfigError(f"sample_bytes must be at least 65,536, not {self.sample_bytes}")
+        check(self)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -84,54 +68,30 @@ class ScoreSettings:
         }
 
 
-@dataclass(frozen=True)
-class ChoiceSettings:
-    """What a choice depends on, beside the table: all as text and JSON.
-
-    See `dataworth.select` for what each one means.
-    """
+@dataclass(frozen=True, kw_only=True)
+class ChoiceSettings(Choosing):
+    """What a choice depends on, beside the table: options of choosing, all as text and JSON."""
 
     budget: str
-    utility: str | None = None
-    scale: str = "raw"
     mechanism: str | None = None
-    proportions: Mapping[str, float] | None = None
     quotas: tuple[str, ...] = ()
-    max_repeat: int = 1
-    exclude: tuple[str, ...] = ()
-    duplicates: str = "drop"
-    seed: int = 0
     mixture: str | None = None
+    exclude: tuple[str, ...] = ()
+    seed: int = same(Scoring, "seed")
 
     def __post_init__(self) -> None:
-        check_numbers(self, ("seed", "max_repeat"))
-        if self.duplicates not in ("drop", "keep"):
-            raise ConfigError(f"duplicates must be drop or keep, not {self.duplicates!r}")
-        if self.scale not in SCALES:
-            raise ConfigError(f"scale must be one of {', '.join(SCALES)}, not {self.scale!r}")
-        if not 1 <= self.max_repeat <= MOST_REPEATS:
-            raise ConfigError(
-                f"max_repeat must be between 1 and {MOST_REPEATS}, not {self.max_repeat}"
-            )
+        check(self)
         if self.utility is not None:
             parse_expression(self.utility)  # told now, not after the pool was scored
 
     def as_dict(self) -> dict[str, Any]:
         """JSON, with every setting."""
-        proportions = dict(sorted(self.proportions.items())) if self.proportions else None
-        return {
-            "budget": self.budget,
-            "utility": self.utility,
-            "scale": self.scale,
-            "mechanism": self.mechanism,
-            "proportions": proportions,
-            "quotas": list(self.quotas),
-            "max_repeat": self.max_repeat,
-            "exclude": list(self.exclude),
-            "duplicates": self.duplicates,
-            "seed": self.seed,
-            **({} if self.mixture is None else {"mixture": self.mixture}),
-        }
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values |= {name: list(values[name]) for name in ("quotas", "exclude")}
+        values["proportions"] = dict(sorted((self.proportions or {}).items())) or None
+        if self.mixture is None:
+            del values["mixture"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -139,21 +99,17 @@ class WriteSettings:
     """How a selection is written: `form` (None: as the pool), shard size, order of the rows."""
 
     form: str | None = None
-    shard_bytes: int = 256_000_000
-    order: str = "shuffled"
+    shard_bytes: int = same(Writing, "shard_bytes")
+    order: Order = same(Writing, "order")
 
     def __post_init__(self) -> None:
-        check_numbers(self, ("shard_bytes",))
+        check(self)
         if self.form is not None:
             check_format(self.form)
-        if self.order not in ("shuffled", "pool", "rank"):
-            raise ConfigError(f"order must be shuffled, pool or rank, not {self.order!r}")
-        if self.shard_bytes < 1:
-            raise ConfigError(f"shard_bytes must be at least 1, not {self.shard_bytes}")
 
     def as_dict(self) -> dict[str, Any]:
         """JSON, with every setting."""
-        return {"form": self.form, "shard_bytes": self.shard_bytes, "order": self.order}
+        return asdict(self)
 
 
 def deciding(configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,18 +131,9 @@ def _deciding_step(step: Mapping[str, Any]) -> Mapping[str, Any]:
         return step
 
 
-def fields_dict(fields: Fields) -> dict[str, Any]:
+def fields_dict(read: Fields) -> dict[str, Any]:
     """The settings of `Fields` as JSON."""
-    return {
-        "text": list(fields.text),
-        "join": fields.join,
-        "id": fields.id,
-        "groups": list(fields.groups),
-        "template": fields.template,
-        "split_words": fields.split_words,
-        "txt": fields.txt,
-        "max_line_bytes": fields.max_line_bytes,
-    }
+    return {**asdict(read), "text": list(read.text), "groups": list(read.groups)}
 
 
 def fields_from(values: Mapping[str, Any]) -> Fields:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +22,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from dataworth.corpus.corpus import Corpus
-from dataworth.corpus.fields import Fields
-from dataworth.engine.device import AUTO, check_device, find_device, processes
+from dataworth.engine.device import check_device, find_device
 from dataworth.engine.files import (
     atomic,
     local_path,
@@ -36,10 +34,14 @@ from dataworth.engine.files import (
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, InputError, check_extra
+from dataworth.flow.amounts import parse_size
 from dataworth.flow.domains import Domain, cut, read_domains
+from dataworth.flow.given import fields_beside, fields_of
 from dataworth.flow.identity import documents_record
+from dataworth.flow.proxies import tokens_of
 from dataworth.flow.scoring import input_record
 from dataworth.flow.targets import called, named, open_targets, read_targets
+from dataworth.flow.trainings import trainings
 from dataworth.mixture.swarm import (
     FEWEST,
     FILE,
@@ -56,6 +58,8 @@ from dataworth.mixture.swarm import (
     read_table,
 )
 from dataworth.mixture.swarm_models import Run, TrainRuns, time_run
+from dataworth.options import check
+from dataworth.options.calls import SwarmOptions, same
 from dataworth.table.folder import WorkFolder, differences, differing
 from dataworth.version import __version__
 
@@ -79,29 +83,26 @@ class SwarmSettings:
     """
 
     field: str
-    mixtures: int = 128
+    mixtures: int = same(SwarmOptions, "mixtures")
     tokens: int = 500_000
-    size: str = "tiny"
+    size: str = same(SwarmOptions, "size")
     budget: int = 0
-    epochs: float = 15.0
+    epochs: float = same(SwarmOptions, "epochs")
     held_out: int = 100_000
-    vocabulary: int = 4096
+    vocabulary: int = same(SwarmOptions, "vocabulary")
     tokenizer: str = ""
-    seed: int = 0
-    max_bad: float = 0.01
-    holdout: float = 0.5
+    seed: int = same(SwarmOptions, "seed")
+    max_bad: float = same(SwarmOptions, "max_bad")
+    holdout: float = same(SwarmOptions, "holdout")
 
     def __post_init__(self) -> None:
         if self.mixtures and self.mixtures < FEWEST:
             raise ConfigError(
                 f"a swarm has {FEWEST} mixtures or more, not {self.mixtures}: fewer tell nothing"
             )
+        check(self)
         if min(self.tokens, self.held_out) < 1 or self.budget < 0:
             raise ConfigError("tokens, budget and held_out are at least 1")
-        if not self.epochs > 0:
-            raise ConfigError(f"epochs is above 0, not {self.epochs:g}")
-        if not 0 <= self.holdout < 1:
-            raise ConfigError(f"holdout is a share below 1, not {self.holdout:g}")
 
 
 @dataclass
@@ -160,22 +161,29 @@ class SwarmFolder(WorkFolder):
         return opened
 
 
-def run_swarm(
-    pool: Any,
-    settings: SwarmSettings,
-    target: Any,
-    *,
-    fields: Fields,
-    target_fields: Fields,
-    storage_options: Mapping[str, Any] | None,
-    out: str | Path | None,
-    overwrite: bool,
-    dry_run: bool,
-    device: str = AUTO,
-    engine: Engine,
-    progress: Progress,
-) -> Swarm:
+def settings_of(options: SwarmOptions) -> SwarmSettings:
+    """Return the settings of a call's options."""
+    own = set(SwarmSettings.__dataclass_fields__) & set(SwarmOptions.__dataclass_fields__)
+    values = {name: getattr(options, name) for name in own}
+    values |= {
+        "field": options.group_by,
+        "tokens": tokens_of(options.tokens),
+        "budget": 0 if options.budget is None else tokens_of(options.budget),
+        "held_out": parse_size(options.held_out),
+        "tokenizer": "" if options.tokenizer is None else str(Path(options.tokenizer).absolute()),
+    }
+    return SwarmSettings(**values)
+
+
+def run_swarm(options: SwarmOptions) -> Swarm:
     """Train the models that are not there yet, and measure what is not; see `dataworth.swarm`."""
+    fields, settings = fields_of(options, (options.group_by,)), settings_of(options)
+    target_fields = fields_beside(fields, options.target_text_field, options.target_template)
+    storage_options, device, out = options.storage_options, options.device, options.out
+    dry_run, progress = options.dry_run, options.progress or Progress()
+    engine = Engine(1, "threads") if options.engine in (None, 1) else options.engine
+    if not isinstance(engine, Engine):
+        engine = Engine(engine, "processes")
     check_device(device)
     check_extra("training a swarm", "lm")
     find_device(device)
@@ -186,10 +194,10 @@ def run_swarm(
     there = None if out is None else local_path(str(out)).absolute()
     folder = Path(keep.name) / "swarm" if keep is not None else local_path(str(out)).absolute()
     targets = open_targets(
-        named(target), target_fields, None if dry_run else folder / "spool", storage_options
+        named(options.target), target_fields, None if dry_run else folder / "spool", storage_options
     )
     corpus = Corpus.open(
-        pool,
+        options.pool,
         fields=fields,
         spool=folder / "spool",
         storage_options=storage_options,
@@ -202,7 +210,7 @@ def run_swarm(
         "pool": documents_record(corpus, input_record(corpus)),
         "made_by": __version__,
     }
-    with SwarmFolder.open(folder, record, overwrite=overwrite):
+    with SwarmFolder.open(folder, record, overwrite=options.overwrite):
         if "domains" not in read_object(folder / FILE):
             _prepare(folder, corpus, settings, device, engine, progress)
         facts = read_object(folder / FILE)
@@ -341,17 +349,5 @@ def _runs(facts: Mapping[str, Any], settings: SwarmSettings) -> list[Run]:
 def _train(work: TrainRuns, runs: list[Run], engine: Engine, progress: Progress) -> None:
     """Train and measure what is left, and tell how it goes."""
     left = [run for run in runs if not work.is_done(run)]
-    if not left:
-        return
-    log.info("swarm: %d of %d models to train or to measure", len(left), len(runs))
-    if engine.kind == "threads":  # models of one process take turns: torch's threads are global
-        engine = Engine(1, "threads")
-    else:
-        engine = Engine(min(processes(work.device, engine.size), len(left)), "processes")
-    begun = told = time.perf_counter()
-    for count, _ in enumerate(engine.map(work, left, name="swarm"), 1):
-        now = time.perf_counter()
-        if progress.show != "none" and (now - told > progress.every or count == len(left)):
-            told = now
-            seconds = (now - begun) / count * (len(left) - count)
-            log.info("swarm: %d of %d models, about %.0f s left", count, len(left), seconds)
+    for _ in trainings(work, left, engine, progress, name="swarm", device=work.device):
+        pass

@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 from dataworth.engine.files import local_path, read_json, write_json
-from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.flow.choosing import Choice
+from dataworth.flow.given import as_tuple, engine_of
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.metrics import SelectionText, gain_on, ngrams_of, part_for, utility_facts
-from dataworth.flow.scores import as_tuple
 from dataworth.judging import measures
 from dataworth.judging.look import Groups, Look, Looked, look
 from dataworth.judging.measures import Pool
-from dataworth.judging.opening import JudgeSettings, Opening, groups_of
+from dataworth.judging.opening import JudgeSettings, Opening, groups_of, settings_of
 from dataworth.judging.subject import Subject, chosen_uids
 from dataworth.measures.contamination import index as index_of
 from dataworth.methods.base import Targets
+from dataworth.options.calls import JudgeOptions
 from dataworth.results import doubts
 from dataworth.results import judgement as model
 from dataworth.results.plain import plain
@@ -88,29 +88,31 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def judge_selection(
-    selection: Any,
-    target: Any,
-    *,
-    pool: Any,
-    validation: Any,
-    against: Any,
-    settings: JudgeSettings,
-    storage_options: Mapping[str, Any] | None,
-    engine: Engine,
-    progress: Progress,
-) -> model.Metrics:
-    """All measures of a selection; see `dataworth.judge`."""
-    judge = Opening(settings, storage_options, engine, progress)
+def run_judge(options: JudgeOptions) -> Judgement:
+    """Judge a selection; see `dataworth.judge`."""
+    folder = None if options.out is None else local_path(options.out)
+    if folder is not None:
+        check_folder(folder)
+    judgement = Judgement(_measure(options, settings_of(options)))
+    if folder is not None:
+        judgement.save(folder)
+    return judgement
+
+
+def _measure(options: JudgeOptions, settings: JudgeSettings) -> model.Metrics:
+    """All measures of a selection."""
+    selection, target, pool = options.selection, options.target, options.pool
+    engine, progress = engine_of(options.engine), options.progress or Progress()
+    judge = Opening(settings, options.storage_options, engine, progress)
     subject = judge.open(selection)
     judge.settle(subject)
     subject = judge.with_groups(subject)
     judge.note_inputs("selection", subject.corpus)
-    others = [judge.open(other) for other in as_tuple(against)]
-    checks = judge.validation(validation)
+    others = [judge.open(other) for other in as_tuple(options.against)]
+    checks = judge.validation(options.validation)
     if target is not None and pool is None and subject.selection is None:
         judge.targets(target, subject, None)  # raises, before anything large is read
-    whole = judge.pool(pool, subject, target, validation)
+    whole = judge.pool(pool, subject, target, options.validation)
     targets = judge.targets(target, subject, whole)
     indexes = {name: index_of(documents) for name, documents in checks.items()}
     if whole is not None:

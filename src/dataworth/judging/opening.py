@@ -18,6 +18,7 @@ from dataworth.engine.files import read_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError
+from dataworth.flow.given import as_tuple, fields_beside, fields_of
 from dataworth.flow.selection import Selection
 from dataworth.flow.settings import fields_dict
 from dataworth.flow.targets import called, named, open_targets, read_documents, read_targets
@@ -25,6 +26,8 @@ from dataworth.judging.look import Look, Looked, look
 from dataworth.judging.measures import Pool
 from dataworth.judging.subject import Subject, open_subject, paths_in
 from dataworth.methods.base import Targets
+from dataworth.options import check
+from dataworth.options.calls import JudgeOptions, same
 from dataworth.results.selection import Input
 from dataworth.table import survey as surveys
 
@@ -36,15 +39,27 @@ class JudgeSettings:
     fields: Fields | None = None
     target_fields: Fields | None = None
     groups: tuple[str, ...] | None = None
-    seed: int | None = None
-    holdout: float | None = None
-    max_bad: float = 0.01
+    seed: int | None = same(JudgeOptions, "seed")
+    holdout: float | None = same(JudgeOptions, "holdout")
+    max_bad: float = same(JudgeOptions, "max_bad")
 
     def __post_init__(self) -> None:
-        if self.holdout is not None and not 0 <= self.holdout < 1:
-            raise ConfigError(f"holdout must be at least 0 and below 1, not {self.holdout}")
-        if not 0 <= self.max_bad <= 1:
-            raise ConfigError(f"max_bad is a share between 0 and 1, not {self.max_bad}")
+        check(self)
+
+
+def settings_of(options: JudgeOptions) -> JudgeSettings:
+    """Return the settings of a call's options; how to read is None where nothing says it."""
+    asked = (options.join, options.template, options.txt, options.max_line_bytes)
+    fields = target_fields = None
+    if as_tuple(options.text_field) or any(value is not None for value in asked):
+        fields = fields_of(options)
+    own = options.target_text_field, options.target_template
+    if as_tuple(own[0]) or own[1] is not None or fields is not None:
+        target_fields = fields_beside(fields or Fields(), *own)
+    groups = None if options.group_by is None else as_tuple(options.group_by)
+    return JudgeSettings(
+        fields, target_fields, groups, options.seed, options.holdout, options.max_bad
+    )
 
 
 @dataclass

@@ -7,7 +7,7 @@ is none.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from dataworth.measures.weights import ranks
 
 CONFIDENCE = 0.95
 DRAWS = 2000
+_MOST_AT_ONCE = 2**22  # numbers of an array of all draws by all points
 
 Verdict = Literal["better", "worse", "no difference shown"]
 
@@ -122,9 +123,7 @@ def correlation(
         low, high = fisher_interval(r, len(a) - count + 1)
     else:
         strata = codes if clusters is None else np.zeros(len(a), np.int64)
-        low, high = _bootstrap(
-            lambda rows: _within(a[rows], b[rows], codes[rows]), units, strata, draws, seed
-        )
+        low, high = _bootstrap(a, b, codes, units, strata, draws, seed)
     return Correlation(r, low, high, rho, len(a), count)
 
 
@@ -198,27 +197,66 @@ def _codes(labels: Sequence[Hashable] | None, n: int) -> NDArray[np.int64]:
 
 
 def _bootstrap(
-    measure: Callable[[NDArray[np.int64]], float],
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    codes: NDArray[np.int64],
     units: NDArray[np.int64],
     strata: NDArray[np.int64],
     draws: int,
     seed: int,
 ) -> tuple[float, float]:
-    """The middle 95 % of `measure` over rows drawn by units, with replacement, in each stratum."""
+    """The middle 95 % of `_within` over rows drawn by units, with replacement, in each stratum.
+
+    A row weighs as much as its unit was drawn often, so that many draws are computed at once.
+    """
+    if not len(a):
+        return math.nan, math.nan
     random = np.random.default_rng(seed)
-    rows = [np.flatnonzero(units == unit) for unit in np.unique(units)]
-    home = np.array([strata[some[0]] for some in rows], np.int64)
+    _, first, unit_of = np.unique(units, return_index=True, return_inverse=True)
+    home = strata[first]
     kinds = [np.flatnonzero(home == stratum) for stratum in np.unique(home)]
     found = []
-    for _ in range(draws):
-        drawn = [random.choice(kind, len(kind)) for kind in kinds]
-        taken = [rows[unit] for unit in np.concatenate(drawn)] if drawn else []
-        found.append(measure(np.concatenate(taken)) if taken else math.nan)
-    finite = np.array(found)[np.isfinite(found)]
+    at_once = max(1, _MOST_AT_ONCE // len(a))
+    for begin in range(0, draws, at_once):
+        size = min(at_once, draws - begin)
+        counts = np.zeros((size, len(first)))
+        for kind in kinds:
+            drawn = kind[random.integers(0, len(kind), (size, len(kind)))]
+            np.add.at(counts, (np.arange(size)[:, None], drawn), 1)
+        found.append(_weighted(a, b, codes, counts[:, unit_of]))
+    values = np.concatenate(found) if found else np.empty(0)
+    finite = values[np.isfinite(values)]
     if not len(finite):
         return math.nan, math.nan
     low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
+
+
+def _weighted(
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    weights: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return `_within` of the rows taken `weights` [draws, n] times each, one a draw."""
+    groups, group_of = np.unique(codes, return_inverse=True)
+    member = (group_of[:, None] == np.arange(len(groups))).astype(np.float64)
+    sizes = np.maximum(weights @ member, 1)
+    undefined = weights.sum(1) < 2
+    sides = []
+    for values in (a, b):
+        side = values - ((weights * values) @ member / sizes)[:, group_of]
+        side[weights == 0] = 0.0
+        reach = np.abs(side).max(1)
+        least = np.where(weights > 0, side, np.inf).min(1)
+        most = np.where(weights > 0, side, -np.inf).max(1)
+        undefined |= most - least <= 1e-12 * np.maximum(1.0, reach)
+        sides.append(side)
+    one, two = sides
+    products = [(weights * x * y).sum(1) for x, y in ((one, two), (one, one), (two, two))]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        result: NDArray[np.float64] = products[0] / np.sqrt(products[1] * products[2])
+    return np.where(undefined, np.nan, np.clip(result, -1, 1))
 
 
 def _series(values: ArrayLike, name: str) -> NDArray[np.float64]:

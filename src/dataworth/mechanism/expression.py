@@ -16,15 +16,15 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.mechanism.base import Rows, Table, View, eligible_rows, pick, split_name
+from dataworth.options.calls import Scale
 
-Scale = Literal["raw", "rank", "bucket", "z"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 _BUCKETS = 20
 

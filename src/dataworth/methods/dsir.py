@@ -6,7 +6,7 @@ under two multinomials over hash buckets, the target's and the pool's; the multi
 cancel.
 
 The defaults depart from the paper's package, as measured (docs/methods/dsir.md): the weight is
-divided by the number of n-grams (`normalise`), the temperature of the resampling is found from the
+divided by the number of n-grams (`per`), the temperature of the resampling is found from the
 data (`mechanism`), the target's model has a little smoothing (`smoothing`), the pool's model is
 fitted on a random sample of documents (`raw`), the hash is a fast one of 64 bits, and several
 targets have a weight each. `DSIR.reference()` has none of this.
@@ -61,10 +61,11 @@ class DSIR(HashedScore):
     raw: Literal["sample", "all"] = option(
         "sample", help="Documents of the pool that its model is fitted on: a random sample or all."
     )
-    normalise: Literal["length", "none"] = option(
-        "length",
-        help='"length": the mean over the n-grams (nats per n-gram); "none": the sum, which is the '
-        "paper's weight (nats) and grows with the document.",
+    per: Literal["ngram", "document"] = option(
+        "ngram",
+        help='"ngram": the mean over the n-grams (nats per n-gram); "document": the sum, which is '
+        "the paper's weight (nats) and grows with the document.",
+        was=("normalise", {"length": "ngram", "none": "document"}),
     )
     targets: Literal["separate", "joint"] = option(
         "separate", help='A weight for each target, or one for the text of all ("joint").'
@@ -85,7 +86,7 @@ class DSIR(HashedScore):
             hash="sha256",
             smoothing=0.0,
             raw="all",
-            normalise="none",
+            per="document",
             targets="joint",
             minimum=100,
             mechanism="gumbel_top_k(temperature=1.0)",
@@ -94,7 +95,7 @@ class DSIR(HashedScore):
     @property
     def mean(self) -> bool:
         """Tell if the weight is divided by the number of n-grams."""
-        return self.normalise == "length"
+        return self.per == "ngram"
 
     @property
     def unit(self) -> str:

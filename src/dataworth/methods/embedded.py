@@ -83,6 +83,7 @@ class Embedded:
         """Raise MissingExtra for an embedder whose extra is missing, ConfigError for its model."""
         if self.embedder in _EXTRAS:
             check_extra(f"{self.name}(embedder={self.embedder})", _EXTRAS[self.embedder])
+        if self.slow:  # the others run on the CPU: torch, which takes seconds, is not imported
             find_device(self.device)
         fingerprint(self.feature)
 

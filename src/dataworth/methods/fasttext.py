@@ -12,11 +12,8 @@ Texts become lines as in DCLM: line ends are spaces, and words that look like la
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -24,6 +21,14 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError, check_extra
+from dataworth.features.line_classifier import (
+    POSITIVE,
+    PREFIX,
+    is_table,
+    load,
+    tabulated,
+    train,
+)
 from dataworth.features.ngrams.lines import LineTable
 from dataworth.methods.base import Batch, Pool, Score, State, Targets
 from dataworth.methods.classes import two_classes
@@ -31,7 +36,6 @@ from dataworth.methods.linear import mechanism_option
 from dataworth.options import option
 from dataworth.registry import register
 
-_PREFIX, _POSITIVE, _NEGATIVE = "__label__", "__label__hq", "__label__cc"
 _ADDED = 1e-5  # what fastText adds to a probability before its logarithm
 
 
@@ -90,45 +94,36 @@ class FastText(Score):
         """Raise MissingExtra without the extra classify, ConfigError for a file of no use."""
         check_extra(self.name, "classify")
         if self.model:
-            self._label(_load(self.model).labels)
+            self._label(load(self.name, self.model).labels)
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Train a classifier for each target, or read the one that there is."""
         check_extra(self.name, "classify")
         if self.model:
-            model = _load(self.model)
-            if _is_table(model):
-                return _numbered(_tabulated(model), 0)
+            model = load(self.name, self.model)
+            if is_table(model):
+                return _numbered(tabulated(model), 0)
             return {"labels_0": list(model.labels)}
         learned: dict[str, Any] = {}
         for t, name in enumerate(targets.names):
             count = self.negatives or len(targets.fit[name])
             documents, positive = two_classes(self.name, pool, targets, name, count)
-            learned |= _numbered(_tabulated(self._train(documents, positive, pool.seed)), t)
+            learned |= _numbered(tabulated(self._train(documents, positive, pool.seed)), t)
         return learned
 
     def _train(self, documents: Documents, positive: NDArray[np.bool_], seed: int) -> Any:
         """Return a model of fastText, trained on one thread."""
-        import fasttext
-
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "lines.txt"
-            with path.open("w", encoding="utf-8", newline="\n") as file:
-                for row, label in enumerate(np.where(positive, _POSITIVE, _NEGATIVE)):
-                    file.write(f"{label} {_line(documents.text(row))}\n")
-            return fasttext.train_supervised(
-                str(path),
-                lr=self.learning_rate,
-                dim=self.dimension,
-                epoch=self.epochs,
-                minCount=self.minimum_count,
-                wordNgrams=self.ngrams,
-                bucket=self.buckets,
-                label=_PREFIX,
-                seed=seed % 2**31,
-                thread=1,
-                verbose=0,
-            )
+        return train(
+            documents,
+            positive,
+            seed,
+            lr=self.learning_rate,
+            dim=self.dimension,
+            epoch=self.epochs,
+            minCount=self.minimum_count,
+            wordNgrams=self.ngrams,
+            bucket=self.buckets,
+        )
 
     def utilities(self, batch: Batch, state: State) -> NDArray[np.float64]:
         """Return the probability or its log odds; NaN for a text without a known word."""
@@ -151,7 +146,7 @@ class FastText(Score):
         texts = [text.replace("\n", " ") for text in documents.texts()]
         odds = np.full(len(texts), np.nan)
         for row, (names, values) in enumerate(
-            zip(*_load(self.model).predict(texts, k=-1), strict=True)
+            zip(*load(self.name, self.model).predict(texts, k=-1), strict=True)
         ):
             known = dict(zip(names, values, strict=True))
             if known:
@@ -165,64 +160,12 @@ class FastText(Score):
         shown = ", ".join(labels[:8]) + (" …" if len(labels) > 8 else "")
         if len(labels) < 2:
             raise ConfigError(f"{where} has one class only ({shown})")
-        label = self.label or _POSITIVE
-        label = label if label.startswith(_PREFIX) else _PREFIX + label
+        label = self.label or POSITIVE
+        label = label if label.startswith(PREFIX) else PREFIX + label
         if label not in labels:
             wrong = f"has no label {label!r}" if self.label else "wants label=LABEL"
             raise ConfigError(f"{where} {wrong}; its labels: {shown}")
         return label
-
-
-def _line(text: str) -> str:
-    """Return a text as the rest of fastText's line: without line ends and labels."""
-    words = text.replace("\n", " ").split(" ")
-    return " ".join(word for word in words if _PREFIX not in word)
-
-
-@lru_cache(maxsize=1)
-def _read(path: str, size: int, changed: int) -> Any:
-    import fasttext
-
-    try:
-        model = fasttext.load_model(path)
-    except (ValueError, MemoryError) as error:
-        raise ConfigError(
-            f"fasttext: {path} is no model of fastText ({str(error).splitlines()[0]}); give a .bin "
-            "or .ftz file"
-        ) from error
-    if model.f.getArgs().model.name != "supervised":
-        raise ConfigError(f"fasttext: {path} holds word vectors; give a classifier")
-    return model
-
-
-def _load(path: str) -> Any:
-    """Return a model from its file. Raises ConfigError if it is none."""
-    if not Path(path).is_file():
-        raise ConfigError(f"fasttext: there is no file {path!r}; give a .bin or .ftz file")
-    facts = Path(path).stat()
-    return _read(path, facts.st_size, facts.st_mtime_ns)
-
-
-def _is_table(model: Any) -> bool:
-    """Tell if a model's logits are means of its features': of whole words, not quantised."""
-    options = model.f.getArgs()
-    plain = options.loss.name == "softmax" and not options.maxn and not model.is_quantized()
-    return plain and len(model.labels) <= options.dim
-
-
-def _tabulated(model: Any) -> dict[str, Any]:
-    """Return what is learned of a model: its table of lines, and its labels."""
-    options = model.f.getArgs()
-    lines = LineTable.of(
-        model.get_words(on_unicode_error="replace"),
-        np.asarray(model.f.getInputMatrix()),
-        np.asarray(model.f.getOutputMatrix()),
-        ngrams=options.wordNgrams,
-        prefix=options.label,
-    )
-    facts = {"ngrams": lines.ngrams, "buckets": lines.buckets, "prefix": lines.prefix}
-    arrays = {"table": lines.table, "keys": lines.keys, "rows": lines.rows}
-    return {**arrays, "facts": facts, "labels": list(model.labels)}
 
 
 def _numbered(values: dict[str, Any], t: int) -> dict[str, Any]:

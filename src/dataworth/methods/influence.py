@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from dataworth.corpus.documents import Documents
 from dataworth.methods.base import Pool, State, Targets
 from dataworth.methods.modelled import (
+    PER_TOKEN,
     ModelScore,
     Values,
     damping_option,
@@ -82,11 +83,12 @@ class Influence(PerQuery, ModelScore):
         minimum=1,
     )
     trained: int = trained_option()
-    normalise: Literal["length", "none", "gradient"] = option(
-        "length",
-        help='"length": nats for each token of the document, so that a budget of tokens goes where '
-        'it helps most; "none": for the whole document; "gradient": for each unit of the norm of '
-        "its gradient, as a cosine does.",
+    per: Literal["token", "document", "gradient"] = option(
+        "token",
+        help='"token": nats for each token of the document, so that a budget of tokens goes where '
+        'it helps most; "document": for the whole document; "gradient": for each unit of the norm '
+        "of its gradient, as a cosine does.",
+        was=PER_TOKEN,
     )
     factor_width: int = factor_width_option()
 
@@ -170,8 +172,8 @@ class Influence(PerQuery, ModelScore):
         """Of the utility."""
         if self.solver == "cosine":
             return "cosine"
-        per = {"length": " per token", "gradient": " per length of the gradient", "none": ""}
-        return f"nats saved{per[self.normalise]}"
+        per = {"token": " per token", "gradient": " per length of the gradient", "document": ""}
+        return f"nats saved{per[self.per]}"
 
     def values(self, documents: Documents, state: State) -> tuple[Values, NDArray[np.int64]]:
         """Return utilities [n, targets], and tokens that are predicted [n]."""
@@ -180,10 +182,10 @@ class Influence(PerQuery, ModelScore):
         (model,) = self.models_of(state)
         reader = model.reader
         vectors = torch.from_numpy(state.array("vectors", np.float32, (None, reader.engine.size)))
-        if self.solver == "cosine" or self.normalise == "gradient":
+        if self.solver == "cosine" or self.per == "gradient":
             values, lengths, tokens = reader.scores_and_lengths(documents, vectors)
             return values / np.maximum(lengths, 1e-30)[:, None], tokens
         values, tokens = reader.scores(documents, vectors)
-        if self.normalise == "length":
+        if self.per == "token":
             values = values / np.maximum(tokens, 1)[:, None]
         return values, tokens

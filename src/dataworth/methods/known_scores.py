@@ -24,9 +24,10 @@ from dataworth.registry import register
 class KnownScores(Score):
     """A column of scores from a file, by the documents' id or uid; the larger the better.
 
-    The file is Parquet or JSON lines with a row for each document. A row of Dolma's attributes
-    counts too, `{"id": …, "attributes": {"NAME": [[start, end, score], …]}}`: its score is the mean
-    over the spans, weighted by their lengths. Documents without a score are dropped.
+    The file, or each file of a folder, is Parquet or JSON lines with a row for each document. A row
+    of Dolma's attributes counts too, `{"id": …, "attributes": {"NAME": [[start, end, score], …]}}`:
+    its score is the mean over the spans, weighted by their lengths. Documents without a score are
+    dropped.
     """
 
     name: ClassVar[str] = "known_scores"
@@ -34,7 +35,9 @@ class KnownScores(Score):
     needs_target: ClassVar[bool] = False
     reads_pool: ClassVar[bool] = False
     reasons: ClassVar[tuple[str, ...]] = ("no known score",)
-    file: str = option(help="Parquet, JSON lines, or Dolma's attributes.", content=True)
+    file: str = option(
+        help="Parquet, JSON lines, or Dolma's attributes; or a folder of such files.", content=True
+    )
     column: str = option(help="The column with the scores, or the attribute's name.")
     by: Literal["uid", "id"] = option(
         "uid",
@@ -51,14 +54,20 @@ class KnownScores(Score):
 
     def check(self) -> None:
         """Raise ConfigError for a file that is not there."""
-        if not Path(self.file).is_file():
+        if not self._files():
             raise ConfigError(f"{self.name}: {self.file}: there is no such file of scores")
+
+    def _files(self) -> list[Path]:
+        """Return the file, or those of the folder."""
+        path = Path(self.file)
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        return [one for one in inside if one.is_file() and not one.name.startswith(".")]
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Read the scores: of each document a key and a number."""
         key = self.key or self.by
         keys, values = [], []
-        for row in read_rows(Path(self.file)):
+        for row in (row for path in self._files() for row in read_rows(path)):
             if key not in row:
                 raise InputError(f"{self.file}: a row has no {key!r}; name the column in `key`")
             value = _score(row, self.column)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from dataworth.corpus.documents import Column
-from dataworth.errors import ConfigError, check_extra
+from dataworth.errors import check_extra
+from dataworth.features.line_classifier import PREFIX, load
 from dataworth.methods.base import DROP, Batch, Pool, State, Targets, drop_column
 from dataworth.options import option
 from dataworth.registry import register
-
-_LABEL = "__label__"
 
 
 @register
@@ -44,8 +42,8 @@ class LanguageId:
     def check(self) -> None:
         """Raise MissingExtra, or ConfigError for a model that is not there."""
         check_extra(self.name, "classify" if self.model else "langid")
-        if self.model and not Path(self.model).is_file():
-            raise ConfigError(f"{self.name}: {self.model}: there is no such model")
+        if self.model:
+            load(self.name, self.model)
 
     def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
         """Return `drop`, the language and the confidence."""
@@ -83,12 +81,10 @@ class LanguageId:
                 return str(language), float(probability)
 
             return by_bytes
-        import fasttext
-
-        loaded = fasttext.load_model(self.model)
+        loaded = load(self.name, self.model)
 
         def by_model(text: str) -> tuple[str, float]:
             labels, values = loaded.predict(text.replace("\n", " "))
-            return labels[0].removeprefix(_LABEL), min(float(values[0]), 1.0)
+            return labels[0].removeprefix(PREFIX), min(float(values[0]), 1.0)
 
         return by_model

@@ -24,7 +24,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.methods.base import Pool, State, Targets
-from dataworth.methods.modelled import ModelScore, Values, model_option, normalise_option, tell_cost
+from dataworth.methods.modelled import ModelScore, Values, model_option, per_option, tell_cost
 from dataworth.options import option
 from dataworth.registry import register
 
@@ -68,7 +68,7 @@ class Metagradient(ModelScore):
         "before, reversed.",
         minimum=1,
     )
-    normalise: Literal["length", "none"] = normalise_option()
+    per: Literal["token", "document"] = per_option()
     windows: int = option(
         1,
         help="Windows of the model's context that count of a document, from its beginning; 0: all "
@@ -79,7 +79,7 @@ class Metagradient(ModelScore):
     @property
     def unit(self) -> str:
         """Of the utility."""
-        return "nats saved per token" if self.normalise == "length" else "nats saved"
+        return "nats saved per token" if self.per == "token" else "nats saved"
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Train over the pool and go back.
@@ -142,7 +142,7 @@ class Metagradient(ModelScore):
         place = np.minimum(np.searchsorted(known, documents.uid), len(known) - 1)
         tokens = np.where(known[place] == documents.uid, counts[place], 0)
         values = values[place]
-        if self.normalise == "length":
+        if self.per == "token":
             values = values / np.maximum(tokens, 1)[:, None]
         return values, tokens
 

@@ -52,11 +52,13 @@ models_option = partial(option, (), content=True)
 layers_option = partial(
     option, (), help='Patterns of the modules that count, such as ["*feed*"]; none: all.'
 )
-normalise_option = partial(
+PER_TOKEN = ("normalise", {"length": "token", "none": "document"})
+per_option = partial(
     option,
-    "length",
-    help='"length": nats for each token of the document, so that a budget of tokens goes where it '
-    'helps most; "none": for the whole document.',
+    "token",
+    help='"token": nats for each token of the document, so that a budget of tokens goes where it '
+    'helps most; "document": for the whole document.',
+    was=PER_TOKEN,
 )
 prefer_option = partial(
     option,

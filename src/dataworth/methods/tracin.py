@@ -22,7 +22,7 @@ from dataworth.methods.modelled import (
     Values,
     layers_option,
     models_option,
-    normalise_option,
+    per_option,
     target_gradients,
     tell_cost,
 )
@@ -46,7 +46,7 @@ class TracIn(ModelScore):
         (), help="At each of them; none: 1 divided by their number.", above=0
     )
     layers: tuple[str, ...] = layers_option()
-    normalise: Literal["length", "none"] = normalise_option()
+    per: Literal["token", "document"] = per_option()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,7 +64,7 @@ class TracIn(ModelScore):
     @property
     def unit(self) -> str:
         """Of the utility."""
-        return "nats saved per token" if self.normalise == "length" else "nats saved"
+        return "nats saved per token" if self.per == "token" else "nats saved"
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Compute the targets' gradients at each checkpoint.
@@ -91,7 +91,7 @@ class TracIn(ModelScore):
             size = model.reader.engine.size
             vectors = torch.from_numpy(self.vectors(state, f"vectors_{number}", size))
             scores, tokens = model.reader.scores(documents, vectors)
-            if self.normalise == "length":  # models may have tokenizers of their own
+            if self.per == "token":  # models may have tokenizers of their own
                 scores = scores / np.maximum(tokens, 1)[:, None]
             total += scores
         return total, tokens

@@ -26,7 +26,7 @@ from dataworth.methods.modelled import (
     layers_option,
     log,
     models_option,
-    normalise_option,
+    per_option,
     target_gradients,
     tell_cost,
 )
@@ -70,12 +70,12 @@ class TRAK(ModelScore):
         minimum=1,
     )
     layers: tuple[str, ...] = layers_option()
-    normalise: Literal["length", "none"] = normalise_option()
+    per: Literal["token", "document"] = per_option()
 
     @property
     def unit(self) -> str:
         """Of the utility."""
-        return "nats saved per token" if self.normalise == "length" else "nats saved"
+        return "nats saved per token" if self.per == "token" else "nats saved"
 
     def dimension_for(self, documents: int) -> int:
         """Numbers that gradients are projected to, with a sample of so many documents."""
@@ -150,7 +150,7 @@ class TRAK(ModelScore):
             projector = self.projector(model.reader, number, state["seed"], vectors.shape[1])
             rows, tokens = model.reader.projected(documents, projector)
             scores = rows.double().numpy() @ vectors.T.astype(np.float64)
-            if self.normalise == "length":
+            if self.per == "token":
                 scores = scores / np.maximum(tokens, 1)[:, None]
             total += scores
         return total, tokens

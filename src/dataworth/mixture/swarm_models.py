@@ -56,7 +56,7 @@ class TrainRuns:
         from dataworth.lm.model import load_model
 
         place = self.folder / self.beside / MODELS / f"{run.number:04d}"
-        device = spread(self.device, run.number)
+        device = spread(self.device)
         if (place / "config.json").is_file():
             model = load_model(place, device)
         else:

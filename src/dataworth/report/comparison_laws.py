@@ -1,19 +1,15 @@
-"""The sections of a comparison's page on how models learn: loss curves, scaling laws, multipliers.
-
-Every function returns the inside of a section, or an empty string when its part is missing.
-Data enters only through `inert`.
-"""
+"""How models learn, as rows and charts: loss curves, scaling laws, multipliers, costs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dataworth.report.comparison_plots import REST, Curve, curves
-from dataworth.report.frame import folded
-from dataworth.report.sections import THIRD, WIDE, table
+from markupsafe import Markup
+
+from dataworth.report.plots import Curve, curves
+from dataworth.report.svg import REST
 from dataworth.results import format as f
 from dataworth.results import reading as reading_
 from dataworth.results.comparison import Comparison, Scaling, Training
@@ -25,49 +21,51 @@ SHOWN_LAWS = 200
 BINS = 40  # of a loss curve: means over as many stretches of training
 SKIPPED = 0.1  # of a loss curve: the steep beginning would flatten all that follows
 LAW_POINTS = 32
+WIDE, THIRD = 940, 300
 
 _AXIS = {"tokens": "tokens trained on, log scale", "compute": "FLOP of training, log scale"}
 
-
-def scaling(comparison: Comparison, reading: Reading) -> str:
-    """Loss against tokens or compute with the fitted laws, compute multipliers, the laws."""
-    given = [one for one in comparison.get("scaling") or [] if one["points"]]
-    parts = []
-    for axis in ("tokens", "compute"):
-        mine = [one for one in given if one["axis"] == axis]
-        if mine:
-            parts.append(_one_axis(mine, axis, reading))
-    return "".join(parts)
+Order = Sequence[str | None]
+"""Targets; None is the mean over them."""
+Points = Sequence[tuple[float, float]]
 
 
-def _one_axis(given: Sequence[Scaling], axis: str, reading: Reading) -> str:
-    known = dict.fromkeys(one["target"] for one in given)
-    order = [target for target in (None, *reading.targets) if target in known]
-    figures: list[str] = []
+def axes(
+    comparison: Comparison, reading: Reading
+) -> Iterator[tuple[str, list[Scaling], list[str | None]]]:
+    """Yield each axis that losses were measured along, with what is known and its targets."""
+    for axis in _AXIS:
+        every = comparison.get("scaling") or []
+        known = [one for one in every if one["points"] and one["axis"] == axis]
+        targets = {one["target"] for one in known}
+        if known:
+            yield axis, known, [t for t in (None, *reading.targets) if t in targets]
+
+
+def figures(
+    known: Sequence[Scaling], axis: str, order: Order, reading: Reading
+) -> list[tuple[Markup, Markup]]:
+    """Return (title, chart) for each target, the first one wide."""
+    drawn: list[tuple[Markup, Markup]] = []
     for target in order[: SHOWN_TARGETS + 1]:
-        wide = not figures
         chart = curves(
-            [_curve(one, reading) for one in _sorted(given, target, reading)],
-            width=WIDE if wide else THIRD,
-            height=330 if wide else 220,
+            [_curve(one, reading) for one in _sorted(known, target, reading)],
+            width=THIRD if drawn else WIDE,
+            height=220 if drawn else 330,
             x_title=_AXIS[axis],
             y_title=reading_.label(reading.measure),
             log=True,
             label=f"{axis}: loss and fitted law, {target or 'mean over targets'}",
         )
         if chart:
-            title = word(target, 60) if target is not None else "Mean over targets"
-            figures.append(f"<figure><figcaption><h3>{title}</h3></figcaption>{chart}</figure>")
-    first, rest = "".join(figures[:1]), "".join(figures[1:])
-    pair = f'<div class="three">{rest}</div>' if rest else ""
-    multipliers = _multipliers(given, axis, order, reading)
-    laws = folded("The fitted laws", _laws(given, order, reading))
-    return f"{first}{multipliers}{pair}{laws}"
+            title = "Mean over targets" if target is None else word(target, 60)
+            drawn.append((Markup(title), Markup(chart)))
+    return drawn
 
 
-def _sorted(given: Sequence[Scaling], target: str | None, reading: Reading) -> list[Scaling]:
+def _sorted(known: Sequence[Scaling], target: str | None, reading: Reading) -> list[Scaling]:
     place = {name: i for i, name in enumerate(reading.order)}
-    mine = [one for one in given if one["target"] == target]
+    mine = [one for one in known if one["target"] == target]
     return sorted(mine, key=lambda one: place.get(one["selection"], len(place)))
 
 
@@ -79,10 +77,8 @@ def _curve(one: Scaling, reading: Reading) -> Curve:
     return Curve(one["selection"], colour, _line(one.get("law"), points), points)
 
 
-def _line(
-    law: Mapping[str, Any] | None, points: Sequence[tuple[float, float]]
-) -> list[tuple[float, float]]:
-    """The law within the measured range; without a law the means at each x."""
+def _line(law: Mapping[str, Any] | None, points: Points) -> Points:
+    """Return the law within the measured range; without a law the means at each x."""
     if not points:
         return []
     if law and all(f.finite(law[key]) is not None for key in ("floor", "scale", "exponent")):
@@ -93,84 +89,58 @@ def _line(
     return means(points)
 
 
-def means(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The mean y at each x, by x."""
+def means(points: Points) -> list[tuple[float, float]]:
+    """Return the mean y at each x, by x."""
     sums: dict[float, list[float]] = {}
     for x, y in points:
         sums.setdefault(x, []).append(y)
     return [(x, sum(ys) / len(ys)) for x, ys in sorted(sums.items())]
 
 
-def _multipliers(
-    given: Sequence[Scaling], axis: str, order: Sequence[str | None], reading: Reading
-) -> str:
-    """A row a selection, a column a target: how many times less it needs than the baseline."""
-    known = {(one["selection"], one["target"]): one.get("multiplier") for one in given}
-    names = [name for name in reading.order if any(known.get((name, target)) for target in order)]
-    if not names:
-        return ""
-    columns = [target for target in order if any(known.get((name, target)) for name in names)]
-    rows = []
-    for name in names:
-        cells = "".join(_multiplier(known.get((name, target))) for target in columns)
-        rows.append(f"<tr><td>{word(name, 60)}</td>{cells}</tr>")
-    heads = [
-        ("n head", "mean over targets" if target is None else word(target, 40))
-        for target in columns
-    ]
-    unit = "tokens" if axis == "tokens" else "compute"
-    baseline = word(reading.baseline or "the baseline", 40)
-    ats = sorted({at for m in known.values() if m and (at := f.finite(m.get("at"))) is not None})
-    what = "tokens" if axis == "tokens" else "FLOP"
-    read = f" Read at {reading_.tokens(ats[0])} {what}." if len(ats) == 1 else ""
-    lede = (
-        f"How many times the {unit} {baseline} needs for the same loss. {f.TIMES}1 is no gain. "
-        f"In small type: the 95 % interval; starred: read outside the measured range.{read}"
-    )
-    title = "Compute multipliers" if axis == "compute" else "Multipliers of tokens"
-    return (
-        f'<figure><figcaption><h3>{title}</h3><p class="lede">{lede}</p></figcaption>'
-        f'<div class="scroll">{table([("", "selection"), *heads], rows, "matrix")}</div></figure>'
-    )
+def multipliers(
+    known: Sequence[Scaling], order: Order, reading: Reading
+) -> tuple[list[tuple[str, str]], list[tuple[str, list[dict[str, str]]]], str]:
+    """Return heads (a target each), rows (a selection each), and where all were read, if there."""
+    found = {(one["selection"], one["target"]): one.get("multiplier") for one in known}
+    names = [name for name in reading.order if any(found.get((name, t)) for t in order)]
+    targets = [t for t in order if any(found.get((name, t)) for name in names)]
+    heads = [("n head", Markup("mean over targets" if t is None else word(t, 40))) for t in targets]
+    rows = [(name, [_multiplier(found.get((name, t))) for t in targets]) for name in names]
+    at = {x for one in found.values() if one and (x := f.finite(one.get("at"))) is not None}
+    return list(heads), rows, reading_.tokens(at.pop()) if len(at) == 1 else ""
 
 
-def _multiplier(given: Mapping[str, Any] | None) -> str:
+def _multiplier(given: Mapping[str, Any] | None) -> dict[str, str]:
     value = f.finite(given.get("value")) if given else None
     if given is None or value is None:
-        outside = given is not None and given.get("outside")
-        return f'<td class="n quiet">{"out of range" if outside else ""}</td>'
+        text = "out of range" if given is not None and given.get("outside") else ""
+        return {"kind": "quiet", "text": text, "interval": "", "tint": ""}
     low, high = f.finite(given.get("low")), f.finite(given.get("high"))
-    interval = reading_.multiplier_interval(given)
-    spread = f"<small> {interval}</small>" if interval else ""
     kind = "quiet"
     if low is not None and high is not None:
         kind = "tint gain" if low > 1 else "tint loss" if high < 1 else "quiet"
-    star = "*" if given.get("outside") else ""
     strength = 0.05 + 0.25 * min(1.0, abs(math.log(value)) / math.log(4)) if value > 0 else 0
-    text = f"{reading_.multiplier(value)}{star}{spread}"
-    return f'<td class="n {kind}" style="--a:{strength:.2f}">{text}</td>'
+    return {
+        "kind": kind,
+        "text": reading_.multiplier(value) + ("*" if given.get("outside") else ""),
+        "interval": reading_.multiplier_interval(given),
+        "tint": f"{strength:.2f}",
+    }
 
 
-def _laws(given: Sequence[Scaling], order: Sequence[str | None], reading: Reading) -> str:
-    rows: list[str] = []
+def fitted(
+    known: Sequence[Scaling], order: Order, reading: Reading
+) -> list[tuple[str | None, str, list[str]]]:
+    """Return (target, selection, floor, scale, exponent and residual in words) of each law."""
+    rows = []
     for target in order:
-        for one in _sorted(given, target, reading):
-            law = one.get("law")
-            if law and len(rows) < SHOWN_LAWS:
-                name = "mean" if target is None else word(target, 60)
-                error = f.finite(law.get("error"))
-                rows.append(
-                    f"<tr><td>{name}</td><td>{word(one['selection'], 60)}</td>"
-                    f'<td class="n">{_with_error(law["floor"], law.get("floor_error"))}</td>'
-                    f'<td class="n">{_with_error(law["scale"], law.get("scale_error"))}</td>'
-                    f'<td class="n">{_with_error(law["exponent"], law.get("exponent_error"))}</td>'
-                    f'<td class="n">{fixed(error, 4)}</td></tr>'
-                )
-    if not rows:
-        return ""
-    numbers = ("floor", "scale", "exponent", "RMS residual")
-    head = [("", "target"), ("", "selection"), *(("n", name) for name in numbers)]
-    return table(head, rows)
+        for one in _sorted(known, target, reading):
+            if law := one.get("law"):
+                keys = ("floor", "scale", "exponent")
+                numbers = [_with_error(law[key], law.get(f"{key}_error")) for key in keys]
+                error = fixed(f.finite(law.get("error")), 4)
+                rows.append((target, one["selection"], [*numbers, error]))
+    return rows[:SHOWN_LAWS]
 
 
 def _with_error(value: float | None, error: float | None) -> str:
@@ -182,38 +152,31 @@ def _with_error(value: float | None, error: float | None) -> str:
     return f"{fixed(value, decimals)} ± {fixed(half, decimals)}"
 
 
-def loss_curves(comparison: Comparison, reading: Reading) -> str:
-    """Training loss against tokens seen, a panel a target, means over seeds."""
+def panels(comparison: Comparison, reading: Reading) -> list[tuple[str, Markup]]:
+    """Return (target, chart of the training loss), means over seeds."""
     setting = reading.setting
     trained = [
-        training
-        for training in comparison.get("trainings") or []
-        if training.get("curve")
-        and (
-            setting is None
-            or (training["size"], training["tokens"]) == (setting.size, setting.tokens)
-        )
+        t
+        for t in comparison.get("trainings") or []
+        if t.get("curve")
+        and (setting is None or (t["size"], t["tokens"]) == (setting.size, setting.tokens))
     ]
-    if not trained:
-        return ""
-    figures: list[str] = []
+    drawn: list[tuple[str, Markup]] = []
     for target in reading.targets[:SHOWN_TARGETS]:
         mine = [t for t in trained if t["target"] in (target, None)]
-        if all(t["target"] is None for t in mine) and figures:
+        if all(t["target"] is None for t in mine) and drawn:
             continue
         chart = _panel(mine, target, reading)
         if chart:
-            title = word(target, 60)
-            figures.append(f"<figure><figcaption><h3>{title}</h3></figcaption>{chart}</figure>")
-    return f'<div class="three">{"".join(figures)}</div>' if figures else ""
+            drawn.append((target, Markup(chart)))
+    return drawn
 
 
 def _panel(trained: Sequence[Training], target: str, reading: Reading) -> str | None:
     lines = []
     for name in reading.order:
         mine = [t["curve"] for t in trained if t["selection"] == name]
-        line = binned([point for curve in mine for point in curve])
-        if line:
+        if line := binned([point for curve in mine for point in curve]):
             lines.append(Curve(name, reading.colours[name], line))
     return curves(
         lines,
@@ -226,8 +189,8 @@ def _panel(trained: Sequence[Training], target: str, reading: Reading) -> str | 
     )
 
 
-def binned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Means of x and y over equal stretches of x, from a tenth of the largest x on."""
+def binned(points: Points) -> list[tuple[float, float]]:
+    """Return means of x and y over equal stretches of x, from a tenth of the largest x on."""
     good = [(x, y) for x, y in points if f.finite(x) is not None and f.finite(y) is not None]
     last = max((x for x, _ in good), default=0.0)
     bins: dict[int, list[tuple[float, float]]] = {}
@@ -240,30 +203,21 @@ def binned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     ]
 
 
-def costs(comparison: Comparison) -> str:
-    """What was trained: runs, compute and time by size and tokens."""
+def costs(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """Return what was trained, by size and tokens: parameters, tokens, runs, passes, FLOP, time."""
     groups: dict[tuple[str, int], list[Training]] = {}
     for training in comparison.get("trainings") or []:
         groups.setdefault((training["size"], training["tokens"]), []).append(training)
     rows = []
     for (size, tokens), runs in sorted(groups.items(), key=lambda g: (_parameters(g[1]), g[0][1])):
         epochs = [e for t in runs if (e := f.finite(t.get("epochs"))) is not None]
-        passes = ""
-        if epochs:
-            low, high = f.real(min(epochs)), f.real(max(epochs))
-            passes = low if low == high else f"{low} to {high}"
+        low, high = (f.real(min(epochs)), f.real(max(epochs))) if epochs else ("", "")
         flop = sum(f.finite(t.get("flop")) or 0.0 for t in runs)
         seconds = sum(f.finite(t.get("seconds")) or 0.0 for t in runs)
-        rows.append(
-            f'<tr><td>{word(size, 60)}</td><td class="n">{reading_.tokens(_parameters(runs))}</td>'
-            f'<td class="n">{reading_.tokens(tokens)}</td><td class="n">{len(runs):,}</td>'
-            f'<td class="n">{passes}</td><td class="n">{escape(visible(f"{flop:.2g}"))}</td>'
-            f'<td class="n">{f.duration(seconds)}</td></tr>'
-        )
-    if not rows:
-        return ""
-    numbers = ("parameters", "tokens", "runs", "passes over the text", "FLOP in all", "time in all")
-    return table([("", "size"), *(("n", name) for name in numbers)], rows)
+        numbers = [reading_.tokens(_parameters(runs)), reading_.tokens(tokens), f"{len(runs):,}"]
+        passes = low if low == high else f"{low} to {high}"
+        rows.append((size, [*numbers, passes, visible(f"{flop:.2g}"), f.duration(seconds)]))
+    return rows
 
 
 def _parameters(runs: Sequence[Training]) -> float:

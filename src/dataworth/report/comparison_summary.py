@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dataworth.report.comparison_charts import estimate, limits
-from dataworth.report.comparison_sections import over
+from dataworth.report.comparison_boards import over
+from dataworth.report.plots import estimate, limits
 from dataworth.report.summary import data, plain, styled
 from dataworth.results import doubts
 from dataworth.results import format as f

@@ -5,11 +5,13 @@ Sentences are plain text; what comes from data in them is made visible, not yet 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataworth.results import format as f
 from dataworth.results.inert import visible
-from dataworth.results.selection import Gain, Metrics, Utility
+from dataworth.results.judgement import Target as JudgedTarget
+from dataworth.results.selection import Gain, Metrics, Target, Utility
 
 CHANCE = 1.65  # spreads above the mean that one random selection in twenty exceeds
 
@@ -37,11 +39,18 @@ def beats_random(gain: Gain | None) -> bool | None:
 
 
 def verdict(metrics: Metrics) -> Verdict:
-    """Better than random, over all targets."""
-    if not metrics["accounting"]["kept"]["documents"]:
+    """Return whether a selection is better than random, over all targets."""
+    return of_targets(metrics.get("targets"), metrics["accounting"]["kept"]["documents"])
+
+
+def of_targets(
+    targets: Sequence[Target] | Sequence[JudgedTarget] | None, documents: int
+) -> Verdict:
+    """Return whether `documents` that were kept are better than random, over all targets."""
+    if not documents:
         return Verdict("Nothing kept", ())
     sentences, answers = [], []
-    for target in metrics.get("targets") or []:
+    for target in targets or []:
         gain = target.get("gain")
         answer = beats_random(gain)
         if answer is not None and gain is not None:

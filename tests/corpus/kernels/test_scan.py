@@ -116,13 +116,13 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(BLOCKS, FIELDS, PADDING)
 def test_agree_on_odd_json(data: bytes, fields: Fields, padding: bytes) -> None:
     assert by_scan(data, fields, padding) == by_line(data, fields)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(damaged(), FIELDS, PADDING)
 def test_agree_on_damaged_json(data: bytes, fields: Fields, padding: bytes) -> None:
     assert by_scan(data, fields, padding) == by_line(data, fields)
@@ -160,7 +160,7 @@ def test_agree_on_many_changed_lines(fields: Fields) -> None:
     lines = [orjson.dumps(row) for row in rows] + [json.dumps(row).encode() for row in rows]
     alphabet = b'"\\{}[],:\n\r\t u0189eE+-.tfn\x00\x1f\x80\xbf\xc3\xe4\xed\xf0\xff'
     pieces = []
-    for number in range(12_000):
+    for number in range(4_000):
         line = bytearray(lines[number % len(lines)])
         for _ in range(chance.randint(0, 2)):
             at = chance.randrange(len(line))
@@ -169,11 +169,11 @@ def test_agree_on_many_changed_lines(fields: Fields) -> None:
     data = b"\n".join(pieces)
     found = by_line(data, fields)
     assert by_scan(data, fields) == found
-    assert 2_000 < len(found[0]) < 11_000
+    assert 700 < len(found[0]) < 3_700
     assert {bad.reason for bad in found[4]} >= {"invalid_json", "invalid_utf8", "missing_field"}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(documents(), min_size=1, max_size=4))
 def test_good_lines_are_what_python_reads(lines: list[str]) -> None:
     data = "\n".join(lines).encode("utf-8", "surrogatepass")

@@ -46,4 +46,4 @@ def test_snippets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert known["table"].shape == known["nearer"].shape == known["exact"].shape == (12, 2)
     assert known["solver"].solved.residual < 0.1
     assert len(known["asked"]) == 2 and (tmp_path / "scores.npy").is_file()
-    assert -1 <= known["found"].value <= 1
+    assert -1 <= known["correlation"].value <= 1

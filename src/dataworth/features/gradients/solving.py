@@ -50,19 +50,8 @@ from dataworth.features.gradients.preconditioners.exact import LARGEST
 from dataworth.features.gradients.preconditioners.kronecker import LONGEST, parts_of
 from dataworth.features.gradients.preconditioners.solvers import SCALING
 from dataworth.features.gradients.reading import Items
+from dataworth.options.calls import Solver
 
-Solver = Literal[
-    "identity",
-    "cosine",
-    "diagonal",
-    "adam",
-    "kfac",
-    "ekfac",
-    "ekfac_cg",
-    "adam_cg",
-    "lissa",
-    "dense",
-]
 SOLVERS: tuple[str, ...] = get_args(Solver)
 TOLERANCE = 1e-2
 """Of the residual, where conjugate gradients stop before their last step."""

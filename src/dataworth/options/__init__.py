@@ -1,9 +1,10 @@
-"""The options of steps and mechanisms: declared once, as fields of a frozen dataclass.
+"""Options, declared once as fields of a frozen dataclass.
 
     ngrams: int = option(2, help="Longest n-gram.", minimum=1)
 
 Types, bounds and help are read from the fields alone, and every way of building an object (Python,
-`name(option=1)`, a recipe) is checked here, with one message.
+`name(option=1)`, a recipe) is checked here, with one message. Those of steps and mechanisms stand
+in their classes, those of the public calls in `calls.py`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import importlib
 import inspect
 import json
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,10 +50,12 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
+    below: float | None = None,
     run_only: bool = False,
     content: bool = False,
     factory: Any = dataclasses.MISSING,
     hash: bool | None = None,
+    was: tuple[str, Mapping[str, str]] | None = None,
 ) -> Any:
     """Return a dataclass field that is an option of a step or mechanism.
 
@@ -59,18 +64,21 @@ def option(
     default, factory : the value, or what makes it; without either the option must be given.
     help : one or two sentences for `dataworth methods NAME` and the documentation.
     minimum, maximum : bounds of every number in the value; bounded numbers are finite.
-    above : a bound that is itself not allowed.
+    above, below : bounds that are themselves not allowed.
     run_only : the option cannot change a result (a device, a batch size), so it enters no key.
     content : a model folder or data file, which enters a step's identity by its content.
     hash : as in `dataclasses.field`; False for mappings.
+    was : the option's earlier name, and its earlier words with what they are now; still taken.
     """
     metadata = {
         "help": help,
         "minimum": minimum,
         "maximum": maximum,
         "above": above,
+        "below": below,
         "run_only": run_only,
         "content": content,
+        "was": was,
     }
     field: Any = dataclasses.field
     return field(default=default, default_factory=factory, hash=hash, metadata=metadata)
@@ -128,7 +136,7 @@ def fit_options(
     hints, fields = get_type_hints(cls), _fields(cls)
     fitted = {}
     for key, value in values.items():
-        key = key.replace("-", "_")
+        key, value = renamed(title, fields, key.replace("-", "_"), value)
         if key not in fields:
             raise ConfigError(
                 f"{title} has no option {key!r}{near(key, fields)}; its options: "
@@ -144,6 +152,26 @@ def fit_options(
                 f"got {value.text if isinstance(value, Call) else value!r}"
             ) from None
     return fitted
+
+
+def renamed(
+    title: str, fields: Mapping[str, dataclasses.Field[Any]], key: str, value: Any
+) -> tuple[str, Any]:
+    """Return an option's name and value as they are now; earlier ones are taken, with a note."""
+    for name, field in fields.items():
+        was = field.metadata.get("was")
+        earlier, words = was if was else ("", {})
+        if key == earlier and key not in fields:
+            now = words.get(value, value) if isinstance(value, str) else value
+            _note(f"{title}: {key}={value} is now called {name}={now}; the old name will go")
+            return name, now
+    return key, value
+
+
+@functools.cache
+def _note(text: str) -> None:
+    """Log a warning once."""
+    logging.getLogger("dataworth").warning("%s", text)
 
 
 def checked(cls: type[T]) -> type[T]:
@@ -162,19 +190,89 @@ def checked(cls: type[T]) -> type[T]:
     return cls
 
 
-def public(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a function refuse a keyword that it does not have by ConfigError, with the nearest."""
-    known = inspect.signature(function).parameters
+def public(options: type[Any], work: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator of a written-out signature, whose body is never run.
 
-    @functools.wraps(function)
-    def call(*values: P.args, **options: P.kwargs) -> R:
-        for key in options:
-            if key not in known:
-                hint = near(key, known) or f"; its options: {', '.join(known)}"
-                raise ConfigError(f"{function.__name__} has no option {key!r}{hint}")
-        return function(*values, **options)
+    A call makes `options` of its arguments and hands them to the function `work`, written
+    "module:function" and imported when it is called. Arguments that are no options, such as `self`,
+    go before.
+    A keyword that there is not is refused by ConfigError, with the nearest.
+    """
+    fields = {field.name: field for field in dataclasses.fields(options)}
 
-    return call
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        known = signature.parameters
+
+        @functools.wraps(function)
+        def call(*values: P.args, **given: P.kwargs) -> R:
+            named = dict(renamed(function.__name__, fields, *item) for item in given.items())
+            for key in named:
+                if key not in known:
+                    hint = near(key, known) or f"; its options: {', '.join(known)}"
+                    raise ConfigError(f"{function.__name__} has no option {key!r}{hint}")
+            arguments = signature.bind(*values, **named).arguments
+            before = [value for name, value in arguments.items() if name not in fields]
+            module, _, name = work.partition(":")
+            run = getattr(importlib.import_module(module), name)
+            result: R = run(*before, options(**{k: v for k, v in arguments.items() if k in fields}))
+            return result
+
+        call.work = work  # type: ignore[attr-defined]
+        call.options = options  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def check(settings: Any) -> None:
+    """Raise ConfigError for an option of a dataclass whose value is of another type or size.
+
+    Call it in `__post_init__`: values are kept as their options take them, 1e6 as a whole number.
+    """
+    cls: Any = type(settings)
+    hints = _hints(cls)
+    for name, field in _fields(cls).items():
+        value, hint = getattr(settings, name), hints[name]
+        if "minimum" not in field.metadata:
+            continue
+        try:
+            fitted = _fit(value, hint, None)
+            _check_bounds(fitted, field.metadata)
+        except _MisfitError:
+            shown = repr(value if isinstance(value, int | float) else str(value)[:60])
+            raise ConfigError(
+                f"{name} must be {_wanted(hint, value, field)}, not {shown}"
+            ) from None
+        object.__setattr__(settings, name, fitted)
+
+
+def _wanted(hint: Any, value: Any, field: dataclasses.Field[Any]) -> str:
+    """Words of what is missing in a value: its type, or the bounds of that type."""
+    inner = [one for one in get_args(hint) if one is not NoneType]
+    if get_origin(hint) in (Union, UnionType) and len(inner) == 1:
+        hint = inner[0]
+    if get_origin(hint) is Literal:
+        *first, last = get_args(hint)
+        return f"{', '.join(first)} or {last}" if first else str(last)
+    low, high, above, below = (
+        field.metadata.get(key) for key in ("minimum", "maximum", "above", "below")
+    )
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    whole = not number or (isinstance(value, int) and abs(value) < 2**63) or hint is float
+    if hint not in (int, float) or not (number and whole) or low is high is above is below is None:
+        return allowed(hint) + (" of at most 64 bits" if hint in (int, float) else "")
+    if low is not None and high is not None:
+        return f"between {low:,} and {high:,}"
+    words = [f"{word} {bound:,}" for word, bound in
+             (("above", above), ("at least", low), ("at most", high), ("below", below))
+             if bound is not None]  # fmt: skip
+    return " and ".join(words)
+
+
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def name_of(cls: type[Any]) -> str:
@@ -294,10 +392,11 @@ def _check_bounds(value: Any, bounds: Mapping[str, Any]) -> None:
         for item in value.values() if isinstance(value, Mapping) else value:
             _check_bounds(item, bounds)
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        low, high, above = (bounds.get(key) for key in ("minimum", "maximum", "above"))
+        low, high, above, below = map(bounds.get, ("minimum", "maximum", "above", "below"))
         wrong = (low is not None and value < low) or (high is not None and value > high)
-        bounded = not (low is high is above is None)
-        if wrong or (above is not None and value <= above) or math.isnan(value):
+        wrong |= (above is not None and value <= above) or (below is not None and value >= below)
+        bounded = not (low is high is above is below is None)
+        if wrong or math.isnan(value):
             raise _MisfitError
         if bounded and math.isinf(value):
             raise _MisfitError
@@ -305,8 +404,9 @@ def _check_bounds(value: Any, bounds: Mapping[str, Any]) -> None:
 
 def _bounds(bounds: Mapping[str, Any]) -> str:
     """Bounds in words, in brackets, with a space before; nothing where there are none."""
-    low, high, above = (bounds.get(key) for key in ("minimum", "maximum", "above"))
+    low, high, above, below = map(bounds.get, ("minimum", "maximum", "above", "below"))
     words = [] if above is None else [f"above {above:,g}"]
+    words += [] if below is None else [f"below {below:,g}"]
     if low is not None and high is not None:
         words.append(f"between {low:,} and {high:,}")
     elif low is not None:
