@@ -15,7 +15,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.flow import distrust
 from dataworth.flow.choosing import Choice
 from dataworth.flow.inspect import fields_there
-from dataworth.flow.samples import samples
+from dataworth.flow.samples import documents, samples
 from dataworth.flow.scoring import Scored
 from dataworth.measures.gain import MEASURED, gain
 from dataworth.measures.kl import kl_reduction
@@ -65,6 +65,7 @@ def measure(
 
         # The longest first. What they read is fixed, so their order changes nothing.
         shown = pool.submit(samples, scored, choice)
+        listed = pool.submit(documents, scored, choice)
         utilities = each(lambda name: utility_facts(scored, choice, name), columns)
         ngrams = pool.submit(ngrams_of, scored.survey.sample, text)
         targets = each(lambda name: _target(scored, choice, name, text, seed), scored.targets.names)
@@ -79,6 +80,7 @@ def measure(
             "composition": [part.result() for part in composition],
             "lengths": lengths.result(),
             "samples": shown.result(),
+            "documents": listed.result(),
             "warnings": warnings(scored, choice),
             "notes": list(choice.notes),
         }

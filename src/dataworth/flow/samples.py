@@ -7,9 +7,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.flow.choosing import Choice
+from dataworth.flow.choosing import Choice, sample_rows
 from dataworth.flow.scoring import Scored
 from dataworth.flow.texts import texts_of
+from dataworth.mechanism.base import Draws
 from dataworth.mechanism.expression import Combined
 from dataworth.results import selection as model
 
@@ -17,6 +18,8 @@ _EXCERPT = 4000
 _EACH = 6  # sample documents of a kind
 _DRIVERS = 12
 _BLOCK = 1 << 18
+_AT_ENDS, _AT_RANDOM = 50, 400  # documents of the table
+_BEGINNING = 160  # characters of a text in the table
 
 
 def samples(scored: Scored, choice: Choice) -> model.Samples:
@@ -100,6 +103,62 @@ def describe_rows(scored: Scored, choice: Choice, rows: NDArray[np.int64]) -> li
             sample["why"], sample["rest"] = drivers, rest
         out.append(sample)
     return out
+
+
+def documents(scored: Scored, choice: Choice) -> list[model.Listed]:
+    """Return the rows of the table of documents: top and bottom of the order, and random ones.
+
+    Random ones are of the survey's sample, whose texts are in memory; dropped ones are among them.
+    """
+    order, sample = choice.order, scored.survey.sample
+    places: dict[int, str] = dict.fromkeys(order[:_AT_ENDS].tolist(), "top")
+    places |= dict.fromkeys(order[_AT_ENDS:][-_AT_ENDS:].tolist(), "bottom")
+    ends = np.array(sorted(places), np.int64)
+    texts = dict(zip(ends.tolist(), texts_of(scored, ends), strict=True)) if len(ends) else {}
+    anywhere = np.ones(len(choice.candidates), np.bool_)
+    for row, inside in zip(*sample_rows(choice.candidates.uid, anywhere, sample), strict=True):
+        if len(places) >= len(ends) + _AT_RANDOM:
+            break
+        if int(row) not in places:
+            places[int(row)], texts[int(row)] = "random", sample.text(int(inside))
+    rows = np.array(sorted(places), np.int64)
+    facts = scored.table.rows(rows).to_pylist() if len(rows) else []
+    ranks, best = choice.ranks(rows), best_columns(choice, rows)
+    utilities = {name: choice.view.column(name)[rows] for name in choice.view.utilities}
+    quiet = _quiet_ranks(choice, rows)
+    listed: list[model.Listed] = []
+    for i, (row, fact) in enumerate(zip(rows.tolist(), facts, strict=True)):
+        column = best[i]
+        value = float(utilities[column][i]) if column is not None else np.nan
+        listed.append(
+            {
+                "place": cast(Any, places[row]),
+                "uid": f"{fact['uid']:016x}",
+                "file": scored.corpus.files[fact["file"]].path,
+                "offset": fact["offset"],
+                "copies": int(choice.counts[row]),
+                "drop": _drop_reason(choice, fact, row),
+                "rank": int(ranks[i]) or None,
+                "quiet_rank": None if quiet is None else int(quiet[i]) or None,
+                "utility": value if np.isfinite(value) else None,
+                "text": texts[row][:_BEGINNING],
+            }
+        )
+    return sorted(listed, key=lambda one: (one["rank"] is None, one["rank"] or 0, one["uid"]))
+
+
+def _quiet_ranks(choice: Choice, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return ranks by utility alone, 0 where there is none; None where noise had no part."""
+    columns = choice.view.utilities
+    if len(columns) != 1 or not isinstance(choice.mechanism, Draws):
+        return None
+    if not choice.mechanism.temperature_of(columns[0]):
+        return None
+    values = choice.view.column(columns[0])
+    ordered, own = np.sort(values[choice.candidates.eligible]), values[rows]
+    above = len(ordered) - np.searchsorted(ordered, own, side="right")
+    known = choice.candidates.eligible[rows] & np.isfinite(own)
+    return np.where(known, above + 1, 0)
 
 
 def best_columns(choice: Choice, rows: NDArray[np.int64]) -> list[str | None]:

@@ -146,6 +146,35 @@ def dumbbell(
     return str(canvas)
 
 
+def flow(steps: Sequence[tuple[str, float]], *, width: int) -> str:
+    """Draw what is left after each step (name, documents), and what left there, downwards.
+
+    `width` is pixels of the whole picture.
+    """
+    left, row = names_width([visible(name, NAME) for name, _ in steps]), 34
+    whole = max((number for _, number in steps), default=0.0) or 1.0
+    x = Scale(0.0, whole, left, width - 250)
+    canvas = Canvas(width, row * len(steps), "Documents left after each step")
+    for i, (name, number) in enumerate(steps):
+        y, last = row * i, i == len(steps) - 1
+        before = steps[i - 1][1] if i else number
+        colour = "var(--selection)" if last else "var(--pool)"
+        if i:
+            canvas.path(
+                [(x(0), y - row + 18), (x(before), y - row + 18), (x(number), y), (x(0), y)],
+                "var(--pool)",
+                fill=0.25,
+            )
+        canvas.rect(x(number), y, x(before) - x(number), 18, "var(--loss)", opacity=0.35)
+        canvas.rect(x(0), y, max(1.0, x(number) - x(0)), 18, colour)
+        canvas.text(0, y + 9, name, limit=NAME)
+        gone = f"{f.MINUS}{f.count(before - number)}" if before > number else ""
+        canvas.text(x.end + 90, y + 9, gone, at="end", colour="var(--loss)")
+        canvas.text(x.end + 180, y + 9, f.count(number), at="end", weight=600)
+        canvas.text(width - 4, y + 9, f.share(number, whole), at="end", colour=MUTED)
+    return str(canvas)
+
+
 def gains(rows: Sequence[dict[str, Any]], *, width: int) -> str:
     """Draw the gain on each target: the way to the bound, random's place, the selection's.
 

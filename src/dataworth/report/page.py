@@ -26,4 +26,5 @@ def render(metrics: Metrics) -> str:
         metrics=metrics,
         answer=verdict.verdict(metrics),
         doubts=doubts.selection(metrics),
+        script=pages.table_script() if metrics.get("documents") else None,
     )

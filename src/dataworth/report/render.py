@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from hashlib import sha256
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,14 @@ def page(template: str, rooms: Iterable[Mapping[str, Any]], **context: Any) -> s
 
 
 @cache
+def table_script() -> dict[str, Markup]:
+    """Return our one script, which a page may run, and the hash that its policy names it by."""
+    code = files("dataworth.report").joinpath("templates/table.js").read_text("utf-8")
+    digest = b64encode(sha256(code.encode("utf-8")).digest()).decode("ascii")
+    return {"code": Markup(code), "hash": Markup(f"sha256-{digest}")}
+
+
+@cache
 def environment() -> Environment:
     """Return the templates with everything that they call."""
     env = Environment(
@@ -87,7 +98,7 @@ def environment() -> Environment:
 
 
 _FORMATS = ("count", "counted", "short", "size", "share", "real", "factor", "duration", "finite")
-_CHARTS = ("distribution", "dumbbell", "gains")
+_CHARTS = ("distribution", "dumbbell", "flow", "gains")
 _PLOTS = ("dots", "curves", "scatter", "stacked", "heat")
 
 

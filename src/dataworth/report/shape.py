@@ -168,6 +168,21 @@ def accounting(given: Accounting) -> Iterator[tuple[str, float, str, str]]:
     yield "kept", kept, "total", "kept"
 
 
+def flow(given: Accounting) -> list[tuple[str, float]]:
+    """Return what is left after each step, from what was read to what was kept."""
+    leaving: dict[str, float] = {}
+    for reason, number in (given.get("dropped") or {}).items():
+        step = reason.partition(":")[0]
+        leaving[step] = leaving.get(step, 0) + number
+    left, steps = float(given["documents"]), [("read", float(given["documents"]))]
+    for step, gone in list(leaving.items())[:SHOWN_PARTS]:
+        left -= gone
+        steps.append((step, left))
+    if left != given["eligible"] and leaving:
+        steps.append(("other steps", float(given["eligible"])))
+    return [*steps, ("kept", float(given["kept"]["documents"]))]
+
+
 def bad_lines(given: Accounting) -> list[tuple[str, int]]:
     """Return bad lines by reason, and blank lines: these were no documents."""
     bad = [

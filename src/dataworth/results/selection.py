@@ -226,6 +226,21 @@ class Samples(TypedDict, total=False):
     dropped: list[Sample]  # a random few of those that a step dropped
 
 
+class Listed(TypedDict, total=False):
+    """One row of the table of documents: 50 at either end of the order, up to 400 at random."""
+
+    place: Required[Literal["top", "bottom", "random"]]
+    uid: Required[str]  # 16 hexadecimal digits
+    file: str
+    offset: int
+    copies: Required[int]  # how often it was chosen; 0: it was not
+    drop: str | None  # drop reason
+    rank: int | None  # in the order of choice, 1 is best
+    quiet_rank: int | None  # by utility alone, where chance had a part
+    utility: float | None
+    text: str  # its beginning, raw
+
+
 class Metrics(TypedDict, total=False):
     """Everything that the report and the summary show."""
 
@@ -238,6 +253,7 @@ class Metrics(TypedDict, total=False):
     lengths: Lengths | None
     ngrams: Ngrams | None
     samples: Samples
+    documents: list[Listed]
     warnings: list[str]  # reasons for distrust that the run itself knows
     notes: list[str]  # what is good to know
 
