@@ -480,6 +480,8 @@ def annotate_pool(
     work = Annotate(corpus, lists, table, layouts[0].documents, labels, pieces, max_bad)
     missing = [part for part in parts if not work.is_done(part)]
     if missing:
+        # Where there are fewer parts than workers, several work on one.
+        work = replace(work, threads=max(1, engine.size // len(missing)))
         _note_scoring(run, list(engine.map(work, missing, progress=progress, name="score")))
     whole = [replace(layout, parts=len(parts)) for layout in layouts]
     if pieces.is_dir():

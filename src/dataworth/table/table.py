@@ -33,6 +33,7 @@ MATRIX = "matrix:"
 TOKENS = "tokens"
 _FOLDER = re.compile(r"[\w.-]+-[0-9a-f]{16}")
 _STRING_BYTES = 2**31 - 1
+_BLOCK, _BLOCK_BYTES = 1 << 14, 1 << 26  # rows of vectors that are in memory at a time, and bytes
 IDENTITY = (
     Column("uid", pa.uint64(), "XXH64 of the text", "corpus"),
     Column("check", pa.uint64(), "second hash of the text, for copies", "corpus"),
@@ -303,6 +304,26 @@ class Table:
             numbers = values.drop_null().flatten().to_numpy(zero_copy_only=False)
             out[places[there]] = numbers.reshape(-1, out.shape[1])
         return out
+
+    def blocks(self, name: str, size: int = 0) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield (first row, [at most `size`, d]) of a column of vectors, in order.
+
+        Rows without a vector are NaN. `size`: 0 for as many rows as fit some megabytes.
+        """
+        self._check_names([name])
+        width, (folder, own) = self._width(name), self._homes[name]
+        size = size or max(1, min(_BLOCK, _BLOCK_BYTES // (4 * max(width, 1))))
+        for part, first in enumerate(self._bounds[:-1].tolist()):
+            rows = int(self._facts[part]["rows"])
+            folder.check(part, rows, self._facts[part]["uids"])
+            blocks = folder.blocks(part, own, rows, size)
+            for start, held in zip(range(0, rows, size), blocks, strict=True):
+                out = np.full((min(size, rows - start), width), np.nan, np.float32)
+                for at, values in held:
+                    there = np.asarray(values.is_valid())
+                    numbers = values.drop_null().flatten().to_numpy(zero_copy_only=False)
+                    out[at[there] - start] = numbers.reshape(-1, width)
+                yield first + start, out
 
     def _width(self, name: str) -> int:
         """Return how many numbers each row of a column of vectors has; 0 where no row has any."""
