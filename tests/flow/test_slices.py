@@ -54,7 +54,7 @@ class Slow(Score):
 @pytest.fixture
 def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(annotating, "_SLICE", 0.0)
-    monkeypatch.setattr(annotating, "_PIECE", 100)
+    monkeypatch.setattr(annotating, "AT_ONCE", 100)
     monkeypatch.setattr(Slow, "asked", [])
     path = tmp_path / "pool.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))

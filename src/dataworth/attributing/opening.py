@@ -69,7 +69,7 @@ def run_attribution(
         Path(keep.name) / "attribution" if keep is not None else local_path(str(out)).absolute()
     )
     # Beside what is made of it, so that the same call goes on with documents from memory too.
-    spool = (folder if keep is None else Path(keep.name)) / "spool"
+    spool = (folder if keep is None else Path(keep.name)) / "spool" / "pool"
     corpus = Corpus.open(
         train,
         fields=fields[0],

@@ -272,8 +272,8 @@ Out = Annotated[
         *("--out", "-o"),
         metavar="FOLDER",
         panel=o.RUNNING,
-        help="Write all scores, attribution.json and report.html there; the same command again "
-        "goes on where it stopped.",
+        help="Write all scores, attribution.json and attribution.html there; the same command "
+        "again goes on where it stopped. May be the folder of a run on the same documents.",
     ),
 ]
 DryRun = Annotated[
@@ -289,7 +289,7 @@ Overwrite = Annotated[
     option(
         "--overwrite",
         panel=o.RUNNING,
-        help="Start afresh: remove an earlier attribution from the folder.",
+        help="Start afresh: remove earlier attributions from the folder.",
     ),
 ]
 
@@ -401,5 +401,5 @@ def attribute(
 
         attribution_summary.show(found.facts, console())
         if out is not None and not dry_run:
-            names = {"report": "report.html", "facts": "attribution.json", "scores": "scores"}
+            names = {"report": "attribution.html", "facts": "attribution.json", "scores": "table"}
             show_places({name: out / file for name, file in names.items()})

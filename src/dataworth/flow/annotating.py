@@ -29,9 +29,10 @@ from dataworth.table.columns import ROW, ColumnFolder, Covered, PartWriter
 from dataworth.table.keys import uids_digest
 from dataworth.table.table import IDENTITY, PIECE, Tally, rows_of
 
+AT_ONCE = 1 << 18
+"""Bytes of text that are handed to slow steps at once, at most."""
 _TOGETHER = 1 << 20  # bytes of text from which on a block is added alone
 _SLICE = 60.0  # seconds after which what was computed slowly is kept
-_PIECE = 1 << 18  # bytes of text that are handed to slow steps at once
 
 
 @dataclass
@@ -151,7 +152,7 @@ class _PartWork:
     @cached_property
     def piece(self) -> int:
         """Bytes of text that are handed to slow steps at once."""
-        return int(min([_PIECE, *(step.piece for step in self.steps.values() if step.slow)]))
+        return int(min([AT_ONCE, *(step.piece for step in self.steps.values() if step.slow)]))
 
     def is_done(self) -> bool:
         """Tell if nothing is missing, as far as the files say without a look at the text."""

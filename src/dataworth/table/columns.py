@@ -171,9 +171,9 @@ class ColumnFolder:
         return {name: _one(table[name]) for name in names}
 
     def blocks(
-        self, part: int, name: str, rows: int, size: int
+        self, part: int, name: str, rows: int, starts: NDArray[np.int64], size: int
     ) -> Iterator[list[tuple[NDArray[np.int64], pa.Array]]]:
-        """Yield, for each `size` rows of a part in order, what its files hold of a column there.
+        """Yield what the files of a part hold of a column, for `size` rows from each of `starts`.
 
         Each as (rows of the part, values). Row groups that lie elsewhere are not in memory.
         """
@@ -184,17 +184,15 @@ class ColumnFolder:
             footer = self.metadata(path)
             counts = [footer.row_group(n).num_rows for n in range(footer.num_row_groups)]
             files.append((path, at, np.cumsum([0, *counts])))
-        for start in range(0, rows, size):
+        for start in starts.tolist():
             held = []
             for path, at, edges in files:
                 low, high = np.searchsorted(at, [start, start + size]).tolist()
                 if low < high:
-                    groups = range(
-                        int(np.searchsorted(edges, low, "right")) - 1,
-                        int(np.searchsorted(edges, high, "left")),
-                    )
-                    table = self._read(path, [name], list(groups))
-                    values = table[name].slice(low - int(edges[groups.start]), high - low)
+                    first = int(np.searchsorted(edges, low, "right")) - 1
+                    groups = range(first, int(np.searchsorted(edges, high, "left")))
+                    table = self._read(path, [name], groups)
+                    values = table[name].slice(low - int(edges[first]), high - low)
                     held.append((at[low:high], _one(values)))
             yield held
 
