@@ -1,6 +1,7 @@
 # make demo   installs the core alone and runs a selection on text that Python itself brings
 # make test   installs every extra and runs all checks and tests
 # make test-contract  runs the whole contract of the steps: every way with every word of an option
+# make docs   builds the documentation site into build/site; a warning is an error
 # make format puts the code into the form that `make test` asks for
 # make clean  removes what these made
 #
@@ -13,13 +14,17 @@ BIN := .venv/bin
 CORE := $(if $(wildcard .venv/.dev),.venv/.dev,.venv/.core)
 SOURCES := $(shell find src -name '*.py')
 
-.PHONY: demo test test-contract lint format clean
+.PHONY: demo test test-contract lint kernels docs format clean
+
+# Tests start many processes, which would otherwise compile the sources again each time.
+export PYTHONDONTWRITEBYTECODE :=
 
 demo: $(CORE)
 	$(BIN)/python examples/demo.py
 
-test: lint
-	$(BIN)/pytest -n auto --dist loadfile $(PYTEST_ARGS)
+test: .venv/.dev
+	$(MAKE) --jobs 2 lint kernels
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-contract: .venv/.dev
 	$(BIN)/pytest tests/contract -m 'not alone' -n auto $(PYTEST_ARGS)
@@ -29,6 +34,12 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+kernels: .venv/.dev
+	$(BIN)/python tools/compile_kernels.py
+
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
@@ -43,6 +54,10 @@ clean:
 
 .venv/.core: pyproject.toml constraints.txt $(SOURCES) | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check . -c constraints.txt
+	touch $@
+
+.venv/.docs: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]' -c constraints.txt
 	touch $@
 
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python

@@ -24,6 +24,7 @@ ALLOWED_SKIPS = (
     "the peer kronfluence is not installed",  # compared with where benchmarks run
     "the peer dattri is not installed",
     "the peer traker is not installed",
+    "the package mkdocs-material is not installed",  # the extra `docs`, for the site alone
     "needs a mount of its own",  # tests of a full disk, where mounting is not allowed
 )
 

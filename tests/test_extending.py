@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from dataworth.corpus.documents import Documents
 from dataworth.features.gradients.language import Reader
-from dataworth.methods.modelled import ModelScore, model_option, prefer_option
+from dataworth.methods.modelled import ModelMeasure, model_option, prefer_option
 from dataworth.registry import register
 """
 
@@ -41,7 +41,10 @@ def names() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     ("word", "name", "options"),
-    [("Compression(Score)", "Compression", "minimum=0.2"), ("Certain(ModelScore)", "Certain", "")],
+    [
+        ("Compression(Score)", "Compression", "minimum=0.2"),
+        ("Certain(ModelMeasure)", "Certain", ""),
+    ],
 )
 def test_the_page_has_whole_steps(
     word: str, name: str, options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -61,7 +61,7 @@ from dataworth.judging.judgement import Judgement, check_folder, judge_selection
 from dataworth.judging.opening import JudgeSettings
 from dataworth.methods.registry import DEFAULT
 from dataworth.options import public
-from dataworth.report.model import Explanation
+from dataworth.results.selection import Explanation
 from dataworth.table.run import RunFolder
 
 if TYPE_CHECKING:
@@ -319,6 +319,8 @@ def loop(
     share the table in `out`; `rounds/1`, `rounds/2` … hold each one's record and checkpoint. The
     same call on the same folder goes on where it stopped; one with more `rounds` adds them.
 
+    Other options are those of `select`. Round n draws with the seed `seed` + n - 1.
+
     Parameters
     ----------
     rounds : how many.
@@ -330,8 +332,6 @@ def loop(
         options such as `model`, "{checkpoint}" stands for the model of the round before.
     budget : of each round, or a list of one a round; shares are of what is left.
     start : the folder of a model that round 1 goes on with.
-
-    Other options are those of `select`. Round n draws with the seed `seed` + n - 1.
 
     Raises
     ------

@@ -107,11 +107,19 @@ def describe(value: object, registry: Mapping[str, type[Any]], *, full: bool = F
     return f"{name}({', '.join(written)})" if written else name
 
 
-def to_dict(value: object, registry: Mapping[str, type[Any]]) -> dict[str, Any]:
-    """`{name: {option: value}}` with every option, of JSON's types alone, for a recipe."""
-    options = {o.name: getattr(value, o.name) for o in list_options(type(value))}
+def to_dict(
+    value: object, registry: Mapping[str, type[Any]], *, run_only: bool = True
+) -> dict[str, Any]:
+    """Return `{name: {option: value}}` with every option, of JSON's types alone, for a recipe.
+
+    Without `run_only`, options that cannot change a result are left out.
+    """
     return {
-        _name_of(value, registry): {key: _plain(item, registry) for key, item in options.items()}
+        _name_of(value, registry): {
+            option.name: _plain(getattr(value, option.name), registry, run_only)
+            for option in list_options(type(value))
+            if run_only or not option.run_only
+        }
     }
 
 
@@ -255,11 +263,11 @@ def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _plain(value: Any, registry: Mapping[str, type[Any]]) -> Any:
+def _plain(value: Any, registry: Mapping[str, type[Any]], run_only: bool) -> Any:
     if dataclasses.is_dataclass(value):
-        return to_dict(value, registry)
+        return to_dict(value, registry, run_only=run_only)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, registry) for key, item in value.items()}
+        return {str(key): _plain(item, registry, run_only) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, registry) for item in value]
+        return [_plain(item, registry, run_only) for item in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

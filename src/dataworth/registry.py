@@ -100,6 +100,8 @@ class Registry(Mapping[str, type[Any]]):
                 f"{where} is no {self.kind}: that is a frozen dataclass with a class variable "
                 f"'name' and a method '{self.verb}'"
             )
+        if left := ", ".join(sorted(getattr(cls, "__abstractmethods__", ()))):
+            raise ConfigError(f"{where} leaves open what its base asks for: {left}")
         if not _NAME.fullmatch(name):
             raise ConfigError(f"{where}: name is made of letters, digits and _, not {name!r}")
 

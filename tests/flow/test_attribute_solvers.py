@@ -14,7 +14,7 @@ from dataworth.attributing import checking
 from dataworth.errors import ConfigError
 from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.solving import Curvature
-from dataworth.report.attribution_page import doubts
+from dataworth.results.doubts import attribution as doubts
 from methods.modelled import POOL, TARGET, gradient, model_folder, opened, texts
 
 LONG = " ".join(texts("seas", 8))  # of several windows

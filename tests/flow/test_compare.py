@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,16 @@ def value(facts: Any, selection: str, target: str, seed: int, measure: str = "lo
         == (selection, target, seed, measure)
     ]
     return float(found)
+
+
+def without(facts: Any, plan: Any) -> dict[str, Any]:
+    """The results of a plan's seeds and tokens alone."""
+    results = [
+        item
+        for item in facts["results"]
+        if item["seed"] < plan["seeds"] and item["tokens"] in plan["tokens"]
+    ]
+    return {**facts, "results": results}
 
 
 class TestFacts:
@@ -189,8 +200,33 @@ class TestAgain:
     def test_another_plan_is_refused_with_the_difference(
         self, first: Comparison, place: Path
     ) -> None:
-        with pytest.raises(RunError, match=r"tokens: \[1500\] → \[1600\]"):
-            compare(plan_of(place, tokens=[1600]), first.folder)
+        with pytest.raises(RunError, match=r"pool_bytes: 4000 → 5000"):
+            compare(plan_of(place, pool_bytes=5000), first.folder)
+
+    def test_it_grows_by_selections_seeds_and_tokens(
+        self, first: Comparison, place: Path, tmp_path: Path, trained: list[str]
+    ) -> None:
+        plan = plan_of(place, seeds=3, tokens=[1500, 1200])
+        plan["selections"]["bm25"] = {"steps": ["bm25"], "mechanism": "top_k"}
+        whole = compare(plan, tmp_path / "whole")
+        count = len(trained)
+        out = tmp_path / "out"
+        shutil.copytree(first.folder, out)
+        grown = compare(plan, out)
+        assert numbers(grown.facts) == numbers(whole.facts)
+        assert len(trained) - count == count - len(first.facts["trainings"])
+        # And back again; a selection that only has the name of another is another one.
+        again = compare(plan_of(place), out)
+        assert again.facts["results"] == first.facts["results"]
+        plan = plan_of(place)
+        plan["selections"]["best"] = {"steps": ["bm25"], "mechanism": "top_k"}
+        renamed = compare(plan, out).facts
+        assert len(trained) - count == count - len(first.facts["trainings"])
+        both = [
+            [item["value"] for item in facts["results"] if item["selection"] == name]
+            for facts, name in ((renamed, "best"), (without(grown.facts, plan), "bm25"))
+        ]
+        assert len(both[0]) == 2 * 2 * 4 and both[0] == both[1]
 
     def test_labels_make_no_other_plan(
         self, first: Comparison, place: Path, tmp_path: Path, trained: list[str]
@@ -524,3 +560,22 @@ def test_the_same_documents_whatever_the_seed(first: Comparison) -> None:
     uid, counts = load_documents(first.folder / "choices" / "documents", contents["best"][0])
     assert (np.diff(uid.astype(np.float64)) > 0).all() and (counts == 1).all()
     assert value(first.facts, "best", "red", 0) != value(first.facts, "best", "red", 1)
+
+
+def test_files_that_were_written_again_are_the_same_until_their_text_is_not(
+    first: Comparison, tmp_path: Path, trained: list[str]
+) -> None:
+    place = world(tmp_path)
+    out = tmp_path / "out"
+    plan = plan_of(place)
+    done = compare(plan, out)
+    for path in place.glob("*.jsonl"):
+        os.utime(path, (1, 1))
+    count = len(trained)
+    assert numbers(compare(plan, out).facts) == numbers(done.facts)
+    assert len(trained) == count
+    path = place / "red.val.jsonl"
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"red", b"rad", 1))
+    with pytest.raises(RunError, match=r"inputs changed.*\n.*validation red.*red\.val\.jsonl"):
+        compare(plan, out)

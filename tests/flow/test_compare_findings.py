@@ -11,8 +11,8 @@ from dataworth.comparing.findings import between, findings
 from dataworth.comparing.reading import read_plan
 from dataworth.comparing.results import Values, leaderboards, scaling
 from dataworth.measures.statistics import paired
-from dataworth.report.comparison_model import Comparison
-from dataworth.report.comparison_reading import read
+from dataworth.results.comparison import Comparison
+from dataworth.results.reading import read
 
 TARGETS = ("code", "math")
 SEEDS = range(4)

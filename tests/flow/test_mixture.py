@@ -12,6 +12,8 @@ import pytest
 import dataworth
 from commands import run as command
 from dataworth.errors import ConfigError, DataworthError
+from dataworth.flow.identity import choice_key
+from dataworth.flow.settings import ChoiceSettings, fingerprint
 from flow.pools import write
 
 NAMES = ["web"] * 60 + ["books"] * 30 + ["code"] * 10 + [None] * 20
@@ -162,3 +164,16 @@ def test_on_the_command_line_and_in_a_recipe(pool: Path, tmp_path: Path) -> None
     ))  # fmt: skip
     gone = command(*words, "--mixture", tmp_path / "no.csv", "-o", tmp_path / "other")
     assert gone.returncode == 2 and "no.csv: cannot be read" in gone.stderr
+
+
+def test_what_a_mixture_learns_from_counts_by_its_content(tmp_path: Path) -> None:
+    def swarm(name: str, loss: float) -> str:
+        (tmp_path / name / "runs").mkdir(parents=True)
+        facts = {"swarm": {"field": "domain"}, "domains": []}
+        (tmp_path / name / "swarm.json").write_text(json.dumps(facts))
+        (tmp_path / name / "runs" / "0.json").write_text(json.dumps({"loss": loss}))
+        mixture = f"log_linear(swarm={json.dumps(str(tmp_path / name))})"
+        return choice_key(ChoiceSettings("10%", mixture=mixture))
+
+    assert swarm("a", 1.0) == swarm("elsewhere", 1.0) != swarm("b", 2.0)
+    assert choice_key(ChoiceSettings("10%")) == fingerprint(ChoiceSettings("10%").as_dict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,17 @@ def test_models_and_checkpoints(made: dataworth.Proxies) -> None:
     assert made.learning_rates == pytest.approx(rates * 2)
     weights = [load_model(path).embeddings().detach().numpy() for path in made.checkpoints]
     assert len({array.tobytes() for array in weights}) == 4
+
+
+def test_a_pool_that_was_written_again_is_the_same(
+    made: dataworth.Proxies, place: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(made.folder, out)
+    shutil.copy(place / "pool.jsonl", tmp_path / "moved.jsonl")
+    os.utime(tmp_path / "moved.jsonl", (1, 1))
+    again = dataworth.proxy(tmp_path / "moved.jsonl", out=out, seeds=2, checkpoints=2, **FEW)
+    assert again.facts == made.facts
 
 
 def test_it_goes_on_and_more_seeds_are_added(

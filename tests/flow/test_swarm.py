@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,17 @@ def test_a_training_reads_its_shares_and_repeats_no_more_than_the_run(
     blue = open_stream(made.folder / "tokens" / "0").tokens[: used[0]]
     assert len(stream) == 600
     assert np.array_equal(stream.tokens[:450], np.resize(blue, 450))
+
+
+def test_a_pool_that_was_written_again_is_the_same(
+    tmp_path: Path, made: dataworth.Swarm, place: Path, trained: list[int]
+) -> None:
+    out = tmp_path / "swarm"
+    shutil.copytree(made.folder, out)
+    shutil.copy(place / "pool.jsonl", tmp_path / "moved.jsonl")
+    os.utime(tmp_path / "moved.jsonl", (1, 1))
+    again = dataworth.swarm(tmp_path / "moved.jsonl", place / "red.jsonl", out=out, **FEW)
+    assert trained == [] and again.table.equals(made.table)
 
 
 def test_a_killed_swarm_trains_nothing_twice(

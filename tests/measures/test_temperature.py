@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dataworth.corpus.documents import Documents
 from dataworth.measures.gain import Ruler
-from dataworth.measures.temperature import GRID, SLACK, Found, find_temperature
+from dataworth.measures.temperature import GRID, SLACK, Found, _cut, find_temperature
 from dataworth.mechanism.gumbel_top_k import GumbelTopK
 from dataworth.methods.dsir import DSIR
 from mechanism.tables import make_table
@@ -141,3 +143,19 @@ def test_equal_utilities_and_missing_ones(pool: Pool) -> None:
         few.take(kept), values[kept], few.text_bytes[kept], target, share=0.1, seed=0
     )
     assert some == alone and some.documents == len(kept)
+
+
+@given(
+    n=st.integers(1, 600),
+    values=st.sampled_from([2, 30, 10**6]),
+    share=st.floats(0.001, 1),
+    seed=st.integers(0, 99),
+)
+def test_a_cut_is_that_of_the_whole_order(n: int, values: int, share: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    keys = random.integers(values, size=n).astype(np.float64)
+    sizes = random.integers(1, 50, n)
+    budget = share * float(sizes.sum())
+    order = np.argsort(-keys, kind="stable")
+    count = int(np.searchsorted(np.cumsum(sizes[order]), budget)) + 1
+    assert np.array_equal(_cut(keys, sizes, budget), np.sort(order[:count]))

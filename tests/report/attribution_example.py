@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataworth.report.attribution_model import Attribution, Document, Query
+from dataworth.results.attribution import Attribution, Document, Query
 
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u202e\u200b" + "e" + "\u0301" * 40

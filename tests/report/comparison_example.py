@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dataworth.report.comparison_model import (
+from dataworth.results.comparison import (
     Comparison,
     Leaderboard,
     Measure,

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.report.histogram import histogram
-from dataworth.report.model import Metrics, Part, Sample
+from dataworth.results.histogram import histogram
+from dataworth.results.selection import Metrics, Part, Sample
 from testdata import POOL_SUFFIXES, find_target, read_rows, sample_pool
 
 TOKEN = re.compile(r"\w+|[^\w\s]+")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dataworth.report.judgement_model import Metrics
+from dataworth.results.judgement import Metrics
 from report.example import from_data
 
 

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from dataworth.report import attribution_page, attribution_summary
-from dataworth.report.attribution_model import Attribution, Check
+from dataworth.results import doubts
+from dataworth.results.attribution import Attribution, Check
 from report.attribution_example import document, example, query
 from report.pages import PAYLOADS, check, words
 from report.pages import check as check_page
@@ -114,16 +115,16 @@ def test_doubts() -> None:
     calm = example(3, common=[])
     for one in calm["queries"]:
         one["helpful"] = [document(1, 1.0) | {"tokens": 400}]  # type: ignore[typeddict-item]
-    assert len(attribution_page.doubts(calm)) == 1
-    assert len(attribution_page.doubts(calm | {"residual": 0.05})) == 1  # type: ignore[arg-type]
-    unsolved = attribution_page.doubts(calm | {"residual": 0.29})  # type: ignore[arg-type]
+    assert len(doubts.attribution(calm)) == 1
+    assert len(doubts.attribution(calm | {"residual": 0.05})) == 1  # type: ignore[arg-type]
+    unsolved = doubts.attribution(calm | {"residual": 0.29})  # type: ignore[arg-type]
     assert "0.290 times as long" in unsolved[1] and "more steps" in unsolved[1]
     long = example(3)
     for one in long["queries"]:
         one["share_positive"] = 0.99
         for doc in one["helpful"]:
             doc["tokens"] = 20_000
-    said = " ".join(attribution_page.doubts(long | {"solver": "identity"}))  # type: ignore[arg-type]
+    said = " ".join(doubts.attribution(long | {"solver": "identity"}))  # type: ignore[arg-type]
     for wanted in ("times as many tokens", "nearly all documents help", "at the top of 3", "Plain"):
         assert wanted in said
 

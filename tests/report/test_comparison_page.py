@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from dataworth.report import charts, comparison_charts, comparison_page, comparison_plots, frame
-from dataworth.report import comparison_reading as reading_
-from dataworth.report.comparison_model import Comparison
-from dataworth.report.format import MINUS
+from dataworth.results import reading as reading_
+from dataworth.results.comparison import Comparison
+from dataworth.results.format import MINUS
 from report import pages
 from report.comparison_example import comparison
 from report.pages import check, words

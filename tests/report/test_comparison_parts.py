@@ -11,14 +11,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dataworth.report import comparison_charts, comparison_plots
-from dataworth.report import comparison_reading as reading_
 from dataworth.report.charts import Spec
 from dataworth.report.comparison_charts import Column, Estimate, dots, limits, ticks
 from dataworth.report.comparison_evidence import centred
 from dataworth.report.comparison_laws import binned, means
-from dataworth.report.comparison_model import Comparison, Measure, Row
 from dataworth.report.comparison_plots import Curve, curves, heat, log_ticks, spread, stacked
-from dataworth.report.format import MINUS, TIMES
+from dataworth.results import doubts
+from dataworth.results import reading as reading_
+from dataworth.results.comparison import Comparison, Measure, Row
+from dataworth.results.format import MINUS, TIMES
 
 FINITE = st.floats(-1e6, 1e6)
 LOSS: Measure = {"name": "loss", "label": "Loss", "unit": "nats", "lower_is_better": True}
@@ -155,7 +156,7 @@ def test_tokens_and_multipliers() -> None:
 
 def test_nothing_to_distrust() -> None:
     given = base()
-    assert reading_.distrust(given, reading_.read(given)) == []
+    assert doubts.comparison(given, reading_.read(given)) == []
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_nothing_to_distrust() -> None:
 )
 def test_distrust(change: dict[str, Any], words: str) -> None:
     given = base(**change)
-    assert words in " ".join(reading_.distrust(given, reading_.read(given)))
+    assert words in " ".join(doubts.comparison(given, reading_.read(given)))
 
 
 def test_distrust_of_few_seeds_repeats_and_many_intervals() -> None:
@@ -189,7 +190,7 @@ def test_distrust_of_few_seeds_repeats_and_many_intervals() -> None:
     given["trainings"] = given["trainings"][:2]
     given["trainings"][0]["epochs"] = 9.0
     given["leaderboards"][0]["rows"] += [row(f"s{i}", 2.9) for i in range(37)]
-    text = " ".join(reading_.distrust(given, reading_.read(given)))
+    text = " ".join(doubts.comparison(given, reading_.read(given)))
     assert "Only 2 seeds" in text
     assert "Passes over the text: a 9.00" in text
     assert "40 intervals of 95 %: if nothing differed, about 2 would" in text

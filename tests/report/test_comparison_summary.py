@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from dataworth.report.comparison_model import Comparison, Row
-from dataworth.report.comparison_reading import read
 from dataworth.report.comparison_summary import show, strip
+from dataworth.results.comparison import Comparison, Row
+from dataworth.results.reading import read
 from report import pages
 from report.comparison_example import comparison
 

@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from dataworth.report import charts, judgement_page, judgement_summary
-from dataworth.report.judgement_model import Metrics
-from dataworth.report.judgement_sections import as_report, distrust
+from dataworth.report.judgement_sections import as_report
+from dataworth.results import doubts
+from dataworth.results.judgement import Metrics
 from report import pages
 from report.judgement_example import judgement
 from report.pages import check, words
@@ -146,11 +147,11 @@ def test_distrust() -> None:
     target = {"name": "math", "documents": 60}
     reduction = {"value": 0.5, "held_out": False, "documents": 60}
     given = small(warnings=["First."], targets=[{**target, "gain": reduction}])
-    first, *rest = distrust(given)
+    first, *rest = doubts.judgement(given)
     assert first == "First."
     assert "the examples that chose, for math" in " ".join(rest)
     assert "few target documents: math 60" in " ".join(rest)
-    assert distrust(small()) == []
+    assert doubts.judgement(small()) == []
 
 
 def test_summary(made: Metrics) -> None:

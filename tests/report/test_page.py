@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from dataworth.report import charts, page
-from dataworth.report.format import TIMES
-from dataworth.report.model import Metrics
+from dataworth.results.format import TIMES
+from dataworth.results.selection import Metrics
 from report import pages
 from report.example import from_data
 from report.pages import PAYLOADS, check, words

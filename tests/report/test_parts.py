@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataworth.report import findings
-from dataworth.report import format as f
-from dataworth.report.histogram import counts, histogram, shared_edges
-from dataworth.report.inert import markup, split_excerpt, visible
-from dataworth.report.model import Metrics
+from dataworth.results import doubts, verdict
+from dataworth.results import format as f
+from dataworth.results.histogram import counts, histogram, shared_edges
+from dataworth.results.inert import markup, split_excerpt, visible
+from dataworth.results.selection import Metrics
 
 ANY_TEXT = st.text(st.characters(codec=None), max_size=200)
 
@@ -162,8 +162,8 @@ def base() -> Metrics:
 
 
 def test_nothing_to_distrust() -> None:
-    assert findings.distrust(base()) == []
-    assert findings.verdict(base()).word == "Yes"
+    assert doubts.selection(base()) == []
+    assert verdict.verdict(base()).word == "Yes"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_nothing_to_distrust() -> None:
 def test_targets_to_distrust(change: dict[str, object], words: str) -> None:
     metrics = base()
     metrics["targets"][0]["gain"].update(change)  # type: ignore[union-attr,typeddict-item]
-    assert words in " ".join(findings.distrust(metrics))
+    assert words in " ".join(doubts.selection(metrics))
 
 
 def test_weights_and_lengths_to_distrust() -> None:
@@ -196,7 +196,7 @@ def test_weights_and_lengths_to_distrust() -> None:
         "histogram": {"edges": [1, 2]},
         "median": {"pool": 100, "selection": 900},
     }
-    text = " ".join(findings.distrust(metrics))
+    text = " ".join(doubts.selection(metrics))
     assert "1.00 of 553" in text and "+0.620" in text and "900 words" in text
 
 
@@ -204,7 +204,7 @@ def test_bad_lines_and_budget_to_distrust() -> None:
     metrics = base()
     metrics["accounting"]["bad"] = {"invalid_json": 50}
     metrics["accounting"]["budget"] = {"asked": "1B", "note": "Only 5 M tokens are eligible."}
-    text = " ".join(findings.distrust(metrics))
+    text = " ".join(doubts.selection(metrics))
     assert "50 lines (4.8%)" in text and "Only 5 M tokens" in text
 
 
@@ -212,4 +212,4 @@ def test_own_warnings_come_first() -> None:
     metrics = base()
     metrics["targets"] = []
     metrics["warnings"] = ["The target overlaps the pool."]
-    assert findings.distrust(metrics)[0] == "The target overlaps the pool."
+    assert doubts.selection(metrics)[0] == "The target overlaps the pool."

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dataworth.report.model import Explanation, Metrics, Sample
 from dataworth.report.summary import explain, show
+from dataworth.results.selection import Explanation, Metrics, Sample
 from report.example import from_data
 
 

@@ -42,13 +42,13 @@ from dataworth.flow.identity import documents_record
 from dataworth.flow.scoring import Scored, check_pool, input_record, score_lists, survey_of
 from dataworth.flow.settings import ScoreSettings, fields_dict
 from dataworth.methods.base import Targets
-from dataworth.report import format as f
-from dataworth.report.attribution_model import Attribution as Facts
-from dataworth.report.attribution_model import Check, Query
+from dataworth.results import format as f
+from dataworth.results.attribution import Attribution as Facts
+from dataworth.results.attribution import Check, Query
 from dataworth.table import survey as surveys
 from dataworth.table.folder import WorkFolder
 from dataworth.table.keys import key_of
-from dataworth.table.run import FILE, RunFolder
+from dataworth.table.run import FILE, Deciding, RunFolder
 from dataworth.table.survey import Survey
 from dataworth.table.table import Table
 from dataworth.table.wide import WideColumn
@@ -323,7 +323,14 @@ class AttributionFolder(RunFolder):
     beside: ClassVar[bool] = True
 
     @classmethod
-    def open(cls, folder: Path, configuration: Mapping[str, Any], *, overwrite: bool) -> Self:
+    def open(
+        cls,
+        folder: Path,
+        configuration: Mapping[str, Any],
+        *,
+        overwrite: bool,
+        deciding: Deciding = dict,
+    ) -> Self:
         """As of a run; RunError for an attribution of a version that kept scores elsewhere."""
         if EarlierFolder.holds(folder):
             if not overwrite:
@@ -334,7 +341,7 @@ class AttributionFolder(RunFolder):
                 )
             with EarlierFolder.locked(folder) as earlier:
                 earlier.clear()
-        return super().open(folder, configuration, overwrite=overwrite)
+        return super().open(folder, configuration, overwrite=overwrite, deciding=deciding)
 
     def clear(self) -> None:
         """Remove the attributions, or all that a run makes where there is nothing else."""

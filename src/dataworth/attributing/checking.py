@@ -14,7 +14,7 @@ from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.preconditioners import Damping
 from dataworth.features.gradients.probe import Fit, self_check
 from dataworth.features.gradients.solving import Curvature, fit
-from dataworth.report.attribution_model import Check
+from dataworth.results.attribution import Check
 
 log = logging.getLogger("dataworth")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
-from dataworth.report.attribution_model import Query
+from dataworth.results.attribution import Query
 from dataworth.table.table import Table
 
 _TIES = 0x74696573

@@ -14,8 +14,8 @@ from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.positions import by_position
-from dataworth.report.attribution_model import Attribution as Facts
-from dataworth.report.attribution_model import Document, Query
+from dataworth.results.attribution import Attribution as Facts
+from dataworth.results.attribution import Document, Query
 from dataworth.table.table import Table
 
 _SHOWN = 6000  # characters of a document, and of a query

@@ -78,7 +78,7 @@ def show_scores(scores: Scores, *, json: bool = False, quiet: bool = False) -> N
 
 def show_stored(stored: Sequence[Stored], *, removed: bool) -> None:
     """The folders of a run, their size, and whether they are needed."""
-    from dataworth.report import format as f
+    from dataworth.results import format as f
 
     rest = "removed" if removed else "not needed"
     rows = [(one.folder, f.size(one.bytes), "" if one.needed else rest) for one in stored]
@@ -91,7 +91,7 @@ def show_plan(plan: Plan, *, json: bool) -> None:
     if json:
         show_json(plan.as_dict())
         return
-    from dataworth.report import format as f
+    from dataworth.results import format as f
 
     rows = []
     for item in plan.reads:
@@ -123,7 +123,7 @@ def show_plan(plan: Plan, *, json: bool) -> None:
 
 
 def _disk(plan: Plan) -> str:
-    from dataworth.report import format as f
+    from dataworth.results import format as f
 
     said = f"about {f.size(plan.disk_bytes)}"
     if plan.free_bytes is not None:
@@ -155,8 +155,8 @@ def _call(step: Mapping[str, Mapping[str, Any]]) -> str:
 
 def show_inspection(found: Inspection) -> None:
     """What is in a corpus."""
-    from dataworth.report import format as f
-    from dataworth.report.inert import visible
+    from dataworth.results import format as f
+    from dataworth.results.inert import visible
 
     rows = []
     for item in found.files:

@@ -10,6 +10,7 @@ trains on it, and is written nowhere.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,14 @@ def build_texts(
 ) -> None:
     """Write the texts of the wanted uids (sorted, different), unless they are there.
 
-    From the pool, and what is not in it from the files of finished selections. Raises RunError
-    for a document that is in neither.
+    Where some are not, the bank, of which the folder is a part, is made anew: from the pool, and
+    what is not in it from the files of finished selections. Raises RunError for a document that is
+    in neither.
     """
     if (folder / "index.npz").is_file():
-        return
+        if np.isin(wanted, TextBank(folder).uid).all():
+            return
+        shutil.rmtree(folder.parent)  # the tokens too, which lie in the order of the texts
     start = np.zeros(len(wanted), np.int64)
     size = np.full(len(wanted), -1, np.int64)
     at = 0

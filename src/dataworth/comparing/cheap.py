@@ -22,7 +22,7 @@ from dataworth.measures.duplicates import exact
 from dataworth.measures.gain import gain
 from dataworth.measures.kl import kl_reduction
 from dataworth.measures.overlap import jaccard, rank_correlation
-from dataworth.report.comparison_model import Cheap, CompositionOf, Overlap, Share
+from dataworth.results.comparison import Cheap, CompositionOf, Overlap, Share
 
 # Variety hangs on the amount of text, so all choices are measured on as much.
 VARIETY_BYTES = 1_000_000

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.comparing.finished import path_for, read_finished
-from dataworth.comparing.plan import CandidatePlan, ComparePlan
+from dataworth.comparing.plan import BOUND, CandidatePlan, ComparePlan
 from dataworth.comparing.pool import Chooser, choosers
 from dataworth.engine.files import (
     atomic,
@@ -81,7 +81,8 @@ class _Job:
 
     @property
     def name(self) -> str:
-        return fingerprint([self.candidate.name, self.target, self.seed])
+        options = {k: v for k, v in self.candidate.as_dict().items() if k != BOUND}
+        return fingerprint([self.candidate.name, options, self.target, self.seed])
 
 
 class Chosens:

@@ -21,7 +21,7 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import DataworthError
 from dataworth.methods.registry import check_steps
-from dataworth.report import comparison_model as model
+from dataworth.results import comparison as model
 
 _COLUMNS = (
     ("target", pa.string()),

@@ -13,9 +13,10 @@ from dataworth.comparing.measures import METRICS
 from dataworth.comparing.plan import ComparePlan
 from dataworth.comparing.results import Values
 from dataworth.measures.statistics import Paired, paired
-from dataworth.report import comparison_reading as reading_
-from dataworth.report.comparison_model import Comparison, Leaderboard, Row
-from dataworth.report.comparison_reading import BETTER, UNSHOWN, WORSE, Reading, fixed
+from dataworth.results import reading as reading_
+from dataworth.results.comparison import Comparison, Leaderboard, Row
+from dataworth.results.doubts import FEW_POINTS
+from dataworth.results.reading import BETTER, UNSHOWN, WORSE, Reading, fixed
 
 FEW_DOCUMENTS = 20
 _ROOM = 390  # characters of a sentence: the terminal shows no more
@@ -313,11 +314,12 @@ def _laws(of: _Facts) -> Iterable[str]:
 
 def _predictions(of: _Facts) -> Iterable[str]:
     """Which cheap number goes best with the loss, and which do not."""
-    labels = {metric.name: metric.label for metric in METRICS}
+    labels = {metric["name"]: metric["label"] for metric in METRICS}
     known = [
         (item["r"], item)
         for item in of.all.get("predictions") or []
         if item["measure"] == of.reading.measure["name"] and item.get("r") is not None
+        if item["n"] >= FEW_POINTS
     ]
     known.sort(key=lambda pair: -abs(pair[0] or 0.0))
     clear: list[str] = []

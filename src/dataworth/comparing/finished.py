@@ -19,6 +19,7 @@ from dataworth.corpus.fields import Fields
 from dataworth.corpus.read.find import URL
 from dataworth.engine.files import check_array, damaged, read_object, read_parquet
 from dataworth.errors import InputError
+from dataworth.flow.identity import content_of
 from dataworth.mechanism.cut import MOST_REPEATS
 
 
@@ -94,8 +95,7 @@ def facts_of(path: str, plan: ComparePlan) -> dict[str, Any]:
     """Fingerprints of the files of a finished selection."""
     rows = None if URL.match(path) else _rows_file(Path(path))
     if rows is not None:
-        stat = rows.stat()
-        return {str(rows): {"size": stat.st_size, "modified": stat.st_mtime}}
+        return {str(rows): content_of(rows)}
     return by_path(open_finished(path, plan))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dataworth.comparing.plan import unlabelled
+from dataworth.comparing.plan import fixed
 from dataworth.engine.files import read_object, sweep, write_json
 from dataworth.table.folder import WorkFolder, differences, differing
 from dataworth.table.run import machine
@@ -58,20 +58,20 @@ class CompareFolder(WorkFolder):
     def begin(self, plan: Mapping[str, Any], versions: Mapping[str, str]) -> None:
         """Record what was asked for, or check that it is what the folder was begun with.
 
-        The resolved plan is as good as the one that was asked for, and labels may change. Raises
-        RunError with the differences, those of the versions too: one comparison's models are
-        trained by one program.
+        The resolved plan is as good as the one that was asked for. Labels may change, and there may
+        be other selections, seeds, sizes and tokens. Raises RunError with the differences, those of
+        the versions too: one comparison's models are trained by one program.
         """
         made_by = {"dataworth": __version__, **versions}
         record = self.record
         if record is None:
             self._write({"asked": dict(plan), "versions": made_by, "machine": machine()})
             return
-        given = unlabelled(plan)
-        changes = list(differences(unlabelled(record.get("asked", {})), given))
-        if not changes and record["asked"] != plan:  # other labels
+        given = fixed(plan)
+        changes = list(differences(fixed(record.get("asked", {})), given))
+        if not changes and record["asked"] != plan:
             self._write({**record, "asked": dict(plan)})
-        if "plan" in record and not list(differences(unlabelled(record["plan"]), given)):
+        if "plan" in record and not list(differences(fixed(record["plan"]), given)):
             changes = []
         changes += differences(record.get("versions", {}), made_by, "version of")
         if changes and not any((self.folder / "trainings").glob("*/result.json")):
@@ -86,17 +86,22 @@ class CompareFolder(WorkFolder):
         self._write(made | {k: v for k, v in (self.record or {}).items() if k not in made})
 
     def check_inputs(self, inputs: Mapping[str, Any]) -> None:
-        """Record the fingerprints of what is read beside the pool and its targets, or compare.
+        """Record digests of what is read beside the pool and its targets, or compare.
 
         Raises RunError that names what changed.
         """
         record = self.record or {}
-        if "inputs" not in record:
-            self._write({**record, "inputs": dict(inputs)})
-            return
-        changes = list(differences(record["inputs"], dict(inputs)))
+        before = record.get("inputs", {})
+        changes = list(
+            differences(
+                {k: v for k, v in before.items() if k in inputs},
+                {k: v for k, v in inputs.items() if k in before},
+            )
+        )
         if changes:
             raise differing(self.folder, "the inputs changed since this comparison began", changes)
+        if not inputs.keys() <= before.keys():
+            self._write({**record, "inputs": {**before, **inputs}})
 
     def _write(self, record: Mapping[str, Any]) -> None:
         write_json(self.folder / FILE, record)

@@ -21,6 +21,7 @@ from dataworth.comparing.pool import sources, target_fields
 from dataworth.comparing.questions import answered, as_read, read_questions
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
+from dataworth.corpus.read.sources import fingerprint as ends_of
 from dataworth.corpus.uid import hash_uid
 from dataworth.corpus.units import Unit
 from dataworth.engine.files import (
@@ -35,7 +36,8 @@ from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
 from dataworth.errors import InputError
 from dataworth.features.grams import words_of
-from dataworth.flow.scoring import Scored, input_record
+from dataworth.flow.identity import content_of
+from dataworth.flow.scoring import Scored
 from dataworth.flow.settings import fingerprint
 from dataworth.flow.targets import open_targets, read_targets
 from dataworth.measures.contamination import Index, index
@@ -197,16 +199,21 @@ def inputs_of(plan: ComparePlan) -> dict[str, Any]:
         found[f"validation {name}"] = by_path(corpus)
     for name, item in plan.targets.items():
         for path in item.choices:
-            stat = Path(path).stat() if Path(path).is_file() else None
-            if stat is None:
+            if not Path(path).is_file():
                 raise InputError(f"{path}: there is no such file (choices of {name})")
-            found[f"choices {name}"] = {path: {"size": stat.st_size, "modified": stat.st_mtime}}
+            found[f"choices {name}"] = {path: content_of(Path(path))}
     return found
 
 
 def by_path(corpus: Corpus) -> dict[str, Any]:
-    """Each file's fingerprint."""
-    return {item.pop("path"): item for item in input_record(corpus)}
+    """Return what each file holds: a digest, or of a URL its size and a digest of its ends."""
+    options = corpus.storage_options
+    return {
+        file.path: [file.size, ends_of(file, options)["hash"]]
+        if file.is_url
+        else content_of(Path(file.path))
+        for file in corpus.files
+    }
 
 
 def _open(files: Mapping[str, Sequence[str]], plan: ComparePlan) -> dict[str, Corpus]:

@@ -2,69 +2,75 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataworth.results.comparison import Measure, Metric
 
 LOSS = "loss"
 
 
-@dataclass(frozen=True)
-class MeasureOf:
-    """A number of a trained model. `predicted`: cheap metrics are held against it."""
-
-    name: str
-    label: str
-    unit: str
-    lower_is_better: bool
-    predicted: bool = False
-
-
-@dataclass(frozen=True)
-class MetricOf:
-    """A number of a selection, known without training.
-
-    `sign`: 1 if larger is expected to be better, -1 if smaller is.
-    """
-
-    name: str
-    label: str
-    unit: str
-    sign: int = 1
-
-
 MEASURES = (
-    MeasureOf(LOSS, "Loss", "nats a token", True, predicted=True),
-    MeasureOf("bits_per_byte", "Bits a byte", "bits", True),
-    MeasureOf("pool_loss", "Loss on the pool", "nats a token", True, predicted=True),
-    MeasureOf("pool_bits_per_byte", "Bits a byte on the pool", "bits", True),
-    MeasureOf("accuracy", "Accuracy", "share", False),
-    MeasureOf("centred_accuracy", "Accuracy above chance", "share", False),
-    MeasureOf("accuracy_per_char", "Accuracy, a character", "share", False),
-    MeasureOf("correct_prob", "Probability of the answer", "probability", False),
-    MeasureOf("correct_prob_per_char", "Probability a character", "probability", False),
-    MeasureOf("norm_correct_prob", "Share of the answer", "share", False),
-    MeasureOf("margin", "Margin of the answer", "probability", False),
-    MeasureOf("response_bits_per_byte", "Bits a byte of the response", "bits", True),
-    MeasureOf("exact_match", "Exact match", "share", False),
+    Measure(name=LOSS, label="Loss", unit="nats a token", lower_is_better=True),
+    Measure(name="bits_per_byte", label="Bits a byte", unit="bits", lower_is_better=True),
+    Measure(name="pool_loss", label="Loss on the pool", unit="nats a token", lower_is_better=True),
+    Measure(
+        name="pool_bits_per_byte",
+        label="Bits a byte on the pool",
+        unit="bits",
+        lower_is_better=True,
+    ),
+    Measure(name="accuracy", label="Accuracy", unit="share", lower_is_better=False),
+    Measure(
+        name="centred_accuracy", label="Accuracy above chance", unit="share", lower_is_better=False
+    ),
+    Measure(
+        name="accuracy_per_char", label="Accuracy, a character", unit="share", lower_is_better=False
+    ),
+    Measure(
+        name="correct_prob",
+        label="Probability of the answer",
+        unit="probability",
+        lower_is_better=False,
+    ),
+    Measure(
+        name="correct_prob_per_char",
+        label="Probability a character",
+        unit="probability",
+        lower_is_better=False,
+    ),
+    Measure(
+        name="norm_correct_prob", label="Share of the answer", unit="share", lower_is_better=False
+    ),
+    Measure(name="margin", label="Margin of the answer", unit="probability", lower_is_better=False),
+    Measure(
+        name="response_bits_per_byte",
+        label="Bits a byte of the response",
+        unit="bits",
+        lower_is_better=True,
+    ),
+    Measure(name="exact_match", label="Exact match", unit="share", lower_is_better=False),
 )
 
 METRICS = (
-    MetricOf("gain", "gain", "nats per word"),
-    MetricOf("kl_reduction", "KL reduction", "nats"),
-    MetricOf("right_share", "Share of the right field", "share"),
-    MetricOf("contamination", "Validation documents hit", "share"),
-    MetricOf("distinct_2", "Distinct 2-grams", "share"),
-    MetricOf("compression", "Compression ratio", "ratio", -1),
-    MetricOf("duplicates", "Repeated documents", "share", -1),
-    MetricOf("effective_share", "Effective sample size / chosen", "share"),
-    MetricOf("length_correlation", "Length correlation", "Spearman"),
-    MetricOf("document_bytes", "Mean length", "bytes"),
-    MetricOf("unique_tokens", "Tokens chosen", "tokens"),
+    Metric(name="gain", label="gain", unit="nats per word"),
+    Metric(name="kl_reduction", label="KL reduction", unit="nats"),
+    Metric(name="right_share", label="Share of the right field", unit="share"),
+    Metric(name="contamination", label="Validation documents hit", unit="share"),
+    Metric(name="distinct_2", label="Distinct 2-grams", unit="share"),
+    Metric(name="compression", label="Compression ratio", unit="ratio"),
+    Metric(name="duplicates", label="Repeated documents", unit="share"),
+    Metric(name="effective_share", label="Effective sample size / chosen", unit="share"),
+    Metric(name="length_correlation", label="Length correlation", unit="Spearman"),
+    Metric(name="document_bytes", label="Mean length", unit="bytes"),
+    Metric(name="unique_tokens", label="Tokens chosen", unit="tokens"),
 )
 
-_LOWER = {measure.name: measure.lower_is_better for measure in MEASURES}
-_SIGN = {metric.name: metric.sign for metric in METRICS}
+PREDICTED = (LOSS, "pool_loss")
+"""The measures that cheap metrics are held against."""
+
+_LOWER = {measure["name"]: measure["lower_is_better"] for measure in MEASURES}
+_SMALLER_IS_BETTER = {"compression", "duplicates"}
 
 
 def sign_of(metric: str, measure: str) -> int:
     """Which way a measure is expected to go when a metric grows: 1 up, -1 down."""
-    return -_SIGN[metric] if _LOWER[measure] else _SIGN[metric]
+    sign = -1 if metric in _SMALLER_IS_BETTER else 1
+    return -sign if _LOWER[measure] else sign

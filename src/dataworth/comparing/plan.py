@@ -45,6 +45,8 @@ CHOICES = 500
 OF_TARGET = ("examples", "validation", "choices")
 OF_SELECTION = ("steps", "mechanism", "utility", "scale", "quotas", "max_repeat", "duplicates")
 BOUND, KEEP = "bound", "keep_models"
+GROWS = ("selections", "seeds", "sizes", "tokens")
+"""What a comparison may be given more or fewer of: what is there already is not done again."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,23 @@ class ComparePlan:
             **({KEEP: True} if self.keep_models else {}),
         }
 
+    def with_sizes_of(self, before: ComparePlan, asked: ComparePlan) -> ComparePlan:
+        """Return this plan, whose sizes compile as they did before unless `asked` says how.
+
+        A plan that has grown could afford to compile what was not compiled, in other numbers.
+        """
+        known = {size.name: size for size in before.sizes}
+        said = {
+            size.name for size in asked.sizes if "compile" in {**asked.training, **size.training}
+        }
+        sizes = []
+        for size in self.sizes:
+            compiles = known[size.name].training.get("compile") if size.name in known else None
+            if compiles is not None and size.name not in said:
+                size = replace(size, training={**size.training, "compile": compiles})
+            sizes.append(size)
+        return replace(self, sizes=tuple(sizes))
+
     def labelled(self, other: ComparePlan) -> ComparePlan:
         """This plan with the labels of another: title, bounds, and whether models are kept."""
         bounds = {item.name for item in other.candidates if item.bound}
@@ -218,3 +237,13 @@ def unlabelled(plan: Mapping[str, Any]) -> dict[str, Any]:
     }
     rest = {name: value for name, value in plan.items() if name != KEEP}
     return {**rest, "selections": selections, "title": ""}
+
+
+def fixed(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a plan's JSON stays as it is in a comparison's folder.
+
+    A plan that fits into some minutes gave up seeds, sizes or tokens for them, and stays whole.
+    """
+    whole = unlabelled(plan)
+    grows = GROWS if plan.get("minutes") is None else ()
+    return {name: value for name, value in whole.items() if name not in grows}

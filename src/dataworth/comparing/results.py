@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from dataworth.comparing.choices import Chosen
 from dataworth.comparing.grid import Key
-from dataworth.comparing.measures import LOSS, MEASURES, METRICS, sign_of
+from dataworth.comparing.measures import LOSS, MEASURES, METRICS, PREDICTED, sign_of
 from dataworth.comparing.plan import ComparePlan
 from dataworth.errors import ConfigError
 from dataworth.measures.scaling import compute_multiplier, fit_law
 from dataworth.measures.statistics import correlation, decision_accuracy, paired
-from dataworth.report.comparison_model import (
+from dataworth.results.comparison import (
     Cheap,
-    Law,
     Leaderboard,
-    Multiplier,
     Prediction,
     Result,
     Row,
     Scaling,
     Training,
 )
+from dataworth.results.plain import plain
 
 Outcomes = Mapping[str, Mapping[str, Any]]
 """Of each training's name, its result."""
+Facts = Mapping[str, Any]
+"""A measured object as JSON."""
 Values = dict[tuple[str, str, int, str, int, str], float]
 """(selection, target, seed, size, tokens, measure) → value."""
 
@@ -126,7 +127,7 @@ def leaderboards(plan: ComparePlan, values: Values) -> list[Leaderboard]:
                     target
                     for target in plan.targets
                     if any(
-                        (plan.baseline, target, seed, size.name, tokens, measure.name) in values
+                        (plan.baseline, target, seed, size.name, tokens, measure["name"]) in values
                         for seed in plan.seeds
                     )
                 ]
@@ -134,15 +135,15 @@ def leaderboards(plan: ComparePlan, values: Values) -> list[Leaderboard]:
                 if len(having) > 1:
                     groups.insert(0, (None, having))
                 for target, of in groups:
-                    place = (size.name, tokens, measure.name)
-                    rows = _rows(plan, values, of, place, lower=measure.lower_is_better)
+                    place = (size.name, tokens, measure["name"])
+                    rows = _rows(plan, values, of, place, lower=measure["lower_is_better"])
                     if rows:
                         boards.append(
                             Leaderboard(
                                 target=target,
                                 size=size.name,
                                 tokens=tokens,
-                                measure=measure.name,
+                                measure=measure["name"],
                                 baseline=plan.baseline,
                                 rows=rows,
                             )
@@ -182,35 +183,16 @@ def _rows(
         seeds = [seed for seed in own if seed in base]
         if not seeds:
             continue
-        row = Row(selection=candidate.name, mean=float(np.mean([own[seed] for seed in seeds])))
-        if candidate.name != plan.baseline:
-            found = paired(
-                [own[seed] for seed in seeds],
-                [base[seed] for seed in seeds],
-                lower_is_better=lower,
-            )
-            row |= Row(
-                selection=candidate.name,
-                mean=row["mean"],
-                difference=found.difference,
-                low=number(found.low),
-                high=number(found.high),
-                p=number(found.p),
-                points=list(found.points),
-                verdict=found.verdict,
-            )
+        row: dict[str, Any] = {
+            "selection": candidate.name,
+            "mean": float(np.mean([own[seed] for seed in seeds])),
+        }
+        if candidate.name == plan.baseline:
+            row |= dict.fromkeys(("difference", "low", "high", "p", "verdict")) | {"points": []}
         else:
-            row |= Row(
-                selection=candidate.name,
-                mean=row["mean"],
-                difference=None,
-                low=None,
-                high=None,
-                p=None,
-                points=[],
-                verdict=None,
-            )
-        rows.append(row)
+            pairs = [own[seed] for seed in seeds], [base[seed] for seed in seeds]
+            row |= plain(paired(*pairs, lower_is_better=lower))
+        rows.append(cast(Row, row))
     return sorted(rows, key=lambda row: row["mean"] if lower else -row["mean"])
 
 
@@ -266,7 +248,7 @@ def _points(
     ]
 
 
-def _law(points: Sequence[tuple[float, float, int]]) -> Law | None:
+def _law(points: Sequence[tuple[float, float, int]]) -> Facts | None:
     x, loss, seeds = zip(*points, strict=True)
     try:
         law = fit_law(x, loss, seeds=seeds)
@@ -274,20 +256,12 @@ def _law(points: Sequence[tuple[float, float, int]]) -> Law | None:
         return None
     if not all(math.isfinite(value) for value in (law.floor, law.scale, law.exponent)):
         return None
-    return {
-        "floor": law.floor,
-        "scale": law.scale,
-        "exponent": law.exponent,
-        "floor_error": number(law.floor_error),
-        "scale_error": number(law.scale_error),
-        "exponent_error": number(law.exponent_error),
-        "error": law.error,
-    }
+    return cast(Facts, plain(law))
 
 
 def _multiplier(
     points: Sequence[tuple[float, float, int]], base: Sequence[tuple[float, float, int]]
-) -> Multiplier | None:
+) -> Facts | None:
     if not base:
         return None
     x, loss, seeds = zip(*points, strict=True)
@@ -298,13 +272,7 @@ def _multiplier(
         )
     except ConfigError:
         return None
-    return {
-        "value": number(made.value),
-        "low": number(made.low),
-        "high": number(made.high),
-        "at": made.at,
-        "outside": made.outside,
-    }
+    return cast(Facts, plain(made))
 
 
 def predictions(plan: ComparePlan, values: Values, cheap: Sequence[Cheap]) -> list[Prediction]:
@@ -322,18 +290,18 @@ def predictions(plan: ComparePlan, values: Values, cheap: Sequence[Cheap]) -> li
     found = []
     for metric in METRICS:
         for measure in MEASURES:
-            if not measure.predicted:
+            if measure["name"] not in PREDICTED:
                 continue
             points = []
             for candidate in plan.candidates:
                 for target in plan.targets:
-                    x = sums.get((metric.name, candidate.name, target))
-                    y = by_seed(plan, values, candidate.name, [target], (*place, measure.name))
+                    x = sums.get((metric["name"], candidate.name, target))
+                    y = by_seed(plan, values, candidate.name, [target], (*place, measure["name"]))
                     if x and y:
                         mean = float(np.mean(list(y.values())))
                         points.append((candidate.name, target, float(np.mean(x)), mean))
             if len(points) > 3 and len({x for _, _, x, _ in points}) > 1:
-                found.append(_prediction(metric.name, measure.name, points))
+                found.append(_prediction(metric["name"], measure["name"], points))
     return found
 
 
@@ -348,21 +316,13 @@ def _prediction(
         inside = [i for i, name in enumerate(targets) if name == target]
         alike.append(decision_accuracy([sign * x[i] for i in inside], [y[i] for i in inside]))
     alike = [value for value in alike if math.isfinite(value)]
-    return {
+    prediction = {
         "metric": metric,
         "measure": measure,
-        "r": number(made.r),
-        "low": number(made.low),
-        "high": number(made.high),
-        "spearman": number(made.spearman),
+        **plain(made),
         "decision_accuracy": float(np.mean(alike)) if alike else None,
-        "n": made.n,
         "points": [
             {"selection": name, "target": target, "x": a, "y": b} for name, target, a, b in points
         ],
     }
-
-
-def number(value: float) -> float | None:
-    """None for what is not finite: the page shows it as unknown."""
-    return float(value) if math.isfinite(value) else None
+    return cast(Prediction, prediction)

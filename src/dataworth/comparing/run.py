@@ -51,8 +51,9 @@ from dataworth.engine.device import AUTO
 from dataworth.engine.files import atomic_folder, read_json, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
+from dataworth.flow.identity import content_of
 from dataworth.flow.scoring import Scored, costs_of, read_record
-from dataworth.report.comparison_model import COMPARISON_VERSION, Candidate, Comparison
+from dataworth.results.comparison import COMPARISON_VERSION, Candidate, Comparison
 from dataworth.table.run import machine
 from dataworth.version import __version__
 
@@ -104,13 +105,17 @@ def run(asked: ComparePlan, folder: CompareFolder, how: Running) -> Comparison:
     folder.begin(asked.as_dict(), versions())
     record = folder.record or {}
     settled = "plan" in record
-    plan = read_plan(record).labelled(asked) if settled else resolve(asked, how.device)
+    plan = resolve(asked, how.device)
+    if settled:
+        before = read_plan(record)
+        timed = before.minutes is not None
+        plan = before.labelled(asked) if timed else plan.with_sizes_of(before, asked)
     folder.check_inputs(_inputs(plan))
     made = prepare(plan, place, how)
     gave_up = list(record.get("gave_up", []))
     if not settled:
         plan, gave_up = _within_minutes(made, folder, how)
-    if plan.as_dict() != record.get("plan"):  # it is new, or has other labels
+    if plan.as_dict() != record.get("plan"):  # it is new, has grown, or has other labels
         folder.resolve(plan.as_dict(), gave_up=gave_up)
     chosen = {seed for seed in plan.seeds}
     made = replace(made, plan=plan, chosens=[item for item in made.chosens if item.seed in chosen])
@@ -202,11 +207,7 @@ def _inputs(plan: ComparePlan) -> dict[str, Any]:
             found[f"selection {candidate.name}, {path}"] = facts_of(path, plan)
     for size in plan.sizes:
         if size.model is not None and Path(size.model).is_dir():
-            found[f"model {size.name}"] = {
-                path.name: {"size": path.stat().st_size, "modified": path.stat().st_mtime}
-                for path in sorted(Path(size.model).iterdir())
-                if path.is_file()
-            }
+            found[f"model {size.name}"] = content_of(Path(size.model))
     return found
 
 
@@ -333,21 +334,8 @@ def assemble(
         "machine": {**machine(), **versions()},
         "targets": list(plan.targets),
         "selections": [_candidate(plan, made, item.name) for item in plan.candidates],
-        "measures": [
-            {
-                "name": item.name,
-                "label": item.label,
-                "unit": item.unit,
-                "lower_is_better": item.lower_is_better,
-            }
-            for item in MEASURES
-            if item.name in measured
-        ],
-        "metrics": [
-            {"name": item.name, "label": item.label, "unit": item.unit}
-            for item in METRICS
-            if item.name in known
-        ],
+        "measures": [item for item in MEASURES if item["name"] in measured],
+        "metrics": [item for item in METRICS if item["name"] in known],
         "trainings": results.trainings_of(plan, made.chosens, grid, outcomes),
         "results": found,
         "cheap": cheap_numbers,

@@ -15,7 +15,7 @@ from dataworth.engine.local import Engine
 from dataworth.errors import ConfigError
 from dataworth.flow.mixtures import mixture_fields
 from dataworth.flow.scores import as_tuple
-from dataworth.flow.settings import ScoreSettings
+from dataworth.flow.settings import ScoreSettings, deciding
 from dataworth.flow.targets import called, named, open_targets
 from dataworth.mechanism.budget import parse_quotas
 from dataworth.methods.base import Step
@@ -113,7 +113,7 @@ def open_run(
     if overwrite:
         for source in (pool, *named(target).values()):
             _look_first(source, folder, storage_options)
-    run = RunFolder.open(folder, configuration, overwrite=overwrite)
+    run = RunFolder.open(folder, configuration, overwrite=overwrite, deciding=deciding)
     try:
         spool = folder / "spool"
         targets = open_targets(named(target), settings.target_fields, spool, storage_options)

@@ -19,14 +19,15 @@ from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import checks
 from dataworth.errors import ConfigError
 from dataworth.features.embeddings.base import folder_identity
-from dataworth.flow.settings import ScoreSettings, fields_dict
+from dataworth.flow.settings import ChoiceSettings, ScoreSettings, fields_dict, fingerprint
 from dataworth.methods.base import Step, Targets
+from dataworth.mixture.registry import parse as parse_mixture
 from dataworth.table.keys import canonical, file_digest, uids_digest
 
 _NO_LABELS = ("id", "groups")
 
 
-def identity_of(step: Step) -> dict[str, Any]:
+def identity_of(step: object) -> dict[str, Any]:
     """Return what a step is: its class, version and options, files and models by their content.
 
     An object whose options JSON cannot hold gives a `key` of its own; without one its columns are
@@ -156,6 +157,15 @@ def fit_record(
         "targets": dict(targets) if getattr(step, "needs_target", True) else None,
         "after": list(dropping) if reads_pool else None,
     }
+
+
+def choice_key(settings: ChoiceSettings) -> str:
+    """Return a name of a choice by all that it depends on beside the table: what a mixture learns
+    from enters by its content, wherever it lies."""
+    record = settings.as_dict()
+    if settings.mixture is not None:
+        record["mixture"] = identity_of(parse_mixture(settings.mixture))
+    return fingerprint(record)
 
 
 def column_record(step: Step, documents: str, state: str) -> dict[str, Any]:

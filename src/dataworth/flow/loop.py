@@ -35,7 +35,7 @@ from dataworth.flow.rounds import (
 from dataworth.flow.scores import Scores
 from dataworth.flow.scoring import input_record, run_scoring
 from dataworth.flow.selection import Selection
-from dataworth.flow.settings import ChoiceSettings, ScoreSettings
+from dataworth.flow.settings import ChoiceSettings, ScoreSettings, deciding
 from dataworth.mechanism.budget import parse_budget
 from dataworth.methods.base import Step
 from dataworth.methods.registry import STEPS
@@ -125,10 +125,10 @@ def _check_same(
     folder: Path, known: Sequence[Round | None], depends: Sequence[Mapping[str, Any]]
 ) -> None:
     """Raise RunError with the differences for finished rounds of another loop."""
-    changes = []
+    changes: list[str] = []
     for number, (done, now) in enumerate(zip(known, depends, strict=True), 1):
         if done is not None:
-            changes += list(differences(done.depends, now, f"round {number}"))
+            changes += differences(deciding(done.depends), deciding(now), f"round {number}")
     if changes:
         raise differing(folder, "holds another loop", changes)
 

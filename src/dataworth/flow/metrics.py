@@ -19,12 +19,14 @@ from dataworth.flow.samples import samples
 from dataworth.flow.scoring import Scored
 from dataworth.measures.gain import MEASURED, gain
 from dataworth.measures.kl import kl_reduction
-from dataworth.measures.shifts import Shift, ngram_shifts
+from dataworth.measures.shifts import ngram_shifts
 from dataworth.measures.weights import effective_sample_size, length_correlation
 from dataworth.mechanism.base import Draws, TakesTurns, cuts_utility, split_name
 from dataworth.mechanism.budget import parse_budget
-from dataworth.report import model
-from dataworth.report.histogram import histogram
+from dataworth.results import doubts
+from dataworth.results import selection as model
+from dataworth.results.histogram import histogram
+from dataworth.results.plain import plain
 from dataworth.table.table import Table
 
 T = TypeVar("T")
@@ -323,7 +325,7 @@ def warnings(scored: Scored, choice: Choice) -> list[str]:
         )
     for name in scored.targets.names:
         size = int(scored.targets.fit[name].text_bytes.sum())
-        if size < 20_000:
+        if size < doubts.SMALL_TARGET:
             found.append(
                 f"The target {name} is small ({size:,} bytes to learn from): its n-gram model is "
                 "rough; more examples make a better selection."
@@ -371,17 +373,8 @@ def ngrams_of(pool: Documents, text: SelectionText) -> model.Ngrams | None:
     if not gained and not lost:
         return None
     return {
-        "gained": [_shift(item) for item in gained],
-        "lost": [_shift(item) for item in lost],
+        "gained": plain(gained),
+        "lost": plain(lost),
         "measured": f"on up to 3 MB of the pool's random sample and of {text.how}; counts "
         "plus one; n-grams in three documents or more",
-    }
-
-
-def _shift(item: Shift) -> model.Shift:
-    return {
-        "ngram": item.ngram,
-        "pool": item.pool,
-        "selection": item.selection,
-        "log_ratio": item.log_ratio,
     }

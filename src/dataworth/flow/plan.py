@@ -30,7 +30,7 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.flow.cross_document import scratch_of
 from dataworth.flow.scoring import count_tokens, fit_steps, tokens_per_byte
-from dataworth.flow.settings import ChoiceSettings, ScoreSettings
+from dataworth.flow.settings import ChoiceSettings, ScoreSettings, deciding
 from dataworth.flow.targets import read_targets
 from dataworth.mechanism.budget import parse_budget
 from dataworth.methods.base import Targets, apply_steps
@@ -155,7 +155,7 @@ def _state(
     if overwrite:
         return "overwrites", []
     check_layout(folder)
-    changes = list(changes_of(folder, orjson.loads(orjson.dumps(configuration))))
+    changes = list(changes_of(folder, orjson.loads(orjson.dumps(configuration)), deciding))
     return ("refused", changes) if changes else ("resumes", [])
 
 

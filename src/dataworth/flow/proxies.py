@@ -24,6 +24,7 @@ from dataworth.engine.files import damaged, local_path, read_object, sweep, writ
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, InputError, check_extra
+from dataworth.flow.identity import documents_record
 from dataworth.flow.scoring import check_pool, input_record
 from dataworth.mechanism.budget import parse_budget
 from dataworth.table import survey as surveys
@@ -204,7 +205,7 @@ def train_proxies(
             for name, value in vars(settings).items()
             if name not in ("seeds", "max_bad")  # more of them may be added
         },
-        "pool": input_record(corpus),
+        "pool": documents_record(corpus, input_record(corpus)),
         "made_by": __version__,
     }
     with ProxyFolder.open(folder, record, overwrite=overwrite):

@@ -11,7 +11,7 @@ from dataworth.flow.choosing import Choice
 from dataworth.flow.scoring import Scored
 from dataworth.flow.texts import texts_of
 from dataworth.mechanism.expression import Combined
-from dataworth.report import model
+from dataworth.results import selection as model
 
 _EXCERPT = 4000
 _EACH = 6  # sample documents of a kind

@@ -26,6 +26,7 @@ from dataworth.errors import DataworthError
 from dataworth.flow import targets as target_files
 from dataworth.flow.choosing import choose_rows
 from dataworth.flow.exclusion import excluded_documents
+from dataworth.flow.identity import choice_key
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.mixtures import mixture_text
 from dataworth.flow.scoring import (
@@ -47,7 +48,7 @@ from dataworth.mechanism.registry import parse as parse_mechanism
 from dataworth.methods.fitted import Fitted
 from dataworth.methods.registry import parse_step, with_filters
 from dataworth.options import public
-from dataworth.report import model
+from dataworth.results import selection as model
 from dataworth.table import survey as surveys
 from dataworth.table.run import check_layout, machine
 from dataworth.table.table import Table
@@ -163,7 +164,7 @@ class Scores:
             fields_there=partial(fields_there, self.scored.corpus),
             grouped=self.settings.fields.groups,
         )
-        name = fingerprint([settings.fingerprint, self.scored.list])
+        name = fingerprint([choice_key(settings), self.scored.list])
         if len(excluded):  # which is not in the settings, only where it comes from
             name = fingerprint([name, excluded.digest])
         selection = Selection(self, choice, self.folder / "selections" / name)

@@ -46,7 +46,7 @@ from dataworth.flow.cross_document import fit_cross_document, load_learned
 from dataworth.flow.identity import column_record, documents_record, fit_record, target_record
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.quarantine import join_quarantine
-from dataworth.flow.settings import ScoreSettings
+from dataworth.flow.settings import ScoreSettings, deciding
 from dataworth.mechanism.budget import parse_quotas
 from dataworth.methods.base import CrossDocument, Pool, Targets, kept_by
 from dataworth.methods.fitted import Fitted, learn
@@ -273,9 +273,9 @@ def keep_list(
         "names": targets[1],
         "sample": sample,
     }
-    name = key_of(record)
+    name = key_of({**record, "settings": deciding(settings.as_dict())})
     path = folder / "lists" / f"{name}.json"
-    if not path.is_file():
+    if not path.is_file() or read_object(path) != record:  # run again on another device, say
         write_json(path, record)
     return name
 

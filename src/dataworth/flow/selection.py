@@ -40,11 +40,12 @@ from dataworth.flow.metrics import (
 )
 from dataworth.flow.samples import describe_rows
 from dataworth.flow.scoring import Scored
-from dataworth.flow.settings import WriteSettings, fingerprint
+from dataworth.flow.settings import WriteSettings, deciding, fingerprint
 from dataworth.flow.texts import check_files, load_text, texts_of
 from dataworth.options import public
-from dataworth.report import frame, model, page
-from dataworth.report.inert import markdown
+from dataworth.report import frame, page
+from dataworth.results import selection as model
+from dataworth.results.inert import markdown
 
 if TYPE_CHECKING:
     from dataworth.flow.scores import Scores
@@ -380,7 +381,7 @@ def _packed_bytes(unit: Unit) -> int:
 def identity_of(selection: Selection, settings: WriteSettings) -> str:
     """What the written rows hang on, as a short name."""
     record = read_object(selection.scores.folder / "run.json")
-    how = [selection.scores.settings.as_dict(), selection.folder.name, settings.as_dict()]
+    how = [deciding(selection.scores.settings.as_dict()), selection.folder.name, settings.as_dict()]
     return fingerprint([record.get("inputs"), *how])
 
 

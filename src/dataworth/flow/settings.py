@@ -17,7 +17,7 @@ from dataworth.errors import ConfigError
 from dataworth.mechanism.cut import MOST_REPEATS
 from dataworth.mechanism.expression import SCALES, parse_expression
 from dataworth.methods.base import Step
-from dataworth.methods.registry import STEPS
+from dataworth.methods.registry import STEPS, parse_step
 from dataworth.table.survey import SAMPLE_BYTES
 
 
@@ -133,11 +133,6 @@ class ChoiceSettings:
             **({} if self.mixture is None else {"mixture": self.mixture}),
         }
 
-    @property
-    def fingerprint(self) -> str:
-        """The name of the choice's folder."""
-        return fingerprint(self.as_dict())
-
 
 @dataclass(frozen=True)
 class WriteSettings:
@@ -159,6 +154,25 @@ class WriteSettings:
     def as_dict(self) -> dict[str, Any]:
         """JSON, with every setting."""
         return {"form": self.form, "shard_bytes": self.shard_bytes, "order": self.order}
+
+
+def deciding(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration, or settings of scoring, as JSON without what cannot change a result:
+    the options of steps that are marked `run_only`. A step that is no longer there stays whole.
+    """
+    changed = dict(configuration)
+    if isinstance(changed.get("score"), Mapping):
+        changed["score"] = deciding(changed["score"])
+    if "steps" in changed:
+        changed["steps"] = [_deciding_step(step) for step in changed["steps"]]
+    return changed
+
+
+def _deciding_step(step: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return to_dict(parse_step(step), STEPS, run_only=False)
+    except ConfigError:
+        return step
 
 
 def fields_dict(fields: Fields) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, InputError, check_extra
 from dataworth.flow.domains import Domain, cut, read_domains
+from dataworth.flow.identity import documents_record
 from dataworth.flow.scoring import input_record
 from dataworth.flow.swarm_models import HELD_OUT, MODELS, TARGETS, Run, TrainRuns, time_run
 from dataworth.flow.targets import called, named, open_targets, read_targets
@@ -185,7 +186,11 @@ def run_swarm(
         others=called(targets),
     )
     asked = {k: v for k, v in vars(settings).items() if k not in ("mixtures", "max_bad", "holdout")}
-    record = {"swarm": asked, "pool": input_record(corpus), "made_by": __version__}
+    record = {
+        "swarm": asked,
+        "pool": documents_record(corpus, input_record(corpus)),
+        "made_by": __version__,
+    }
     with SwarmFolder.open(folder, record, overwrite=overwrite):
         if "domains" not in read_object(folder / FILE):
             _prepare(folder, corpus, settings, device, engine, progress)

@@ -18,14 +18,16 @@ from dataworth.flow.choosing import Choice
 from dataworth.flow.inspect import fields_there
 from dataworth.flow.metrics import SelectionText, gain_on, ngrams_of, part_for, utility_facts
 from dataworth.flow.scores import as_tuple
-from dataworth.judging import doubts, measures
+from dataworth.judging import measures
 from dataworth.judging.look import Groups, Look, Looked, look
 from dataworth.judging.measures import Pool
 from dataworth.judging.opening import JudgeSettings, Opening, groups_of
 from dataworth.judging.subject import Subject, chosen_uids
 from dataworth.measures.contamination import index as index_of
 from dataworth.methods.base import Targets
-from dataworth.report import judgement_model as model
+from dataworth.results import doubts
+from dataworth.results import judgement as model
+from dataworth.results.plain import plain
 from dataworth.version import __version__
 
 METRICS = "metrics.json"
@@ -152,9 +154,9 @@ def judge_selection(
         "contamination": measures.contamination(indexes, looked, whole),
     }
     metrics["mean"] = _mean(metrics["targets"])
-    metrics["warnings"] = [*doubts.warnings(metrics), *_without_values(subject, groups)]
-    metrics["notes"] = doubts.notes(metrics)
-    made: model.Metrics = measures.plain(metrics)
+    metrics["warnings"] = [*doubts.judged(metrics), *_without_values(subject, groups)]
+    metrics["notes"] = _notes(metrics)
+    made: model.Metrics = plain(metrics)
     return made
 
 
@@ -232,3 +234,24 @@ def _mean(targets: list[model.Target]) -> model.Mean | None:
         "bound": float(np.mean([made["bound"] for made in known])),
         "targets": len(known),
     }
+
+
+def _notes(metrics: model.Metrics) -> list[str]:
+    """Return what is good to know."""
+    found = []
+    selection, targets = metrics["selection"], metrics.get("targets", [])
+    if selection["kind"] == "files" and any(
+        (made := target.get("gain")) and made.get("held_out") for target in targets
+    ):
+        found.append(
+            "The held-out half of a target is the one of seed "
+            f"{metrics.get('seed', 0)}. If the selection was made with all of the target, measure "
+            "it on other text (--validation NAME=PATH)."
+        )
+    if not targets:
+        found.append("No target: nothing here says how near the selection is to what it is for.")
+    if not metrics.get("contamination"):
+        found.append("No validation set: contamination was not looked for.")
+    if metrics.get("pool") is None:
+        found.append("No pool: nothing is compared with what was there to choose from.")
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,9 @@ from dataworth.measures import duplicates as copies
 from dataworth.measures.contamination import Index
 from dataworth.measures.overlap import expected_jaccard, jaccard, rank_correlation
 from dataworth.mechanism.base import split_name
-from dataworth.report import judgement_model as model
-from dataworth.report.histogram import histogram
-from dataworth.report.model import Composition, Lengths
+from dataworth.results import judgement as model
+from dataworth.results.histogram import histogram
+from dataworth.results.selection import Composition, Lengths
 
 DIVERSITY_BYTES = 4 * 2**20
 _EXAMPLES = 5
@@ -287,16 +286,3 @@ def _eligible(choice: Choice, column: str) -> NDArray[np.float64]:
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def plain(value: Any) -> Any:
-    """As JSON has it: what is no finite number is None, arrays are lists."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

@@ -25,7 +25,7 @@ from dataworth.judging.look import Look, Looked, look
 from dataworth.judging.measures import Pool
 from dataworth.judging.subject import Subject, open_subject, paths_in
 from dataworth.methods.base import Targets
-from dataworth.report.model import Input
+from dataworth.results.selection import Input
 from dataworth.table import survey as surveys
 
 

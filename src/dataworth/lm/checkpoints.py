@@ -22,18 +22,20 @@ from dataworth.engine.files import atomic_folder, damaged, read_object, sweep
 from dataworth.errors import RunError
 
 _STATE, _FACTS = "state.safetensors", "facts.json"
+_MORE = "more."
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # torch's names
 
 
 @dataclass
 class State:
-    """All that a training changes."""
+    """All that a training changes. `more`: arrays by name that an online mixture has learned."""
 
     module: nn.Module
     optimizer: torch.optim.AdamW
     step: int = 0
     curve: list[tuple[int, float]] = field(default_factory=list)
     recent: list[float] = field(default_factory=list)
+    more: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def note(self, loss: float, tokens: int, every: int, *, last: bool) -> None:
         """Remember a step's loss; after `every` steps their mean is a point of the curve."""
@@ -57,6 +59,7 @@ class Checkpoints:
         for parameter, values in state.optimizer.state.items():
             for moment in _MOMENTS:
                 tensors[f"{moment}.{names[cast(nn.Parameter, parameter)]}"] = values[moment]
+        tensors |= {f"{_MORE}{name}": one for name, one in state.more.items()}
         facts = {
             "step": state.step,
             "curve": state.curve,
@@ -107,6 +110,8 @@ class Checkpoints:
 
 
 def _load(state: State, tensors: Mapping[str, torch.Tensor], step: int) -> None:
+    some = (name for name in tensors if name.startswith(_MORE))
+    state.more = {name.removeprefix(_MORE): tensors[name] for name in some}
     with torch.no_grad():
         for name, parameter in state.module.named_parameters():
             parameter.copy_(tensors[f"weight.{name}"])

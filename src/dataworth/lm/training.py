@@ -4,7 +4,8 @@
 
 What a run computes depends on the model's first weights, the tokens of the stream and the
 configuration alone, for one version of torch on one kind of processor; checkpoints (`folder`) do
-not change it, nor does being killed between them.
+not change it, nor does being killed between them. An online mixture (`mixture`, see `lm.online`)
+sets from step to step how much of each of several streams is trained on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hashlib
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,7 @@ from dataworth.errors import ConfigError, DataworthError
 from dataworth.lm.checkpoints import Checkpoints, State
 from dataworth.lm.llama import CausalLM, LanguageModel
 from dataworth.lm.mup import parameter_groups
+from dataworth.lm.online import DomainBatches, OnlineMixture
 from dataworth.lm.packing import Sequences, TokenStream, sequences
 from dataworth.lm.steps import Loss, Precision, keep_memory, loss_function, numbers, threads
 
@@ -144,44 +146,59 @@ def schedule(config: TrainConfig, step: int, steps: int) -> float:
 
 def train(
     model: LanguageModel,
-    stream: TokenStream,
+    stream: TokenStream | Sequence[TokenStream],
     config: TrainConfig,
     *,
     folder: str | Path | None = None,
     on_step: Callable[[Progress], None] | None = None,
+    mixture: OnlineMixture | None = None,
 ) -> Trained:
     """Train `model`, in place and where `config.device` says, on the stream.
+
+    With a mixture there is a stream for each domain, of which every step draws its sequences by the
+    mixture's shares of that step (`lm.online`); nothing is compiled then.
 
     With a folder, checkpoints with the optimizer's state are written there, the last at the end,
     and a run that finds them goes on from the newest: the result is the same, bit for bit, unless
     it goes on on another device. One that finds those of another run raises RunError with the
     difference.
-    Raises ConfigError if the stream's vocabulary is larger than the model's, DataworthError if the
-    loss is not a number.
+    Raises ConfigError if the stream's vocabulary is larger than the model's, for several streams
+    without a mixture and for a domain without tokens; DataworthError if the loss is not a number.
     """
-    if stream.vocabulary > model.vocabulary:
+    streams = [stream] if isinstance(stream, TokenStream) else list(stream)
+    vocabulary = max((one.vocabulary for one in streams), default=0)
+    if vocabulary > model.vocabulary:
         raise ConfigError(
-            f"the stream has {stream.vocabulary} tokens, the model knows {model.vocabulary}: "
+            f"the stream has {vocabulary} tokens, the model knows {model.vocabulary}: "
             "use the model's own tokenizer"
         )
     start = time.perf_counter()
     length = config.length or model.context
-    rows = sequences(stream, length, config.tokens, config.seed)
+    rows: Sequences | DomainBatches
+    if mixture is not None:
+        shape = {"length": length, "tokens": config.tokens, "batch": config.batch_sequences}
+        rows = DomainBatches(streams, mixture, seed=config.seed, **shape)
+    elif len(streams) == 1:
+        rows = sequences(streams[0], length, config.tokens, config.seed)
+    else:
+        raise ConfigError("training: several streams want a mixture, which says what is drawn")
     steps = -(-len(rows) // config.batch_sequences)
     keep_memory()
     with threads(config.threads):
-        run = _Run(model, config, rows, steps, stream.end)
+        run = _Run(model, config, rows, steps, streams[0].end)
         checkpoints = (
-            Checkpoints(folder, _identity(model, stream, config, run.precision)) if folder else None
+            Checkpoints(folder, _identity(model, rows, config, run.precision)) if folder else None
         )
         if checkpoints is not None:
             checkpoints.restore(run.state)
+            run.restored()
         while run.state.step < steps:
             progress = run.step()
             if on_step is not None:
                 on_step(progress)
             # Last: a run that goes on from a checkpoint has told of all steps that lead to it.
             if checkpoints is not None and _due(config, progress.step, steps):
+                run.keep()
                 checkpoints.save(run.state, keep=config.keep)
     tokens = steps * config.batch_sequences * length
     return Trained(
@@ -189,7 +206,7 @@ def train(
         tuple(run.state.curve),
         time.perf_counter() - start,
         tokens,
-        tokens / len(stream),
+        tokens / sum(map(len, streams)),
         run.precision,
         run.compiled,
     )
@@ -199,7 +216,12 @@ class _Run:
     """The state of a training and what one step of it does."""
 
     def __init__(
-        self, model: LanguageModel, config: TrainConfig, rows: Sequences, steps: int, end: int
+        self,
+        model: LanguageModel,
+        config: TrainConfig,
+        rows: Sequences | DomainBatches,
+        steps: int,
+        end: int,
     ) -> None:
         self.device = find_device(config.device)
         module = model.as_module().to(self.device).train()
@@ -208,8 +230,9 @@ class _Run:
         self.dtype = numbers(config.precision, self.device)
         self.precision = str(self.dtype).removeprefix("torch.")
         shape = (config.batch_sequences, rows.length)
+        compiled = False if isinstance(rows, DomainBatches) else config.compile
         self.loss, self.compiled = loss_function(
-            model, config.compile, steps * shape[0] * shape[1], self.device
+            model, compiled, steps * shape[0] * shape[1], self.device
         )
         optimizer = torch.optim.AdamW(
             parameter_groups(module, config.weight_decay),
@@ -229,7 +252,7 @@ class _Run:
         rate = self.rates[state.step]
         for group in state.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        nats = self._backward(*self._batch(state.step))
+        nats = self._backward(state.step, rate)
         norm = nn.utils.clip_grad_norm_(self.parameters, config.clip)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
@@ -245,19 +268,37 @@ class _Run:
         done = (state.step, self.steps, tokens, loss, rate, float(norm))
         return Progress(*done, self.travelled[state.step - 1], state.optimizer)
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        size = self.config.batch_sequences
-        inputs, targets = self.rows.batch(step * size, size)
-        return torch.from_numpy(inputs).to(self.device), torch.from_numpy(targets).to(self.device)
-
-    def _backward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            loss: Loss = self.loss
-            total, nats = loss(
-                self.model, inputs, targets, self.end, self.config.z_loss, self.dtype
+    def _backward(self, step: int, rate: float) -> Tensor:
+        """Leave the step's gradient in the parameters, and return its mean loss in nats."""
+        size, z_loss, dtype = self.config.batch_sequences, self.config.z_loss, self.dtype
+        if isinstance(self.rows, DomainBatches):
+            return self.rows.descend(
+                self.model,
+                self.parameters,
+                step=step,
+                steps=self.steps,
+                rate=rate,
+                end=self.end,
+                z_loss=z_loss,
+                dtype=dtype,
             )
+        pair = self.rows.batch(step * size, size)
+        inputs, targets = (torch.from_numpy(one).to(self.device) for one in pair)
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            loss: Loss = self.loss
+            total, nats = loss(self.model, inputs, targets, self.end, z_loss, dtype)
         total.backward()  # type: ignore[no-untyped-call]
         return nats
+
+    def keep(self) -> None:
+        """Put what an online mixture has learned into the state."""
+        if isinstance(self.rows, DomainBatches):
+            self.state.more = self.rows.state
+
+    def restored(self) -> None:
+        """Take what an online mixture had learned from the state, if a checkpoint was found."""
+        if isinstance(self.rows, DomainBatches) and self.state.step:
+            self.rows.restore(self.state.more)
 
 
 def _due(config: TrainConfig, step: int, steps: int) -> bool:
@@ -265,7 +306,7 @@ def _due(config: TrainConfig, step: int, steps: int) -> bool:
 
 
 def _identity(
-    model: LanguageModel, stream: TokenStream, config: TrainConfig, precision: str
+    model: LanguageModel, rows: Sequences | DomainBatches, config: TrainConfig, precision: str
 ) -> dict[str, object]:
     """What two runs share that compute the same: all that a checkpoint is compared by.
 
@@ -280,9 +321,10 @@ def _identity(
         digest.update(parameter.detach().cpu().contiguous().numpy().data)
     shape = asdict(model.config) if isinstance(model, CausalLM) else {}
     settings["betas"] = list(config.betas)
+    read = rows.identity if isinstance(rows, DomainBatches) else {"stream": rows.stream.fingerprint}
     return {
         **settings,
-        "stream": stream.fingerprint,
+        **read,
         "weights": digest.hexdigest(),
         "model": shape,
         "torch": torch.__version__,

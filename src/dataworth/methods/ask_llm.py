@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError
-from dataworth.methods.modelled import ModelScore, model_option, prefer_option
+from dataworth.methods.modelled import ModelMeasure, model_option, prefer_option
 from dataworth.options import option
 from dataworth.registry import register
 
@@ -33,7 +33,7 @@ PROMPT = (
 
 @register
 @dataclass(frozen=True)
-class AskLLM(ModelScore):
+class AskLLM(ModelMeasure):
     """P("yes") by a causal language model, asked about one document; without a target."""
 
     name: ClassVar[str] = "ask_llm"

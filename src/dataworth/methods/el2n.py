@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
-from dataworth.methods.modelled import ModelScore, models_option, prefer_option
+from dataworth.methods.modelled import ModelMeasure, models_option, prefer_option
 from dataworth.registry import register
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @register
 @dataclass(frozen=True)
-class EL2N(ModelScore):
+class EL2N(ModelMeasure):
     """The length of prediction minus truth, the mean over tokens and models; without a target."""
 
     name: ClassVar[str] = "el2n"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
-from dataworth.methods.modelled import ModelScore, layers_option, models_option, prefer_option
+from dataworth.methods.modelled import ModelMeasure, layers_option, models_option, prefer_option
 from dataworth.registry import register
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @register
 @dataclass(frozen=True)
-class GraNd(ModelScore):
+class GraNd(ModelMeasure):
     """The length of the gradient of a document's mean loss, the mean over models; no target."""
 
     name: ClassVar[str] = "grand"

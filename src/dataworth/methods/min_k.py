@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
-from dataworth.methods.modelled import ModelScore, model_option, prefer_option
+from dataworth.methods.modelled import ModelMeasure, model_option, prefer_option
 from dataworth.options import option
 from dataworth.registry import register
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @register
 @dataclass(frozen=True)
-class MinK(ModelScore):
+class MinK(ModelMeasure):
     """The mean of the lowest 20 % of log probabilities; low: what the model has not seen."""
 
     name: ClassVar[str] = "min_k"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -224,8 +225,7 @@ class ModelScore(Reads, Score):
 
     The state holds `models`, [folder, identity] of each: documents are scored with the models that
     were fitted on, or not at all. A document of which nothing is predicted has no utility. A step
-    without a target says what it measures of a document (`measure`), and its `prefer` whether much
-    of it is good; one with targets computes `values`.
+    computes `values`; one without a target that only measures documents is a `ModelMeasure`.
     """
 
     reasons: ClassVar[tuple[str, ...]] = (EMPTY,)
@@ -296,11 +296,25 @@ class ModelScore(Reads, Score):
             )
         return values, tokens
 
+    @abstractmethod
     def values(self, documents: Documents, state: State) -> tuple[Values, NDArray[np.int64]]:
-        """Return utilities [n, targets], and tokens that are predicted [n].
+        """Return utilities [n, targets], and tokens that are predicted [n]."""
 
-        Unless a step says otherwise: the measure's mean per token, and over the models.
-        """
+    def vectors(self, state: State, name: str, size: int | None = None) -> NDArray[np.float32]:
+        """Return one of the state's arrays, float32 [targets, size]."""
+        return state.array(name, np.float32, (len(state.targets), size))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelMeasure(ModelScore):
+    """Base of the steps that measure each document with language models, without a target.
+
+    A step says what it measures (`measure`, in the unit `measured`), and its option `prefer` if
+    much of it is good.
+    """
+
+    def values(self, documents: Documents, state: State) -> tuple[Values, NDArray[np.int64]]:
+        """Return the measure's mean per token and over the models [n, 1], and tokens [n]."""
         total, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
         models = self.models_of(state)
         for model in models:
@@ -308,15 +322,11 @@ class ModelScore(Reads, Score):
             total += sums / np.maximum(tokens, 1) / len(models)
         return self._sign * total[:, None], tokens
 
+    @abstractmethod
     def measure(
         self, reader: Reader, documents: Documents
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the measure summed over a document's tokens [n], and how many tokens [n]."""
-        raise NotImplementedError
-
-    def vectors(self, state: State, name: str, size: int | None = None) -> NDArray[np.float32]:
-        """Return one of the state's arrays, float32 [targets, size]."""
-        return state.array(name, np.float32, (len(state.targets), size))
 
 
 def tell_cost(

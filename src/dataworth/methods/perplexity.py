@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from dataworth.corpus.documents import Documents
 from dataworth.methods.base import Batch, Pool, State, Targets
 from dataworth.methods.keeping import keep_option, keep_unit, kept, sorted_losses
-from dataworth.methods.modelled import ModelScore, Values, model_option
+from dataworth.methods.modelled import ModelMeasure, Values, model_option
 from dataworth.options import option
 from dataworth.registry import register
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @register
 @dataclass(frozen=True)
-class Perplexity(ModelScore):
+class Perplexity(ModelMeasure):
     """The mean loss in nats per token, whose exponential is the perplexity; without a target."""
 
     name: ClassVar[str] = "perplexity"

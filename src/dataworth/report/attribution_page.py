@@ -9,12 +9,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from dataworth.report import format as f
 from dataworth.report import frame, ledger
-from dataworth.report.attribution_model import Attribution, Check, Document, Query
 from dataworth.report.frame import folded, listed
-from dataworth.report.inert import markup, visible, word
 from dataworth.report.sections import table
+from dataworth.results import doubts
+from dataworth.results import format as f
+from dataworth.results.attribution import Attribution, Check, Document, Query
+from dataworth.results.inert import markup, visible, word
 
 # Characters of an excerpt, documents at either end, queries: as much as fits into 2 MB.
 _ROOMS = ((900, 50, 60), (400, 20, 60), (200, 10, 30), (120, 5, 10), (60, 3, 5))
@@ -22,8 +23,6 @@ _STRONGEST = 0.42  # of a token's background
 _FAINT = 0.03  # below, a token is plain
 _LINE = 30  # characters that a new line is worth in an excerpt
 _WHOLE = 6  # times an excerpt: how much of a document can be unfolded
-_UNSOLVED = 0.1  # of a query: a residual that is told
-_LONG = 3  # times the mean length, from which documents are called long
 
 
 def write(attribution: Attribution, path: str | os.PathLike[str]) -> Path:
@@ -102,7 +101,7 @@ def _answers(attribution: Attribution) -> str:
         items.append(f'<span class="quiet">{word(checked(attribution["check"]), 300)}</span>')
     body = f'<p class="big">{f.count(attribution["documents"])}</p><p>documents</p>{listed(items)}'
     return frame.answers(
-        ("Scored", body), ("Who helps", _help(attribution)), doubts=doubts(attribution)
+        ("Scored", body), ("Who helps", _help(attribution)), doubts=doubts.attribution(attribution)
     )
 
 
@@ -132,50 +131,6 @@ def _help(attribution: Attribution) -> str:
         f'<span class="quiet">a score is the {escape(unit)}</span>',
     ]
     return f'<p class="big">{f.share(positive)}</p>{listed(items)}'
-
-
-def doubts(attribution: Attribution) -> list[str]:
-    """What a reader should not take for granted, in plain sentences."""
-    queries = attribution["queries"]
-    out = [
-        "Scores are estimates, good for ranks more than for amounts: they say what a small step "
-        "or one more copy would do to this very model. Only training again tells."
-    ]
-    if attribution["solver"] == "identity":
-        out.append(
-            "Plain inner products of gradients prefer long and unusual documents: another solver "
-            "(ekfac) weighs directions by their curvature."
-        )
-    residual = attribution.get("residual")
-    if residual is not None and residual > _UNSOLVED:
-        out.append(
-            f"The solver stopped early: what is left to be solved, the residual, is "
-            f"{f.real(residual)} times as long as the query's gradient. The scores are not quite "
-            "those of the curvature; more steps come nearer."
-        )
-    shown = [doc for query in queries for doc in query["helpful"]]
-    mean = attribution["tokens"] / max(attribution["documents"], 1)
-    if shown and mean:
-        longer = sum(doc["tokens"] for doc in shown) / len(shown) / mean
-        if longer > _LONG:
-            out.append(
-                f"The most helpful documents have {f.real(longer)} times as many tokens as the "
-                "mean document. To rank by the share of a token, use normalise length."
-            )
-    for query in queries:
-        if query["share_positive"] > 0.95:
-            out.append(
-                f"Query {query['number']}: nearly all documents help "
-                f"({f.share(query['share_positive'])}). What sets them apart is small beside what "
-                "they share."
-            )
-    common = attribution["common"]
-    if common and len(queries) > 2 and common[0][1] > len(queries) / 2:
-        out.append(
-            f"One document is at the top of {f.count(common[0][1])} of {f.count(len(queries))} "
-            "queries: it may be loud rather than to the point."
-        )
-    return out
 
 
 def _overview(attribution: Attribution, queries: Sequence[Query]) -> str:

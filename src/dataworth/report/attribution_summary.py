@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from dataworth.report import format as f
-from dataworth.report.attribution_model import Attribution, Document, Query
-from dataworth.report.attribution_page import checked, doubts
-from dataworth.report.inert import visible
+from dataworth.report.attribution_page import checked
 from dataworth.report.summary import data, print_rows, styled
+from dataworth.results import doubts
+from dataworth.results import format as f
+from dataworth.results.attribution import Attribution, Document, Query
+from dataworth.results.inert import visible
 
 SHOWN = 10  # queries
 _WORDS = 90  # characters of a text
@@ -25,7 +26,7 @@ def show(attribution: Attribution, console: Console) -> None:
     more = len(attribution["queries"]) - SHOWN
     if more > 0:
         console.print(styled(console, f"{more:,} more queries in attribution.json"))
-    found = doubts(attribution)
+    found = doubts.attribution(attribution)
     console.print(styled(console, "What to distrust", "bold"))
     for doubt in found:
         console.print(data(console, f"  - {doubt}", "yellow"), soft_wrap=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from dataworth.report import format as f
-from dataworth.report.inert import markup, split_excerpt, visible, word
-from dataworth.report.model import Driver, Metrics, Sample
+from dataworth.results import format as f
+from dataworth.results.inert import markup, split_excerpt, visible, word
+from dataworth.results.selection import Driver, Metrics, Sample
 
 SHOWN = 6  # documents a group
 FIRST_CHARACTERS = 460

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 from unicodedata import east_asian_width
 
-from dataworth.report import format as f
-from dataworth.report.inert import visible
-from dataworth.report.model import Histogram, Series
+from dataworth.results import format as f
+from dataworth.results.inert import visible
+from dataworth.results.selection import Histogram, Series
 
 Spec = dict[str, Any]
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from dataworth.report import format as f
 from dataworth.report.charts import Spec, layer, names_width, padding, svg
-from dataworth.report.inert import visible
+from dataworth.results import format as f
+from dataworth.results.inert import visible
 
 MUTED = "var(--muted)"
 INK = "var(--ink)"

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dataworth.report import comparison_reading as reading_
-from dataworth.report import format as f
 from dataworth.report.comparison_charts import Column, Estimate, Words, dots
-from dataworth.report.comparison_model import (
+from dataworth.report.comparison_plots import heat, scatter, stacked
+from dataworth.report.frame import folded
+from dataworth.report.sections import HALF, THIRD, WIDE, table
+from dataworth.results import format as f
+from dataworth.results import reading as reading_
+from dataworth.results.comparison import (
     Comparison,
     CompositionOf,
     Measure,
@@ -20,11 +23,8 @@ from dataworth.report.comparison_model import (
     Point,
     Prediction,
 )
-from dataworth.report.comparison_plots import heat, scatter, stacked
-from dataworth.report.comparison_reading import Reading, fixed
-from dataworth.report.frame import folded
-from dataworth.report.inert import visible, word
-from dataworth.report.sections import HALF, THIRD, WIDE, table
+from dataworth.results.inert import visible, word
+from dataworth.results.reading import Reading, fixed
 
 SHOWN_METRICS = 20
 SHOWN_SCATTERS = 6

@@ -7,17 +7,18 @@ Data enters only through `inert`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
-from dataworth.report import comparison_reading as reading_
-from dataworth.report import format as f
-from dataworth.report.comparison_model import Comparison, Law, Multiplier, Scaling, Training
 from dataworth.report.comparison_plots import REST, Curve, curves
-from dataworth.report.comparison_reading import Reading, fixed
 from dataworth.report.frame import folded
-from dataworth.report.inert import visible, word
 from dataworth.report.sections import THIRD, WIDE, table
+from dataworth.results import format as f
+from dataworth.results import reading as reading_
+from dataworth.results.comparison import Comparison, Scaling, Training
+from dataworth.results.inert import visible, word
+from dataworth.results.reading import Reading, fixed
 
 SHOWN_TARGETS = 8
 SHOWN_LAWS = 200
@@ -78,7 +79,9 @@ def _curve(one: Scaling, reading: Reading) -> Curve:
     return Curve(one["selection"], colour, _line(one.get("law"), points), points)
 
 
-def _line(law: Law | None, points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _line(
+    law: Mapping[str, Any] | None, points: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
     """The law within the measured range; without a law the means at each x."""
     if not points:
         return []
@@ -131,7 +134,7 @@ def _multipliers(
     )
 
 
-def _multiplier(given: Multiplier | None) -> str:
+def _multiplier(given: Mapping[str, Any] | None) -> str:
     value = f.finite(given.get("value")) if given else None
     if given is None or value is None:
         outside = given is not None and given.get("outside")

@@ -8,15 +8,16 @@ from pathlib import Path
 
 from dataworth.report import comparison_evidence as evidence
 from dataworth.report import comparison_laws as laws
-from dataworth.report import comparison_reading as reading_
 from dataworth.report import comparison_sections as sections
-from dataworth.report import format as f
 from dataworth.report import frame, ledger
-from dataworth.report.comparison_model import Comparison
-from dataworth.report.comparison_reading import BETTER, UNSHOWN, WORSE, Reading, fixed, interval
 from dataworth.report.frame import folded, listed
-from dataworth.report.inert import visible, word
 from dataworth.report.sections import table
+from dataworth.results import doubts
+from dataworth.results import format as f
+from dataworth.results import reading as reading_
+from dataworth.results.comparison import Comparison
+from dataworth.results.inert import visible, word
+from dataworth.results.reading import BETTER, UNSHOWN, WORSE, Reading, fixed, interval
 
 SHOWN_FINDINGS = 8
 MOST_FINDINGS = 80
@@ -162,7 +163,7 @@ def _answers(comparison: Comparison, reading: Reading) -> str:
     return frame.answers(
         ("Best", _best(reading)),
         (f"Better than <bdi>{escape(baseline)}</bdi>?", _better(comparison, reading)),
-        doubts=reading_.distrust(comparison, reading),
+        doubts=doubts.comparison(comparison, reading),
     )
 
 

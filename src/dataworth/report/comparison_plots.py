@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dataworth.report import format as f
 from dataworth.report.charts import Spec, layer, names_width, padding, svg
-from dataworth.report.inert import visible
+from dataworth.results import format as f
+from dataworth.results.inert import visible
 
 MUTED = "var(--muted)"
 INK = "var(--ink)"

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from dataworth.report import comparison_reading as reading_
-from dataworth.report import format as f
 from dataworth.report.comparison_charts import Column, Words, dots, estimate
-from dataworth.report.comparison_model import Comparison, Leaderboard, Measure, Row
-from dataworth.report.comparison_reading import BETTER, WORSE, Reading, fixed, interval
 from dataworth.report.frame import folded
-from dataworth.report.inert import visible, word
 from dataworth.report.sections import HALF, WIDE, table
+from dataworth.results import format as f
+from dataworth.results import reading as reading_
+from dataworth.results.comparison import Comparison, Leaderboard, Measure, Row
+from dataworth.results.inert import visible, word
+from dataworth.results.reading import BETTER, WORSE, Reading, fixed, interval
 
 SHOWN_ROWS = 60
 SHOWN_COLUMNS = 6  # of targets side by side

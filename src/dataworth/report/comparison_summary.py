@@ -12,14 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dataworth.report import comparison_reading as reading_
-from dataworth.report import format as f
 from dataworth.report.comparison_charts import estimate, limits
-from dataworth.report.comparison_model import Comparison, Row
-from dataworth.report.comparison_reading import BETTER, UNSHOWN, WORSE, Reading, fixed
 from dataworth.report.comparison_sections import over
-from dataworth.report.inert import visible
 from dataworth.report.summary import data, plain, styled
+from dataworth.results import doubts
+from dataworth.results import format as f
+from dataworth.results import reading as reading_
+from dataworth.results.comparison import Comparison, Row
+from dataworth.results.inert import visible
+from dataworth.results.reading import BETTER, UNSHOWN, WORSE, Reading, fixed
 
 SHOWN_ROWS = 40
 SHOWN_TARGETS = 8
@@ -42,7 +43,7 @@ def show(comparison: Comparison, console: Console) -> None:
         console.print(table)
     findings = [visible(text, 400) for text in comparison.get("findings") or []]
     _listed(console, "What follows", findings[:SHOWN_FINDINGS], "")
-    _listed(console, "What to distrust", reading_.distrust(comparison, reading), "yellow")
+    _listed(console, "What to distrust", doubts.comparison(comparison, reading), "yellow")
     left_out = [visible(text, 400) for text in comparison.get("gave_up") or []]
     _listed(console, "Left out", left_out[:SHOWN_FINDINGS], "dim")
 

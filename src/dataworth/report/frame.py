@@ -9,8 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from dataworth.engine.files import atomic
-from dataworth.report import format as f
-from dataworth.report.inert import visible
+from dataworth.results import format as f
+from dataworth.results.inert import visible
 
 MOST_BYTES = 2_000_000
 SHOWN_DOUBTS = 6

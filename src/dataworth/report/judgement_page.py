@@ -6,14 +6,16 @@ import os
 from html import escape
 from pathlib import Path
 
-from dataworth.report import findings, frame, ledger, sections
-from dataworth.report import format as f
+from dataworth.report import frame, ledger, sections
 from dataworth.report import judgement_sections as own
 from dataworth.report.frame import listed
-from dataworth.report.inert import visible, word
-from dataworth.report.judgement_model import Metrics
-from dataworth.report.judgement_sections import as_report, distrust
+from dataworth.report.judgement_sections import as_report
 from dataworth.report.page import better
+from dataworth.results import doubts
+from dataworth.results import format as f
+from dataworth.results import verdict as verdict_
+from dataworth.results.inert import visible, word
+from dataworth.results.judgement import Metrics
 
 
 def write(judgement: Metrics, path: str | os.PathLike[str]) -> Path:
@@ -124,7 +126,7 @@ def _answers(judgement: Metrics) -> str:
     return frame.answers(
         ("Judged", _judged(judgement)),
         ("Better than random?", _better(judgement)),
-        doubts=distrust(judgement),
+        doubts=doubts.judgement(judgement),
     )
 
 
@@ -171,6 +173,6 @@ def _better(judgement: Metrics) -> str:
     return body + listed([escape(text)])
 
 
-def verdict(judgement: Metrics) -> findings.Verdict:
+def verdict(judgement: Metrics) -> verdict_.Verdict:
     """Whether the selection is nearer to its targets than random ones."""
-    return findings.verdict(as_report(judgement))
+    return verdict_.verdict(as_report(judgement))

@@ -6,13 +6,14 @@ Data enters only through `inert`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from dataworth.report import charts, findings, ledger
-from dataworth.report import format as f
+from dataworth.report import charts, ledger
 from dataworth.report.frame import folded
-from dataworth.report.inert import markup, split_excerpt, visible, word
-from dataworth.report.judgement_model import (
+from dataworth.report.sections import WIDE, shares_table, table
+from dataworth.results import format as f
+from dataworth.results.inert import markup, split_excerpt, word
+from dataworth.results.judgement import (
     Contamination,
     Diversity,
     Hit,
@@ -20,11 +21,9 @@ from dataworth.report.judgement_model import (
     Overlap,
     Variety,
 )
-from dataworth.report.model import Metrics as Report
-from dataworth.report.model import Target
-from dataworth.report.sections import WIDE, shares_table, table
+from dataworth.results.selection import Metrics as Report
+from dataworth.results.selection import Target
 
-FEW_TARGET_DOCUMENTS = findings.FEW_TARGET_DOCUMENTS
 SHOWN = 40
 SHOWN_EXAMPLES = 5
 _GRAMS = (("distinct_1", "words"), ("distinct_2", "2-grams"), ("distinct_3", "3-grams"))
@@ -71,32 +70,6 @@ def as_report(judgement: Metrics, *, validation: bool = False) -> Report:
         "notes": judgement.get("notes") or [],
     }
     return report
-
-
-def distrust(judgement: Metrics) -> list[str]:
-    """Reasons to look twice, the judgement's own first; empty when nothing stands out."""
-    found = [visible(text, 400) for text in judgement.get("warnings") or []]
-    found += _targets(judgement)
-    found += findings.shape(as_report(judgement))
-    return list(dict.fromkeys(found))
-
-
-def _targets(judgement: Metrics) -> Iterator[str]:
-    seen, few = [], []
-    for target in judgement.get("targets") or []:
-        gain = target.get("gain")
-        if not gain or f.finite(gain["value"]) is None:
-            continue
-        name = visible(target["name"], 40)
-        if not gain.get("held_out"):
-            seen.append(name)
-        documents = gain.get("documents")
-        if documents is not None and documents < FEW_TARGET_DOCUMENTS:
-            few.append(f"{name} {f.count(documents)}")
-    if seen:
-        yield f"The gain was measured on the examples that chose, for {'; '.join(seen[:3])}."
-    if few:
-        yield f"The gain was measured on few target documents: {'; '.join(few[:3])}."
 
 
 def contamination(judgement: Metrics, characters: int) -> str:

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from dataworth.report import findings
-from dataworth.report import format as f
-from dataworth.report.inert import visible
-from dataworth.report.judgement_model import Metrics, Overlap
-from dataworth.report.judgement_sections import distrust
-from dataworth.report.model import Gain
 from dataworth.report.summary import against, data, print_rows, styled
+from dataworth.results import doubts as doubts_
+from dataworth.results import format as f
+from dataworth.results import verdict
+from dataworth.results.inert import visible
+from dataworth.results.judgement import Metrics, Overlap
+from dataworth.results.selection import Gain
 
 SHOWN = 12
 _Rows = Iterator[tuple[str, str, str]]
@@ -26,7 +26,7 @@ def show(judgement: Metrics, console: Console) -> None:
     """Print every measure with its number and what to hold it against, then what to distrust."""
     title = visible(judgement.get("title") or "Judgement", 200)
     print_rows(console, _rows(judgement), title)
-    doubts = distrust(judgement)
+    doubts = doubts_.judgement(judgement)
     if doubts:
         console.print(styled(console, "What to distrust", "bold"))
     for doubt in doubts:
@@ -91,7 +91,7 @@ def _gain(label: str, gain: Gain | None, half: str) -> _Rows:
 def _weights(judgement: Metrics) -> _Rows:
     given = judgement.get("utilities") or []
     for one in given[:SHOWN]:
-        name = f": {visible(findings.short_name(one), 30)}" if len(given) > 1 else ""
+        name = f": {visible(verdict.short_name(one), 30)}" if len(given) > 1 else ""
         effective = one.get("effective_sample_size")
         if f.finite(effective) is not None:
             note = f"of {f.count(one.get('effective_of'))} documents"

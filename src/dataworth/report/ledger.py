@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dataworth.report import format as f
-from dataworth.report.inert import word
-from dataworth.report.model import Input, Metrics, Phase
 from dataworth.report.sections import table
+from dataworth.results import format as f
+from dataworth.results.inert import word
+from dataworth.results.selection import Input, Metrics, Phase
 
 SHOWN_REASONS = 40
 SHOWN_INPUTS = 25

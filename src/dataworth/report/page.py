@@ -6,11 +6,12 @@ import os
 from html import escape
 from pathlib import Path
 
-from dataworth.report import cards, findings, frame, ledger, sections
-from dataworth.report import format as f
+from dataworth.report import cards, frame, ledger, sections
 from dataworth.report.frame import listed
-from dataworth.report.inert import markup, visible, word
-from dataworth.report.model import Metrics
+from dataworth.results import doubts, verdict
+from dataworth.results import format as f
+from dataworth.results.inert import markup, visible, word
+from dataworth.results.selection import Metrics
 
 SHOWN_TARGETS = 5
 
@@ -93,7 +94,7 @@ def _answers(metrics: Metrics) -> str:
     return frame.answers(
         ("Kept", _kept(metrics)),
         ("Better than random?", better(metrics)),
-        doubts=findings.distrust(metrics),
+        doubts=doubts.selection(metrics),
     )
 
 
@@ -127,7 +128,7 @@ def _noun(number: float) -> str:
 
 def better(metrics: Metrics) -> str:
     """Whether the selection is nearer to its targets than random ones, a line a target."""
-    answer = findings.verdict(metrics)
+    answer = verdict.verdict(metrics)
     items = [
         f"<b><bdi>{escape(name)}</bdi></b> {escape(text)}"
         for name, text in answer.sentences[:SHOWN_TARGETS]

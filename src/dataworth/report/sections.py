@@ -6,18 +6,19 @@ Data enters only through `inert`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
-from dataworth.report import charts, findings
-from dataworth.report import format as f
-from dataworth.report.inert import visible, word
-from dataworth.report.model import (
+from dataworth.report import charts
+from dataworth.results import doubts, verdict
+from dataworth.results import format as f
+from dataworth.results.inert import visible, word
+from dataworth.results.selection import (
     Amount,
     Composition,
     Metrics,
     Part,
-    Shift,
     Target,
     Utility,
 )
@@ -62,7 +63,7 @@ def targets(metrics: Metrics) -> str:
                 "bound": f.finite(gain.get("bound")),
                 "low": None if chance is None else chance - half,
                 "high": None if chance is None else chance + half,
-                "text": findings.in_words(gain),
+                "text": verdict.in_words(gain),
             }
         )
     key = (
@@ -136,7 +137,7 @@ def _utility(utility: Utility, wide: bool) -> str:
             height=250 if wide else 180,
             threshold=utility.get("threshold"),
         )
-    title = escape(findings.short_name(utility))
+    title = escape(verdict.short_name(utility))
     lede = f"% of each set's documents per bin, by utility in {word(unit, 60)}"
     return (
         f'<figure><figcaption><h3><bdi>{title}</bdi></h3><p class="lede">{lede}</p></figcaption>'
@@ -150,14 +151,14 @@ def _utility_facts(utility: Utility) -> str:
         facts.append(_fact("utility at the cut", f.real(utility.get("threshold"))))
     effective, whole = utility.get("effective_sample_size"), utility.get("effective_of")
     if f.finite(effective) is not None:
-        low = bool(whole) and (effective or 0) < findings.EFFECTIVE_SHARE * (whole or 0)
+        low = doubts.few_effective(utility)
         of = f" of {f.count(whole)}" if whole else ""
         facts.append(_fact("effective sample size", f.count(effective) + of, low))
     pairs = (("Spearman", "spearman_length"), ("Pearson", "pearson_length"))
     numbers = [(name, f.finite(utility.get(key))) for name, key in pairs]
     known = [(name, number) for name, number in numbers if number is not None]
     if known:
-        high = any(abs(number) >= findings.LENGTH_CORRELATION for _, number in known)
+        high = any(doubts.goes_with_length(number) for _, number in known)
         signs = (f"{number:+.2f} {name}".replace("-", f.MINUS) for name, number in known)
         facts.append(_fact("correlation with length", ", ".join(signs), high))
     if f.finite(utility.get("temperature")) is not None:
@@ -315,7 +316,7 @@ def ngrams(metrics: Metrics) -> str:
     return f'<div class="pair">{halves}</div>'
 
 
-def _shifts(shifts: Sequence[Shift], widest: float, kind: str) -> str:
+def _shifts(shifts: Sequence[Mapping[str, Any]], widest: float, kind: str) -> str:
     if not shifts:
         return _none("None.")
     rows = []

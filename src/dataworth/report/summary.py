@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dataworth.report import findings
-from dataworth.report import format as f
-from dataworth.report.inert import visible
-from dataworth.report.model import Explanation, Gain, Metrics, Sample
+from dataworth.results import doubts as doubts_
+from dataworth.results import format as f
+from dataworth.results import verdict
+from dataworth.results.inert import visible
+from dataworth.results.selection import Explanation, Gain, Metrics, Sample
 
 SHOWN_REASONS = 12
 SHOWN_TARGETS = 12
@@ -29,7 +30,7 @@ BAR = 20  # characters of the longest bar
 def show(metrics: Metrics, console: Console) -> None:
     """Print the summary of a run: what was kept, what was dropped, is it any good, how fast."""
     print_rows(console, _rows(metrics), visible(metrics["run"].get("title") or "Selection", 200))
-    doubts = findings.distrust(metrics)
+    doubts = doubts_.selection(metrics)
     if doubts:
         console.print(styled(console, "What to distrust", "bold"))
     for doubt in doubts:
@@ -81,7 +82,7 @@ def _rows(metrics: Metrics) -> Iterator[tuple[str, str, str]]:
         yield "chosen by", visible(str(choose["resolved"]).partition("(")[0], 40), ""
     utilities = metrics.get("utilities") or []
     for utility in utilities[:SHOWN_TARGETS]:
-        name = f": {findings.short_name(utility)}" if len(utilities) > 1 else ""
+        name = f": {verdict.short_name(utility)}" if len(utilities) > 1 else ""
         temperature = f.finite(utility.get("temperature"))
         if temperature is not None:
             how = visible(utility.get("temperature_from") or "", 40)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,6 +18,7 @@ from dataworth.table.folder import WorkFolder, differences, differing
 from dataworth.version import __version__
 
 FILE = "run.json"
+Deciding = Callable[[Mapping[str, Any]], dict[str, Any]]
 _REMEDY = "start afresh with --overwrite (overwrite=True)"
 
 
@@ -45,15 +46,22 @@ class RunFolder(WorkFolder):
     early: ClassVar[tuple[str, ...]] = ("answers",)
 
     @classmethod
-    def open(cls, folder: Path, configuration: Mapping[str, Any], *, overwrite: bool) -> Self:
-        """Start a run, or go on with it.
+    def open(
+        cls,
+        folder: Path,
+        configuration: Mapping[str, Any],
+        *,
+        overwrite: bool,
+        deciding: Deciding = dict,
+    ) -> Self:
+        """Start a run, or go on with it. `deciding`: see `changes_of`.
 
         Raises RunError when the folder holds another configuration (with the differences), when it
         holds something that is no run, or when another process works in it.
         """
         run = cls.locked(folder)
         try:
-            run._begin(configuration, overwrite)
+            run._begin(configuration, overwrite, deciding)
         except BaseException:
             run.close()
             raise
@@ -66,9 +74,10 @@ class RunFolder(WorkFolder):
     _again = False
     """True where a selection was begun here before."""
 
-    def _begin(self, configuration: Mapping[str, Any], overwrite: bool) -> None:
+    def _begin(self, configuration: Mapping[str, Any], overwrite: bool, deciding: Deciding) -> None:
         self._selects = "choose" in configuration
-        if overwrite or (not self._has_scores and any(self._changes(configuration))):
+        changes = [] if overwrite else list(changes_of(self.folder, configuration, deciding))
+        if overwrite or (changes and not self._has_scores):
             self.clear()
         sweep(self.folder)
         if not (self.folder / FILE).is_file():
@@ -76,7 +85,6 @@ class RunFolder(WorkFolder):
             write_json(self.folder / FILE, {"configuration": configuration, "made_by": made_by})
             return
         check_layout(self.folder)
-        changes = list(self._changes(configuration))
         if changes:
             raise differing(self.folder, "holds a run with another configuration", changes)
         self._again = "choose" in self.record["configuration"]
@@ -86,9 +94,6 @@ class RunFolder(WorkFolder):
     @property
     def _has_scores(self) -> bool:
         return has_scores(self.folder)
-
-    def _changes(self, configuration: Mapping[str, Any]) -> Iterator[str]:
-        return changes_of(self.folder, configuration)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -142,8 +147,12 @@ def has_scores(folder: Path) -> bool:
     return any(parts) or any((folder / name).exists() for name in ("selections", "data"))
 
 
-def changes_of(folder: Path, configuration: Mapping[str, Any]) -> Iterator[str]:
+def changes_of(
+    folder: Path, configuration: Mapping[str, Any], deciding: Deciding = dict
+) -> Iterator[str]:
     """Yield what cannot be done in the folder of a run, if it is one, a line each.
+
+    `deciding` leaves of a configuration what can change a result.
 
     Other steps, targets, seeds and labels make further columns. Other documents do not fit, nor a
     second selection beside that which the run wrote; another version may compute otherwise.
@@ -154,7 +163,7 @@ def changes_of(folder: Path, configuration: Mapping[str, Any]) -> Iterator[str]:
     with damaged(folder / FILE, _REMEDY):
         before = dict(record.get("configuration", {}))
         if not has_scores(folder) or ("choose" in before and "choose" in configuration):
-            yield from differences(before, configuration)
+            yield from differences(deciding(before), deciding(configuration))
         else:
             yield from differences(_reading(before), _reading(configuration))
         version = record.get("made_by", {}).get("dataworth", __version__)

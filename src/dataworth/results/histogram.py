@@ -1,6 +1,6 @@
 """Bins for the report's charts: shared by all series, drawn where the documents are.
 
-For whoever fills `model.Histogram`. Edges come from a sample; counts may then be added up over
+For whoever fills `Histogram`. Edges come from a sample; counts may then be added up over
 units, one `counts` call each.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dataworth.report.model import Histogram
+from dataworth.results.selection import Histogram
 
 _MOST = 200_000  # values that edges are found from
 _BLOCK = 1 << 18  # values that are counted at a time
@@ -72,7 +72,7 @@ def histogram(
     bins: int = 60,
     log: bool = False,
 ) -> Histogram:
-    """A `model.Histogram` of values that fit in memory; empty series are left out."""
+    """A `Histogram` of values that fit in memory; empty series are left out."""
     given = {"pool": pool, "selection": selection, "target": target}
     series = {name: values for name, values in given.items() if values is not None and len(values)}
     if edges is None:

@@ -1,12 +1,13 @@
 """What the page of a comparison is made from: one plain dict, the same as in `comparison.json`.
 
-Conventions as in `report/model.py`: a key that is missing or None is "not measured". Losses are in
-nats a token, or bits a byte, of text that no selection was made with. A difference is a
+Conventions as in `selection.py`: a key that is missing or None is "not measured". Losses are in
+nats per token, or bits a byte, of text that no selection was made with. A difference is a
 selection's value minus the baseline's with the same seed, so below zero is better for a loss.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Required, TypedDict
 
 COMPARISON_VERSION = 1
@@ -108,28 +109,6 @@ class Leaderboard(TypedDict, total=False):
     rows: Required[list[Row]]
 
 
-class Law(TypedDict, total=False):
-    """loss = floor + scale * x^-exponent, with standard errors; `error`: RMS residual in nats."""
-
-    floor: Required[float]
-    scale: Required[float]
-    exponent: Required[float]
-    floor_error: float | None
-    scale_error: float | None
-    exponent_error: float | None
-    error: float
-
-
-class Multiplier(TypedDict, total=False):
-    """Compute multiplier against the baseline (BETR): C / C' with loss_new(C') = loss_base(C)."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    at: float  # the x of the baseline that it is read at
-    outside: bool  # C' lies outside the measured range
-
-
 class Scaling(TypedDict, total=False):
     """How the loss of one selection on one target falls with tokens or compute."""
 
@@ -137,8 +116,8 @@ class Scaling(TypedDict, total=False):
     target: Required[str | None]
     axis: Required[Literal["tokens", "compute"]]
     points: Required[list[tuple[float, float, int]]]  # (x, loss, seed)
-    law: Law | None
-    multiplier: Multiplier | None  # None for the baseline
+    law: Mapping[str, Any] | None  # as `measures.scaling.Law`
+    multiplier: Mapping[str, Any] | None  # as `measures.scaling.Multiplier`; not of the baseline
 
 
 class Point(TypedDict, total=False):

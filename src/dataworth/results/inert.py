@@ -11,7 +11,7 @@ import re
 import unicodedata
 from html import escape
 
-from dataworth.report.format import TIMES
+from dataworth.results.format import TIMES
 
 # C0 and C1 controls but tab and line feed; soft hyphen; invisible and bidirectional formatting;
 # line and paragraph separators; fillers that look empty; surrogates, private use, noncharacters,

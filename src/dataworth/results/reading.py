@@ -1,4 +1,4 @@
-"""How a comparison is read: which leaderboard leads, who is first, what to distrust.
+"""How a comparison is read: which leaderboard leads, who is first.
 
 The page and the terminal share it. Nothing is measured here; sentences are plain text in which
 what comes from data was made visible, not yet escaped.
@@ -7,25 +7,21 @@ what comes from data was made visible, not yet escaped.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from dataworth.report import format as f
-from dataworth.report.comparison_model import (
+from dataworth.results import format as f
+from dataworth.results.comparison import (
     Comparison,
     Leaderboard,
     Measure,
-    Multiplier,
     Row,
     Training,
 )
-from dataworth.report.inert import visible
+from dataworth.results.inert import visible
 
 COLOURED = 5  # selections that have a colour of their own on the page
-FEW_SEEDS = 3
-MANY_EPOCHS = 4.0  # more passes over the same text than this are worth less and less
-MANY_INTERVALS = 20  # of 95 %: one in twenty errs
-FEW_POINTS = 10
 MOST_TIMES = 100  # a compute multiplier above it is not given in digits
 
 BETTER, WORSE, UNSHOWN = "better", "worse", "no difference shown"
@@ -237,7 +233,7 @@ def multiplier(value: float | None) -> str:
     )
 
 
-def multiplier_interval(given: Multiplier) -> str:
+def multiplier_interval(given: Mapping[str, Any]) -> str:
     """2.1 to 2.9; nothing where there is no interval."""
     if f.finite(given.get("low")) is None or f.finite(given.get("high")) is None:
         return ""
@@ -267,81 +263,3 @@ def winner(board: Leaderboard | None, reading: Reading) -> Row | None:
 def seeds(comparison: Comparison) -> list[int]:
     """The seeds that anything was trained with."""
     return sorted({training["seed"] for training in comparison.get("trainings") or []})
-
-
-def distrust(comparison: Comparison, reading: Reading) -> list[str]:
-    """Reasons to look twice, the comparison's own first; empty when nothing stands out."""
-    found = [visible(text, 400) for text in comparison.get("warnings") or []]
-    for part in (_evidence, _repeats, _laws, _few_points):
-        found.extend(part(comparison, reading))
-    left_out = len(comparison.get("gave_up") or [])
-    if left_out:
-        found.append(
-            f"To fit the time, {f.counted(left_out, 'thing')} of the plan {_were(left_out)} left "
-            'out: see "Left out".'
-        )
-    return list(dict.fromkeys(found))
-
-
-def _were(number: int) -> str:
-    return "was" if number == 1 else "were"
-
-
-def _evidence(comparison: Comparison, reading: Reading) -> Iterator[str]:
-    if not (comparison.get("trainings") or []):
-        yield "Nothing was trained."
-        return
-    number = len(seeds(comparison))
-    if number < FEW_SEEDS:
-        yield (
-            f"Only {f.counted(number, 'seed')}: with fewer than {FEW_SEEDS}, chance can hardly be "
-            "told from a difference."
-        )
-    intervals = sum(
-        f.finite(row.get("low")) is not None
-        for board in reading.boards.values()
-        for row in board["rows"]
-    )
-    if intervals >= MANY_INTERVALS:
-        yield (
-            f"{intervals} intervals of 95 %: if nothing differed, about {intervals * 0.05:.0f} "
-            "would still seem to. A lone narrow win means little."
-        )
-
-
-def _repeats(comparison: Comparison, reading: Reading) -> Iterator[str]:
-    most: dict[str, float] = {}
-    for training in comparison.get("trainings") or []:
-        name, epochs = training["selection"], f.finite(training.get("epochs")) or 0.0
-        most[name] = max(most.get(name, 0.0), epochs)
-    many = [(name, epochs) for name, epochs in most.items() if epochs > MANY_EPOCHS]
-    if many:
-        named = [f"{visible(name, 40)} {f.real(epochs)}" for name, epochs in many]
-        yield f"Selections were repeated in training. Passes over the text: {some(named)}."
-
-
-def _laws(comparison: Comparison, reading: Reading) -> Iterator[str]:
-    outside = [
-        f"{visible(scaling['selection'], 40)} ({visible(scaling['target'] or 'all targets', 30)})"
-        for scaling in comparison.get("scaling") or []
-        if (scaling.get("multiplier") or {}).get("outside")
-    ]
-    if outside:
-        number = len(outside)
-        yield (
-            f"{f.counted(number, 'compute multiplier')} {_were(number)} read outside the measured "
-            f"range: {some(outside)}."
-        )
-
-
-def _few_points(comparison: Comparison, reading: Reading) -> Iterator[str]:
-    few = [p for p in comparison.get("predictions") or [] if p["n"] < FEW_POINTS]
-    if few:
-        least = min(p["n"] for p in few)
-        yield f"Correlations of cheap metrics rest on as few as {f.counted(least, 'point')}."
-
-
-def some(items: Sequence[str], most: int = 3) -> str:
-    """a; b; c; and 4 more."""
-    more = len(items) - most
-    return "; ".join(items[:most]) + (f"; and {more} more" if more > 0 else "")

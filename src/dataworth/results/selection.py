@@ -16,6 +16,7 @@ Conventions:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Required, TypedDict
 
 METRICS_VERSION = 1
@@ -179,20 +180,11 @@ class Lengths(TypedDict, total=False):
     median: dict[str, float]  # series → median
 
 
-class Shift(TypedDict):
-    """One n-gram that the selection has more or less of than the pool."""
-
-    ngram: str
-    pool: float  # occurrences per million n-grams
-    selection: float
-    log_ratio: float  # log(selection / pool), nats, as smoothed by whoever measured it
-
-
 class Ngrams(TypedDict, total=False):
     """The n-grams that gained and lost most."""
 
-    gained: list[Shift]
-    lost: list[Shift]
+    gained: list[Mapping[str, Any]]  # as `measures.shifts.Shift`, per million n-grams
+    lost: list[Mapping[str, Any]]
     measured: str  # on how many documents, smoothing, least count
 
 

@@ -1,6 +1,6 @@
 """What the page of a judgement is made from: one plain dict, the same as in `judgement.json`.
 
-Conventions as in `report/model.py`: a key that is missing, `None` or not a finite number is "not
+Conventions as in `selection.py`: a key that is missing, `None` or not a finite number is "not
 measured". Documents of a selection count its copies, unless "distinct" is said. Shares lie between
 0 and 1. Numbers of the pool stand beside those of the selection wherever both were measured the
 same way, at the same amount of text.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Required, TypedDict
 
-from dataworth.report.model import (
+from dataworth.results.selection import (
     Composition,
     Gain,
     Input,
