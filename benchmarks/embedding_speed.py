@@ -43,7 +43,7 @@ from dataworth.features.embeddings import (
 from dataworth.features.embeddings.base import Vectors
 from dataworth.features.embeddings.sentence import minilm_folder
 from dataworth.features.feature import Feature
-from dataworth.features.store import build
+from dataworth.flow.features import feature_column
 
 Call = Callable[[], Vectors]
 SAME = ("store", "store, bfloat16", "store, distilled")
@@ -61,13 +61,13 @@ def sample(count: int) -> list[str]:
 
 
 def store_call(feature: Feature, texts: Sequence[str]) -> Call:
-    """Build a store of these texts from a file, on one worker."""
+    """Compute a column of these texts from a file, on one worker."""
     path = Path(tempfile.mkdtemp()) / "texts.jsonl"
     path.write_bytes(b"".join(orjson.dumps({"text": text}) + b"\n" for text in texts))
 
     def call() -> Vectors:
         with tempfile.TemporaryDirectory() as folder:
-            return np.asarray(build(Corpus.open(path), feature, folder, Engine(1)).matrix())
+            return feature_column(Corpus.open(path), feature, folder, Engine(1)).matrix()
 
     return call
 

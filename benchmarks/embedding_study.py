@@ -41,9 +41,9 @@ from dataworth.features.embeddings import (
     distil,
     fit_centring,
 )
-from dataworth.features.feature import Feature
+from dataworth.features.feature import Feature, FeatureColumn
 from dataworth.features.losses import DocumentLosses, per_token
-from dataworth.features.store import Store, build
+from dataworth.flow.features import feature_column
 
 BYTES_PER_TOKEN = 2.8  # of our tokenizer on this pool, about
 FILES = 16  # that a subset is written to: units for several workers
@@ -256,11 +256,11 @@ class Study:
             distil("", folder)
         return DistilledVectors(str(folder))
 
-    def store(self, name: str, *, wide: bool) -> Store:
-        """An embedder's store over the study, or, if `wide`, over the whole pool."""
+    def column(self, name: str, *, wide: bool) -> FeatureColumn:
+        """An embedder's vectors over the study, or, if `wide`, over the whole pool."""
         corpus = self.pool if wide else self.corpus("study")
         folder = self.folder / "stores" / ("pool" if wide else "study") / slug(name)
-        return build(corpus, self.embedder(name), folder, self.engine, self.progress)
+        return feature_column(corpus, self.embedder(name), folder, self.engine, self.progress)
 
     def vectors(self, name: str, role: str) -> Vectors:
         """The vectors of "study" or "rest", as they were computed, float32 [rows, dimension]."""
@@ -270,9 +270,8 @@ class Study:
         wide = name in CHEAP and self.sizes.wide > 0
         if not wide and role != "study":
             raise ValueError(f"{name} is computed for the study alone")
-        store = self.store(name, wide=wide)
-        places = store.find(self.documents.uid[rows])
-        return np.asarray(store.rows(places), np.float32)
+        column = self.column(name, wide=wide)
+        return column.rows(column.find(self.documents.uid[rows]))
 
     def centred(self, name: str, role: str, components: int = 0) -> Vectors:
         """The same without their mean, and first `components`, of length 1."""
@@ -283,8 +282,8 @@ class Study:
         """The judge model's loss a token of "study" or "rest", nats, over the window."""
         feature = DocumentLosses(self.model("judge"), window=self.sizes.window)
         folder = self.folder / "stores" / role / "losses"
-        store = build(self.corpus(role), feature, folder, self.engine, self.progress)
-        return per_token(store)[store.find(self.documents.uid[self.roles[role]])]
+        losses = feature_column(self.corpus(role), feature, folder, self.engine, self.progress)
+        return per_token(losses)[losses.find(self.documents.uid[self.roles[role]])]
 
     def unigram_losses(self, role: str) -> NDArray[np.float64]:
         """The mean loss over the window under the frequencies of tokens that the judge has seen."""

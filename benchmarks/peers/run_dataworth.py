@@ -24,7 +24,7 @@ from dataworth.features.gradients.preconditioners import (
 from dataworth.features.gradients.projection import Dense, Projection, Sparse, TwoSided
 from dataworth.features.gradients.rows import Held, Stored, score_rows
 from dataworth.features.gradients.scoring import scores
-from dataworth.features.store import build
+from dataworth.flow.features import feature_column
 from dataworth.lm.tokenizer import load_tokenizer
 from peers.work import Work, begin, size_of
 
@@ -42,7 +42,7 @@ def projection(work: Work) -> Projection:
 
 
 def from_store(work: Work) -> None:
-    """Gradients of documents into a store on disk, and scores from it alone."""
+    """Gradients of documents into a column on disk, and scores from it alone."""
     feature = DocumentGradients(
         work.model(),
         load_tokenizer(Path(work.model_folder)),
@@ -54,9 +54,9 @@ def from_store(work: Work) -> None:
     corpus = Corpus.open(work.folder / "train.jsonl")
     queries = Corpus.open(work.folder / "queries.jsonl").read_all()[0].texts()
     with work.phase("collect"):
-        store = build(corpus, feature, work.out / "store", Engine(1, "threads"))
+        column = feature_column(corpus, feature, work.out / "store", Engine(1, "threads"))
     work.stored = size_of(work.out / "store")
-    kept = Stored(store)
+    kept = Stored(column)
     with work.phase("fit"):
         rows = (torch.from_numpy(np.array(block)) for _, block in kept.blocks())
         fitted = gram(rows) if work.job == "trak" else Identity()

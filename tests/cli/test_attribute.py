@@ -25,7 +25,7 @@ def test_a_run(tmp_path: Path, dw: Invoke) -> None:
     shown = dw(*words, "-o", tmp_path / "out", "--top", 2)
     assert shown.exit_code == 0, shown.output
     assert shown.stdout.count("  helps ") == 2 and "What to distrust" in shown.stdout
-    assert str(tmp_path / "out" / "report.html") in shown.stdout
+    assert str(tmp_path / "out" / "attribution.html") in shown.stdout
     machine = dw(*words, "-o", tmp_path / "out", "--top", 2, "--json", "--quiet")
     assert len(json.loads(machine.stdout)["queries"][0]["helpful"]) == 2
 

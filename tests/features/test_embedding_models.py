@@ -24,7 +24,8 @@ from dataworth.features.embeddings import (
     unit_rows,
 )
 from dataworth.features.embeddings.running import even_batches
-from dataworth.features.store import build, fingerprint
+from dataworth.features.feature import fingerprint
+from dataworth.flow.features import feature_column
 from features.models import causal_folder, sentence_folder, transformers_folder
 from testdata import read_rows
 
@@ -245,7 +246,7 @@ def test_all_windows_of_states(causal: Path, texts: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("standing_processes")
-def test_a_store_by_a_model(
+def test_a_column_by_a_model(
     causal: Path, small_pool: Path, tmp_path: Path, texts: list[str]
 ) -> None:
     """Threads and processes give the same bits, and torch has its threads back."""
@@ -255,8 +256,8 @@ def test_a_store_by_a_model(
     corpus = Corpus.open([{"text": text} for text in texts], spool=tmp_path / "spool")
     before = torch.get_num_threads()
     embedder = StateAverage(str(causal))
-    one = build(corpus, embedder, tmp_path / "one", Engine(1))
-    two = build(corpus, embedder, tmp_path / "two", Engine(2, "processes"))
+    one = feature_column(corpus, embedder, tmp_path / "one", Engine(1))
+    two = feature_column(corpus, embedder, tmp_path / "two", Engine(2, "processes"))
     np.testing.assert_array_equal(one.matrix(), two.matrix())
     np.testing.assert_allclose(one.matrix(), embedder.embed(texts), atol=1e-6)
     assert torch.get_num_threads() == before

@@ -26,8 +26,9 @@ from dataworth.features.embeddings import (
 )
 from dataworth.features.embeddings.averages import average_rows
 from dataworth.features.embeddings.base import as_documents, batches, folder_identity, model_folder
+from dataworth.features.feature import fingerprint
 from dataworth.features.ngrams import HashedNgrams
-from dataworth.features.store import build, fingerprint
+from dataworth.flow.features import feature_column
 from testdata import read_rows
 
 WORDS = ["the", "of", ",", "cat", "dog", "naïve", "don't", "猫"]
@@ -211,11 +212,12 @@ def test_batches_and_order_change_nothing(texts: list[str]) -> None:
         np.testing.assert_array_equal(embedder.embed(texts[::-1]), whole[::-1])
 
 
-def test_a_store_of_static_embeddings(tmp_path: Path, small_pool: Path) -> None:
+def test_a_column_of_static_embeddings(tmp_path: Path, small_pool: Path) -> None:
     embedder = NgramProjection(64)
-    store = build(Corpus.open(small_pool), embedder, tmp_path / "s", Engine(2), dtype="float16")
+    corpus = Corpus.open(small_pool)
+    column = feature_column(corpus, embedder, tmp_path / "s", Engine(2), dtype="float16")
     texts = [row["text"] for row in read_rows(small_pool)]
-    np.testing.assert_array_equal(store.matrix(), embedder.embed(texts).astype(np.float16))
+    np.testing.assert_array_equal(column.matrix(), embedder.embed(texts).astype(np.float16))
 
 
 def test_unit_rows() -> None:
@@ -248,19 +250,19 @@ class TestCentring:
         np.testing.assert_allclose(np.abs(two @ exact[:2].T), np.eye(2), atol=1e-3)
         np.testing.assert_allclose(fit_centring(cloud, 4, unit=False)(cloud), 0, atol=1e-4)
 
-    def test_kept_beside_a_store(self, tmp_path: Path, small_pool: Path) -> None:
+    def test_kept_beside_a_column(self, tmp_path: Path, small_pool: Path) -> None:
         corpus = Corpus.open(small_pool)
-        store = build(corpus, NgramProjection(64), tmp_path / "s")
-        fitted = fit_centring(store, 2)
-        fitted.save(store.folder)
-        again = Centring.load(store.folder)
-        np.testing.assert_array_equal(again.matrix(store), fitted(store.matrix()))
-        assert again.store == store.fingerprint and again.documents == len(store)
-        other = build(corpus, NgramProjection(64, seed=1), tmp_path / "t")
-        with pytest.raises(ConfigError, match="fit it on this store"):
+        column = feature_column(corpus, NgramProjection(64), tmp_path / "s")
+        fitted = fit_centring(column, 2)
+        fitted.save(column.folder)
+        again = Centring.load(column.folder)
+        np.testing.assert_array_equal(again.matrix(column), fitted(column.matrix()))
+        assert again.store == fingerprint(column.feature) and again.documents == len(column)
+        other = feature_column(corpus, NgramProjection(64, seed=1), tmp_path / "s")
+        with pytest.raises(ConfigError, match="fit it on this column"):
             again.matrix(other)
-        # The store is still a store, and knows its own files.
-        assert len(build(corpus, NgramProjection(64), tmp_path / "s")) == len(store)
+        # The column knows its own files.
+        assert len(feature_column(corpus, NgramProjection(64), tmp_path / "s")) == len(column)
 
     def test_errors(self, cloud: np.ndarray) -> None:
         with pytest.raises(ConfigError, match="between 0 and 4"):

@@ -1,4 +1,4 @@
-"""Losses of documents as a store, against transformers."""
+"""Losses of documents as columns, against transformers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataworth.corpus.documents import Documents
 from dataworth.engine.local import Engine
 from dataworth.errors import ConfigError
 from dataworth.features.losses import DocumentLosses, bits_per_byte, per_token
-from dataworth.features.store import build
+from dataworth.flow.features import feature_column
 from features.models import causal_folder, transformers_folder
 from testdata import read_rows
 
@@ -88,20 +88,22 @@ def test_bfloat16_is_near(folder: Path, texts: list[str]) -> None:
     np.testing.assert_allclose(rough, exact, rtol=0.02)
 
 
-def test_a_store_of_losses(folder: Path, texts: list[str], tmp_path: Path) -> None:
+def test_columns_of_losses(folder: Path, texts: list[str], tmp_path: Path) -> None:
     texts = [text for text in texts if text]  # an empty one is no document
     corpus = Corpus.open([{"text": text} for text in texts], spool=tmp_path / "spool")
     feature = DocumentLosses(str(folder))
-    store = build(corpus, feature, tmp_path / "losses", Engine(2))
-    assert store.columns == ("nats", "tokens", "bytes") and store.dtype == np.float64
+    losses = feature_column(corpus, feature, tmp_path / "losses", Engine(2))
+    assert losses.table.schema.field("nats:document_losses").type == "float64"
     exact = feature.values(Documents.from_texts(texts))
-    np.testing.assert_allclose(per_token(store), exact[:, 0] / exact[:, 1], rtol=1e-6)
+    np.testing.assert_allclose(per_token(losses), exact[:, 0] / exact[:, 1], rtol=1e-6)
     some = exact[:, 2] > 0
     np.testing.assert_allclose(
-        bits_per_byte(store)[some], (exact[:, 0] / np.log(2) / exact[:, 2].clip(1))[some], rtol=1e-6
+        bits_per_byte(losses)[some],
+        (exact[:, 0] / np.log(2) / exact[:, 2].clip(1))[some],
+        rtol=1e-6,
     )
     # Random weights know nothing: about the logarithm of the vocabulary.
-    assert abs(per_token(store).mean() - np.log(400)) < 2
+    assert abs(per_token(losses).mean() - np.log(400)) < 2
     assert len(DocumentLosses(str(folder)).values(Documents.from_texts([]))) == 0
 
 

@@ -12,9 +12,13 @@ import pytest
 
 import dataworth
 from dataworth.attributing import attribution as flow
-from dataworth.attributing import slices, telling
+from dataworth.attributing import telling
+from dataworth.attributing.scores import QueryScores
+from dataworth.corpus.documents import Documents
 from dataworth.errors import ConfigError, InputError, RunError
+from dataworth.features.gradients import language
 from dataworth.features.gradients.language import Reader
+from dataworth.flow import annotating
 from methods.modelled import POOL, gradient, model_folder, opened, texts, tokens
 
 pytestmark = pytest.mark.usefixtures("swift")
@@ -84,22 +88,25 @@ def test_tokens_add_up_to_the_score(done: dataworth.Attribution) -> None:
 def test_what_is_left_in_the_folder(done: dataworth.Attribution) -> None:
     assert done.folder is not None
     names = {path.name for path in done.folder.iterdir() if not path.name.startswith(".")}
-    assert names == {"settings.json", "attribution.json", "report.html", "scores", "fitted"}
-    assert len(done.store) == len(TRAIN) and done.store.dimension == len(QUERIES) + 1
+    made = {"run.json", "table", "fitted", "lists"}
+    assert names == {"attribution.json", "attribution.html", *made}
+    assert len(done.store) == len(TRAIN) and done.store.dimension == len(QUERIES)
     _, tokenizer = opened()
-    assert done.store.matrix()[:, -1].tolist() == [tokens(tokenizer, text) for text in TRAIN]
+    assert done.tokens.tolist() == [tokens(tokenizer, text) for text in TRAIN]
     assert json.loads((done.folder / "attribution.json").read_text())["documents"] == len(TRAIN)
     assert "3 queries" in repr(done)
 
 
-@pytest.mark.parametrize("lost", ["attribution.json", "scores/00000.npy", "fitted", "scores"])
+@pytest.mark.parametrize(
+    "lost", ["attribution.json", "table/attribution-*/00000.parquet", "fitted", "table"]
+)
 def test_interrupted_and_started_again_it_is_the_same(
     done: dataworth.Attribution, pool: Path, tmp_path: Path, lost: str
 ) -> None:
     assert done.folder is not None
     copy = tmp_path / "copy"
     shutil.copytree(done.folder, copy)
-    path = copy / lost
+    (path,) = copy.glob(lost)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     again = dataworth.attribute(model_folder(), pool, QUERIES, top=4, out=copy, engine=2)
     assert facts(again) == facts(done)
@@ -112,33 +119,106 @@ def test_what_is_done_is_not_done_again(
     def forbidden(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(flow, "solve", forbidden)
-    monkeypatch.setattr(flow.QueryScores, "values", forbidden)
+    monkeypatch.setattr(QueryScores, "fit", forbidden)
+    monkeypatch.setattr(QueryScores, "values", forbidden)
     again = dataworth.attribute(model_folder(), pool, QUERIES, top=4, out=done.folder, engine=1)
     assert facts(again) == facts(done)
 
 
-def test_another_attribution_is_refused(
-    done: dataworth.Attribution, pool: Path, tmp_path: Path
+def test_what_is_done_again_in_a_folder(
+    done: dataworth.Attribution, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(RunError, match="solver"):
-        dataworth.attribute(model_folder(), pool, QUERIES, solver="kfac", out=done.folder)
-    (tmp_path / "mine").write_text("x")
-    with pytest.raises(RunError, match="holds no attribution"):
-        dataworth.attribute(model_folder(), pool, QUERIES, out=tmp_path)
+    """Other queries and solvers add columns; only these are computed, and none is lost."""
     copy = tmp_path / "copy"
     assert done.folder is not None
     shutil.copytree(done.folder, copy)
-    new = dataworth.attribute(
-        model_folder(), pool, QUERIES[:1], solver="diagonal", out=copy, overwrite=True, engine=1
+    options: dict = {"top": 4, "out": copy, "engine": 1}
+    before = {path: path.read_bytes() for path in (copy / "table").rglob("*.parquet")}
+    other = dataworth.attribute(model_folder(), pool, QUERIES[:1], solver="diagonal", **options)
+    alone = dataworth.attribute(model_folder(), pool, QUERIES[:1], solver="diagonal", engine=1)
+    assert other.store.dimension == 1
+    assert np.array_equal(other.scores, alone.scores)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert len(list((copy / "table").iterdir())) == len(list((done.folder / "table").iterdir())) + 1
+    monkeypatch.setattr(QueryScores, "fit", lambda *_: pytest.fail("fitted again"))
+    again = dataworth.attribute(model_folder(), pool, QUERIES, **options)
+    assert facts(again) == facts(done) and np.array_equal(again.scores, done.scores)
+    monkeypatch.undo()
+    options["overwrite"] = True
+    new = dataworth.attribute(model_folder(), pool, QUERIES[:1], solver="diagonal", **options)
+    assert np.array_equal(new.scores, other.scores)
+    assert len(list((copy / "table").iterdir())) == len(list((done.folder / "table").iterdir()))
+
+
+def test_other_folders_are_refused(done: dataworth.Attribution, pool: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("x")
+    with pytest.raises(RunError, match="holds no run"):
+        dataworth.attribute(model_folder(), pool, QUERIES, out=tmp_path)
+    (tmp_path / "other.jsonl").write_text('{"text": "other"}\n')
+    with pytest.raises(RunError, match="changed since this run began"):
+        dataworth.attribute(model_folder(), tmp_path / "other.jsonl", QUERIES, out=done.folder)
+
+
+def test_a_folder_of_an_earlier_version(pool: Path, tmp_path: Path) -> None:
+    """It is known by its settings, and refused in one line; to start afresh removes it."""
+    (tmp_path / "settings.json").write_text('{"configuration": {}, "train": [], "made_by": "0"}')
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "store.json").write_text("{}")
+    options: dict = {"solver": "identity", "engine": 1, "out": tmp_path}
+    with pytest.raises(RunError, match=r"earlier version .* afresh with --overwrite") as raised:
+        dataworth.attribute(model_folder(), pool, QUERIES[:1], **options)
+    assert "\n" not in str(raised.value)
+    found = dataworth.attribute(model_folder(), pool, QUERIES[:1], overwrite=True, **options)
+    assert not (tmp_path / "scores").exists() and not (tmp_path / "settings.json").exists()
+    assert found.scores.shape == (len(TRAIN), 1)
+
+
+@pytest.mark.parametrize("first", ["select", "attribute"])
+def test_a_run_is_selected_and_attributed_in_one_folder(
+    pool: Path, tmp_path: Path, first: str
+) -> None:
+    """Each finds the documents there, and leaves what the other made."""
+    out = tmp_path / "run"
+
+    def select() -> dataworth.Selection:
+        return dataworth.select(
+            pool, {"sums": texts("sums", 5)}, "5-docs", steps=["bm25"], out=out, engine=1
+        )
+
+    def attribute() -> dataworth.Attribution:
+        options: dict = {"solver": "identity", "out": out, "engine": 1}
+        return dataworth.attribute(model_folder(), pool, QUERIES, **options)
+
+    alone = dataworth.attribute(model_folder(), pool, QUERIES, solver="identity", engine=1)
+    selection, found = None, None
+    for name in (first, "attribute" if first == "select" else "select"):
+        if name == "select":
+            selection = select()
+        else:
+            found = attribute()
+    assert selection is not None and found is not None
+    assert np.array_equal(found.scores, alone.scores)
+    assert len(list((out / "table").glob("documents-*"))) == 1
+    assert {"report.html", "attribution.html", "data"} <= {path.name for path in out.iterdir()}
+    loaded = dataworth.load(out)
+    assert loaded.table.utilities == ("utility:bm25:sums",)
+    assert np.array_equal(loaded.choose("5-docs").rows, selection.rows)
+    dataworth.attribute(
+        model_folder(), pool, QUERIES[:1], solver="identity", out=out, engine=1, overwrite=True
     )
-    assert new.store.dimension == 2
+    assert dataworth.load(out).table.utilities == ("utility:bm25:sums",)
+
+
+def test_a_folder_of_attributions_has_nothing_to_choose(done: dataworth.Attribution) -> None:
+    assert done.folder is not None
+    with pytest.raises(dataworth.DataworthError, match="attributions alone") as raised:
+        dataworth.load(done.folder)
+    assert "\n" not in str(raised.value)
 
 
 def test_by_length(pool: Path, done: dataworth.Attribution) -> None:
     found = dataworth.attribute(model_folder(), pool, QUERIES, per="token", engine=1)
-    rows = done.store.matrix().astype(np.float64)
-    each = rows[:, :-1] / rows[:, -1:]
+    each = done.scores.astype(np.float64) / done.tokens[:, None]
     for number, query in enumerate(found.queries):
         best = np.sort(np.unique(each[:, number]))[::-1][:5]
         assert [doc["score"] for doc in query["helpful"]] == pytest.approx(best, rel=1e-3)
@@ -202,33 +282,37 @@ def test_a_document_at_several_ends_is_read_once(
             assert [v for _, v in one["pieces"]] == pytest.approx(values, abs=1e-3 * largest)
 
 
-def test_slices_and_units_are_a_matter_of_work(
+def test_slices_are_a_matter_of_work(
     done: dataworth.Attribution, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However small they are, scores are the same, and a folder goes on with its own."""
-    monkeypatch.setattr(slices, "SLICE_SECONDS", 0.0)
-    monkeypatch.setattr(slices, "UNIT_SECONDS", 0.0)
-    monkeypatch.setattr(slices, "_LEAST_UNIT", 1000)
-    found = dataworth.attribute(model_folder(), pool, QUERIES, top=4, out=tmp_path, engine=2)
-    record = json.loads((tmp_path / "scores" / "store.json").read_text())
-    assert record["slice"] == 4 and record["units"] > 2
+    """However small they are, scores are the same; a kill costs one, and changes none."""
+    monkeypatch.setattr(language, "_PIECE_SECONDS", 0.0002)
+    monkeypatch.setattr(annotating, "_SLICE", 0.0)
+    real, asked = QueryScores.values, []
+
+    def counted(self: QueryScores, documents: Documents, state: object) -> object:
+        asked.append(len(documents))
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return real(self, documents, state)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(QueryScores, "values", counted)
+    with pytest.raises(KeyboardInterrupt):
+        dataworth.attribute(model_folder(), pool, QUERIES, top=4, out=tmp_path, engine=1)
+    found = dataworth.attribute(model_folder(), pool, QUERIES, top=4, out=tmp_path, engine=1)
+    assert len(asked) > 8 and sum(asked) == len(TRAIN) + asked[3]
     np.testing.assert_allclose(found.scores, done.scores, atol=1e-5 * np.abs(done.scores).max())
     assert [q["helpful"][0]["uid"] for q in found.queries] == [
         q["helpful"][0]["uid"] for q in done.queries
     ]
-    monkeypatch.setattr(slices, "SLICE_SECONDS", 30.0)
-    (tmp_path / "scores" / "00000.npy").unlink()
-    again = dataworth.attribute(model_folder(), pool, QUERIES, top=4, out=tmp_path, engine=1)
-    assert np.array_equal(again.scores, found.scores)
+    whole = dataworth.attribute(model_folder(), pool, QUERIES, top=4, engine=3)
+    assert np.array_equal(whole.scores, found.scores) and facts(whole) == facts(found)
 
 
 def test_slices_shrink_with_models_and_queries() -> None:
     reader = Reader(model_folder())
-    assert slices.slice_of(reader, 1, 20.0) == 1024
-    few = slices.slice_of(reader, 1_000_000, 20.0)
-    assert few < slices.slice_of(reader, 100_000, 20.0) < 1024
-    half = slices.slice_of(reader, 1_000_000, 10.0)
-    assert half == pytest.approx(2 * few, abs=2)
+    few = reader.piece(1_000_000)
+    assert few < reader.piece(100_000) < reader.piece()
 
 
 def test_what_has_passed_is_a_part_of_the_forecast(

@@ -64,7 +64,7 @@ def test_the_check_is_kept_and_shown(pool: Path, tmp_path: Path, monkeypatch: An
     again = dataworth.attribute(model_folder(), pool, TARGET[:1], check=True, **given)
     assert again.facts["check"] == check
     assert json.loads((tmp_path / "out" / "attribution.json").read_text())["check"] == check
-    page = (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "attribution.html").read_text()
     assert f"correlation {check['correlation']:.2f} with the exact answer" in page
 
 

@@ -11,7 +11,7 @@ import pytest
 import dataworth
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.features.store import build
+from dataworth.flow.features import feature_column
 
 TARGET = [f"a number of documents plus {i} words" for i in range(20)]
 
@@ -55,7 +55,7 @@ class Sizes:
         return documents.text_bytes[:, None].astype(np.float64)
 
 
-def test_a_store_is_on_the_disk(tmp_path: Path, flushed: set[int]) -> None:
+def test_a_feature_is_on_the_disk(tmp_path: Path, flushed: set[int]) -> None:
     corpus = Corpus.open([{"text": "one"}, {"text": "two"}], spool=tmp_path / "spool")
-    build(corpus, Sizes(), tmp_path / "store")
+    feature_column(corpus, Sizes(), tmp_path / "run")
     assert unflushed(tmp_path, flushed) == []

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
 import dataworth
+from dataworth.corpus.documents import Column
 from dataworth.errors import RunError
 from dataworth.flow import annotating
 from dataworth.methods.base import Batch, Score, State
@@ -49,7 +54,7 @@ class Slow(Score):
 @pytest.fixture
 def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(annotating, "_SLICE", 0.0)
-    monkeypatch.setattr(annotating, "_PIECE", 100)
+    monkeypatch.setattr(annotating, "AT_ONCE", 100)
     monkeypatch.setattr(Slow, "asked", [])
     path = tmp_path / "pool.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
@@ -75,6 +80,46 @@ def test_at_most_a_slice_again(
     assert len(Slow.asked) == len(ROWS)
     assert table(again) == whole
     assert whole["drop"].count("number 7") == 1
+
+
+@dataclass(frozen=True)
+class Wide(Slow):
+    """Beside the letters, a vector of them; asked about 50 bytes at a time, noting threads."""
+
+    threads: ClassVar[set[str]] = set()
+    sizes: ClassVar[list[int]] = []
+
+    def piece(self, state: State) -> int:
+        return 50
+
+    def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
+        vectors = Column("embedding:slow", pa.list_(pa.float16(), 3), "letters", self.name)
+        return (*super().columns(targets), vectors)
+
+    def annotate(self, batch: Batch, state: State) -> dict[str, Any]:
+        time.sleep(0.001)
+        self.threads.add(threading.current_thread().name)
+        self.sizes.append(int(batch.documents.text_bytes.sum()))
+        sizes = batch.documents.text_bytes.astype(np.float16)
+        vectors = np.stack([sizes, 2 * sizes, 3 * sizes], 1)
+        return {**super().annotate(batch, state), "embedding:slow": vectors}
+
+
+def test_several_workers_on_one_part(pool: Path, tmp_path: Path) -> None:
+    """What they compute is written in its order: the columns are the same, byte for byte."""
+    options: dict[str, Any] = {"steps": [Wide(), "length(minimum=1)"]}
+    alone = dataworth.score(pool, out=tmp_path / "one", engine=1, **options)
+    assert len(Wide.threads) == 1 and max(Wide.sizes) < 120
+    Wide.threads.clear()
+    shared = dataworth.score(pool, out=tmp_path / "four", engine=4, **options)
+    assert len(Wide.threads) > 1
+    assert table(shared) == table(alone)
+    sizes = alone.table.column("text_bytes")
+    expected = np.stack([sizes, 2 * sizes, 3 * sizes], 1).astype(np.float32)
+    for size in (1, 7, 25, 0):
+        firsts, blocks = zip(*shared.table.blocks("embedding:slow", size), strict=True)
+        assert firsts == tuple(range(0, len(sizes), size or len(sizes)))
+        np.testing.assert_array_equal(np.concatenate(blocks), expected)
 
 
 def test_a_file_that_changed_between_the_slices(

@@ -1,21 +1,23 @@
 """The attribution: in which order things are done, and what comes of it.
 
-settings.json      what was asked for
-fitted/            the queries' gradients with the curvature applied
-scores/            a store: every document's score for every query
+In the folder of a run, beside what is selected there: the scores are columns of its table
+(`scores.py`), what was fitted lies in `fitted/`, and what is told of the last attribution in
+
 attribution.json   the documents at either end, their tokens, statistics
-report.html
+attribution.html
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,35 +25,40 @@ from numpy.typing import NDArray
 from dataworth.attributing.asking import answering
 from dataworth.attributing.checking import agreement
 from dataworth.attributing.forecast import Forecast, forecast, peak, release
-from dataworth.attributing.slices import cut, slice_of
+from dataworth.attributing.scores import QUERIES, QueryScores
 from dataworth.attributing.telling import tell
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
-from dataworth.engine.files import damaged, local_path, read_object, sweep, write_json
+from dataworth.corpus.files import write_error
+from dataworth.engine.files import damaged, local_path, read_object, write_json
 from dataworth.engine.local import Engine
 from dataworth.engine.progress import Progress
 from dataworth.errors import ConfigError, InputError, RunError
 from dataworth.features.gradients.language import Reader
-from dataworth.features.gradients.preconditioners import Preconditioner
-from dataworth.features.gradients.queries import QueryScores, fit_vectors, mapped
+from dataworth.features.gradients.queries import mapped
 from dataworth.features.gradients.reading import Reading
-from dataworth.features.gradients.solving import Curvature, check_solver, residual_of, solve
-from dataworth.features.store import Store, build, open_store
-from dataworth.flow.scoring import check_pool, input_record
+from dataworth.features.gradients.solving import Curvature, check_solver
+from dataworth.flow.identity import documents_record
+from dataworth.flow.scoring import Scored, check_pool, input_record, score_lists, survey_of
+from dataworth.flow.settings import ScoreSettings, fields_dict
+from dataworth.methods.base import Targets
 from dataworth.options import check
 from dataworth.options.calls import AttributeOptions, Per, same
 from dataworth.results import format as f
 from dataworth.results.attribution import Attribution as Facts
 from dataworth.results.attribution import Check, Query
 from dataworth.table import survey as surveys
-from dataworth.table.folder import WorkFolder, differences, differing
+from dataworth.table.folder import WorkFolder
+from dataworth.table.keys import key_of
+from dataworth.table.run import FILE, Deciding, RunFolder
 from dataworth.table.survey import Survey
+from dataworth.table.table import Table
+from dataworth.table.wide import WideColumn
 from dataworth.version import __version__
 
 log = logging.getLogger("dataworth")
 
-SETTINGS, FACTS, REPORT = "settings.json", "attribution.json", "report.html"
-_VECTORS = Path("fitted") / "vectors.npy"
+FACTS, REPORT = "attribution.json", "attribution.html"
 _FREE = ("device", "batch_tokens")  # of reading: they change scores by rounding alone
 _SAMPLE_BYTES = 4 * 2**20
 
@@ -87,15 +94,31 @@ class AttributionSettings:
             "top": self.top,
         }
 
+    def step(self, reader: Reader, tokens: float) -> QueryScores:
+        """The step that makes the scores; `tokens` of all documents."""
+        reading, how = self.reading, self.curvature
+        return QueryScores(
+            model=str(reader.folder),
+            identity=reader.identity,
+            tokens=tokens if how.fitted else 0.0,
+            **asdict(reading),
+            **asdict(how),
+        )
+
 
 class Attribution:
     """What was found: `facts`, the `scores` of all documents, and ways to show them."""
 
     def __init__(
-        self, facts: Facts, folder: Path | None, keep: TemporaryDirectory[str] | None = None
+        self,
+        facts: Facts,
+        folder: Path | None,
+        table: Table | None = None,
+        keep: TemporaryDirectory[str] | None = None,
     ) -> None:
         self.facts = facts
         self.folder = folder
+        self._table = table
         self._keep = keep
 
     def __repr__(self) -> str:
@@ -111,16 +134,26 @@ class Attribution:
         return self.facts["queries"]
 
     @property
-    def store(self) -> Store:
-        """Row-aligned scores: float32 [documents, queries + 1], the last one tokens; `.uid`."""
-        if self.folder is None:
+    def table(self) -> Table:
+        """The documents table. RunError after a forecast alone."""
+        if self._table is None:
             raise RunError("this was a forecast alone: nothing was scored")
-        return open_store(self.folder / "scores")
+        return self._table
+
+    @property
+    def store(self) -> WideColumn:
+        """The scores as a column of the table, float32 [documents, queries]; see `.uid` too."""
+        return WideColumn(self.table, QueryScores.scores)
 
     @property
     def scores(self) -> NDArray[np.float32]:
         """The scores of all documents in memory: [documents, queries]."""
-        return np.asarray(self.store.matrix()[:, :-1], np.float32)
+        return self.store.matrix()
+
+    @property
+    def tokens(self) -> NDArray[np.int64]:
+        """The tokens of each document that are predicted, [documents]."""
+        return self.table.column(QueryScores.counts)
 
     def report(self, file: str | Path) -> Path:
         """Write the HTML page: one file that needs nothing else."""
@@ -148,41 +181,45 @@ def attribute_documents(
     start = time.perf_counter()
     reader = Reader(settings.model, settings.reading)
     check_solver(reader, settings.curvature.solver)
-    record = _record(reader, train, queries, settings)
-    train = cut(train, reader, len(queries))
     held: AbstractContextManager[Any] = nullcontext()
     if not dry_run:
-        held = AttributionFolder.open(folder, record, overwrite=overwrite)
-    with held, reader.working():
+        held = AttributionFolder.open(folder, _configuration(train, settings), overwrite=overwrite)
+    score = ScoreSettings(
+        steps=(),
+        fields=train.fields,
+        seed=settings.curvature.seed,
+        holdout=0,
+        sample_bytes=_SAMPLE_BYTES,
+        max_bad=settings.max_bad,
+    )
+    with held as run, reader.working():
         checked = None if dry_run else _checked(reader, settings, folder, check)
-        seed = settings.curvature.seed
-        survey = surveys.survey(
-            train, engine, seed=seed, sample_bytes=_SAMPLE_BYTES, progress=progress
-        )
+        survey = _survey(run, train, score, engine, progress)
         check_pool(survey.bad, survey.documents, train, settings.max_bad, whole=survey.whole)
         told = _foretold(reader, train, survey, queries, settings, engine, start)
-        if dry_run:
-            return Attribution(_facts(reader, train, settings, told), None)
+        facts = _facts(reader, train, settings, told)
+        if run is None:
+            return Attribution(facts, None)
         if len(survey.sample) and not answering(survey.sample).any():
             raise InputError(
                 "no chat has words of the assistant, from which alone a model learns: name the "
                 "fields that hold them (--text-field)"
             )
-        about = _fit(reader, survey.sample, queries, settings, folder, told)
-        facts = _facts(reader, train, settings, told)
-        facts["about"], facts["unit"] = about["about"], about["unit"]
-        if "residual" in about:
-            facts["residual"] = about["residual"]
+        step = settings.step(reader, told.tokens)
+        scored = _scored(run, train, queries, replace(score, steps=(step,)), engine, progress)
+        (fitted,) = scored.fitted
+        facts["about"], facts["unit"] = fitted.about, fitted.unit
+        if "residual" in fitted.state:
+            facts["residual"] = fitted.residual
         if checked is not None:
             facts["check"] = checked
-        store = _scored(reader, train, settings, folder, told, record, engine, progress)
         tell(
             facts,
             reader,
             train,
             queries,
-            store,
-            mapped(folder / _VECTORS),
+            scored.table,
+            mapped(fitted.vectors),
             top=settings.top,
             by_token=settings.per == "token",
             cosine=settings.cosine,
@@ -195,9 +232,26 @@ def attribute_documents(
             "memory": float(peak()),
         }
         write_json(folder / FACTS, facts)
-        done = Attribution(facts, folder, keep)
+        done = Attribution(facts, folder, scored.table, keep)
         done.report(folder / REPORT)
     return done
+
+
+def _survey(
+    run: AttributionFolder | None,
+    train: Corpus,
+    settings: ScoreSettings,
+    engine: Engine,
+    progress: Progress,
+) -> Survey:
+    """The documents' sample; kept in the folder, where there is one."""
+    if run is None:
+        seed, size = settings.seed, settings.sample_bytes
+        return surveys.survey(train, engine, seed=seed, sample_bytes=size, progress=progress)
+    files = input_record(train)
+    run.check_inputs({"pool": files})
+    key = key_of(documents_record(train, files))
+    return survey_of(run, train, key, settings, engine, progress)
 
 
 def _foretold(
@@ -216,7 +270,7 @@ def _foretold(
         queries,
         settings.curvature,
         documents=_documents(train, survey),
-        workers=min(engine.size, max(len(train.units), 1)),
+        workers=engine.size,
         shown=2 * settings.top,
         lengths=settings.cosine,
     )
@@ -232,27 +286,19 @@ def _foretold(
 
 
 def _scored(
-    reader: Reader,
+    run: AttributionFolder,
     train: Corpus,
-    settings: AttributionSettings,
-    folder: Path,
-    told: Forecast,
-    record: dict[str, Any],
+    queries: Documents,
+    settings: ScoreSettings,
     engine: Engine,
     progress: Progress,
-) -> Store:
-    """The store of all documents' scores."""
-    feature = QueryScores(
-        str(reader.folder),
-        settings.reading,
-        folder / _VECTORS,
-        record["configuration"],
-        unit=settings.cosine,
-    )
-    size = slice_of(reader, feature.dimension - 1, told.tokens / max(told.documents, 1))
-    store = build(train, feature, folder / "scores", engine.threads(), progress, together=size)
+) -> Scored:
+    """The table with all documents' scores."""
+    targets = Targets({QUERIES: queries})
+    threads = engine.threads()
+    (scored,) = score_lists(run, train, {}, [settings], threads, progress, targets=targets)
     release()
-    return store
+    return scored
 
 
 def _documents(train: Corpus, survey: Survey) -> float:
@@ -261,89 +307,80 @@ def _documents(train: Corpus, survey: Survey) -> float:
     return train.size / max(float(survey.sample.bytes.mean()), 1.0)
 
 
-def _record(
-    reader: Reader, train: Corpus, queries: Documents, settings: AttributionSettings
-) -> dict[str, Any]:
-    """What the folder belongs to."""
-    return {
-        "configuration": {
-            "model": reader.identity,
-            **settings.as_dict(),
-            "queries": [f"{uid:016x}" for uid in queries.uid.tolist()],
-        },
-        "train": input_record(train),
-        "made_by": __version__,
-    }
+def _configuration(train: Corpus, settings: AttributionSettings) -> dict[str, Any]:
+    """What is recorded of a folder that holds nothing else."""
+    own = {"model": str(settings.model), **settings.as_dict()}
+    return {"score": {"fields": fields_dict(train.fields)}, "attribute": own}
 
 
-class AttributionFolder(WorkFolder):
-    """An attribution's folder, locked while it is open. What was given as text is spooled first."""
+class AttributionFolder(RunFolder):
+    """A run's folder in which documents are attributed; whatever else it holds stays."""
+
+    # Documents from memory, and a model that is trained, are written before the folder is opened.
+    ours: ClassVar[tuple[str, ...]] = tuple(name for name in RunFolder.ours if name != "spool")
+    early = (*RunFolder.early, "spool", "proxies")
+    beside: ClassVar[bool] = True
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        configuration: Mapping[str, Any],
+        *,
+        overwrite: bool,
+        deciding: Deciding = dict,
+    ) -> Self:
+        """As of a run; RunError for an attribution of a version that kept scores elsewhere."""
+        if EarlierFolder.holds(folder):
+            if not overwrite:
+                raise RunError(
+                    f"{folder}: holds an attribution of an earlier version of dataworth, which "
+                    "cannot be read; choose another folder, or start afresh with --overwrite "
+                    "(overwrite=True)"
+                )
+            with EarlierFolder.locked(folder) as earlier:
+                earlier.clear()
+        return super().open(folder, configuration, overwrite=overwrite, deciding=deciding)
+
+    def clear(self) -> None:
+        """Remove the attributions, or all that a run makes where there is nothing else."""
+        if not (self.folder / FILE).is_file() or "list" not in self.record:
+            return super().clear()
+        try:
+            for room in ("table", "fitted"):
+                for path in (self.folder / room).glob(f"{QueryScores.name}-*"):
+                    shutil.rmtree(path)
+            for name in (FACTS, REPORT):
+                (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+
+    def finish(self, name: str, **facts: Any) -> None:
+        """Record the last attribution; the list that is chosen from stays."""
+        self.update(attribution=name, **facts)
+
+
+class EarlierFolder(WorkFolder):
+    """The folder of an attribution by an earlier version, which had a store of its own."""
 
     noun = "attribution"
-    record_file = SETTINGS
+    record_file = "settings.json"
     mark = "train"
     ours = ("fitted", "scores")
-    our_files = (FACTS, REPORT)
-    early = ("spool", "proxies")
+    our_files = (FACTS, "report.html")
 
-    @staticmethod
-    def open(folder: Path, record: dict[str, Any], *, overwrite: bool) -> AttributionFolder:
-        """Start, or go on with what is there; RunError for a folder that holds something else."""
-        opened = AttributionFolder.locked(folder)
-        try:
-            path = folder / SETTINGS
-            if overwrite:
-                opened.clear()
-            sweep(folder)
-            if not path.is_file():
-                write_json(path, record)
-            changes = list(differences(read_object(path), record))
-            if changes:
-                raise differing(folder, "holds another attribution", changes)
-        except BaseException:
-            opened.close()
-            raise
-        return opened
-
-
-def _fit(
-    reader: Reader,
-    sample: Documents,
-    queries: Documents,
-    settings: AttributionSettings,
-    folder: Path,
-    told: Forecast,
-) -> dict[str, Any]:
-    """Write the queries' vectors, unless they are there; what the preconditioner is, in words.
-
-    `about`, `unit`, and `residual` where vectors were solved for step by step.
-    """
-    place = folder / "fitted" / "about.json"
-    if not place.is_file():
-        how = settings.curvature
-        found: Preconditioner = solve(reader, sample, how, told.tokens)
-        fit_vectors(reader, queries, found, folder / _VECTORS)
-        # After the vectors: only now it is known how far they were solved.
-        about: dict[str, Any] = {"about": found.describe(), "unit": found.unit}
-        residual = residual_of(found)
-        if residual is not None:
-            about["residual"] = float(f"{residual:.3g}")
-        write_json(place, about)
-        del found
-        release()
-    known = read_object(place)
-    with damaged(place):
-        facts: dict[str, Any] = {"about": str(known["about"]), "unit": str(known["unit"])}
-        if "residual" in known:
-            facts["residual"] = float(known["residual"])
-        return facts
+    @classmethod
+    def holds(cls, folder: Path) -> bool:
+        """Tell if a folder is one."""
+        return cls._is_ours(folder)
 
 
 def _checked(
     reader: Reader, settings: AttributionSettings, folder: Path, wanted: bool
 ) -> Check | None:
     """How near the solver comes to the exact answer on a tiny model; what is known is kept."""
-    place = folder / "fitted" / "check.json"
+    key = key_of([reader.identity, settings.as_dict()["reading"], asdict(settings.curvature)])
+    place = folder / "fitted" / f"check-{key}.json"
     if wanted and not place.is_file():
         write_json(place, agreement(reader, settings.curvature))
     if not place.is_file():

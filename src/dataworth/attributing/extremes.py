@@ -1,8 +1,9 @@
-"""From the store of scores to the documents at either end, for each query, block by block."""
+"""From the column of scores to the documents at either end, for each query, block by block."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,17 +12,16 @@ from numpy.typing import NDArray
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.corpus.uid import hash_uid
-from dataworth.features.store import Store
 from dataworth.results.attribution import Query
+from dataworth.table.table import Table
 
 _TIES = 0x74696573
 _BINS = 2048
-_ROWS = 1 << 14
 
 
 @dataclass
 class Ends:
-    """Rows of the store, best first, of different texts: `helpful`, `harmful` [top or fewer]."""
+    """Rows of the table, best first, of different texts: `helpful`, `harmful` [top or fewer]."""
 
     helpful: NDArray[np.int64]
     harmful: NDArray[np.int64]
@@ -41,26 +41,25 @@ class Found:
     copies: Counter[int] = field(default_factory=Counter)
 
 
-def find(store: Store, top: int, *, by_token: bool) -> Found:
+def find(table: Table, columns: tuple[str, str], top: int, *, by_token: bool) -> Found:
     """The `top` different texts at either end for each query, and what all scores look like.
 
-    `by_token`: rank by the score for each token. Ties go by the hash of uid. Documents without a
-    token count for nothing.
+    `columns`: of the scores, and of the tokens of each document. `by_token`: rank by the score
+    for each token. Ties go by the hash of uid. Documents without a token count for nothing.
     """
-    queries = store.dimension - 1
-    uid = store.uid
+    scored, counts = columns
+    uid, counted = (table.column(name) for name in ("uid", counts))
+    queries = table.width(scored)
     best: list[list[NDArray[np.int64]]] = [[] for _ in range(2 * queries)]
     values: list[list[NDArray[np.float64]]] = [[] for _ in range(2 * queries)]
     sums, squares, positive = np.zeros(queries), np.zeros(queries), np.zeros(queries)
     documents = tokens = 0
-    for first, block in store.blocks(_ROWS):
-        part = np.asarray(block, np.float64)
-        counted = part[:, -1] > 0
-        scores = part[:, :-1] / (np.maximum(part[:, -1:], 1) if by_token else 1.0)
-        rows = first + np.flatnonzero(counted)
-        scores = scores[counted]
+    for first, block in table.blocks(scored):
+        size = counted[first : first + len(block)]
+        rows = first + np.flatnonzero(size)
+        scores = _each(block, size, by_token)[size > 0]
         documents += len(rows)
-        tokens += int(part[:, -1].sum())
+        tokens += int(size.sum())
         sums += scores.sum(0)
         squares += (scores**2).sum(0)
         positive += (scores > 0).sum(0)
@@ -88,7 +87,7 @@ def find(store: Store, top: int, *, by_token: bool) -> Found:
         mean,
         np.sqrt(np.maximum(squares / count - mean**2, 0)),
         positive / count,
-        _halves(store, by_token, queries, documents),
+        _halves(table, scored, counted, by_token, queries),
         documents,
         tokens,
         _copies(uid, ends),
@@ -113,14 +112,21 @@ def _copies(uid: NDArray[np.uint64], ends: list[Ends]) -> Counter[int]:
     return Counter(hit.tolist())
 
 
-def _halves(store: Store, by_token: bool, queries: int, documents: int) -> NDArray[np.float64]:
+def _halves(
+    table: Table, scored: str, counted: NDArray[np.int64], by_token: bool, queries: int
+) -> NDArray[np.float64]:
     """The share of documents, the most helpful first, that hold half of all that helps."""
+
+    def helping() -> Iterator[NDArray[np.float64]]:
+        for first, block in table.blocks(scored):
+            size = counted[first : first + len(block)]
+            yield np.where(size[:, None] > 0, np.maximum(_each(block, size, by_token), 0), 0)
+
     largest = np.zeros(queries)
-    for _, block in store.blocks(_ROWS):
-        largest = np.maximum(largest, _worth(block, by_token).max(0, initial=0))
+    for worth in helping():
+        largest = np.maximum(largest, worth.max(0, initial=0))
     number, weight = np.zeros((queries, _BINS)), np.zeros((queries, _BINS))
-    for _, block in store.blocks(_ROWS):
-        worth = _worth(block, by_token)
+    for worth in helping():
         for query in np.flatnonzero(largest):
             some = worth[worth[:, query] > 0, query]
             # By the root, so that small scores have bins of their own too.
@@ -131,22 +137,25 @@ def _halves(store: Store, by_token: bool, queries: int, documents: int) -> NDArr
     for query in np.flatnonzero(largest):
         grown = np.cumsum(weight[query][::-1])
         enough = int(np.searchsorted(grown, grown[-1] / 2))
-        out[query] = number[query][::-1][: enough + 1].sum() / max(documents, 1)
+        shown = number[query][::-1][: enough + 1].sum()
+        out[query] = shown / max(int(np.count_nonzero(counted)), 1)
     return out
 
 
-def _worth(block: NDArray[np.float32], by_token: bool) -> NDArray[np.float64]:
-    part = np.asarray(block, np.float64)
-    scores = part[:, :-1] / (np.maximum(part[:, -1:], 1) if by_token else 1.0)
-    return np.where(part[:, -1:] > 0, np.maximum(scores, 0), 0)
+def _each(
+    scores: NDArray[np.float32], tokens: NDArray[np.int64], by_token: bool
+) -> NDArray[np.float64]:
+    """Scores [n, q] of whole documents, or of a token."""
+    whole = scores.astype(np.float64)
+    return whole / np.maximum(tokens, 1)[:, None] if by_token else whole
 
 
-def fetch(corpus: Corpus, store: Store, rows: NDArray[np.int64]) -> Documents:
+def fetch(corpus: Corpus, table: Table, rows: NDArray[np.int64]) -> Documents:
     """Some rows' documents in the order given, read from the units that hold them."""
     wanted = np.unique(rows)
     parts: list[Documents] = []
     for unit in corpus.units:
-        low, high = store.firsts[unit.index], store.firsts[unit.index + 1]
+        low, high = table.firsts[unit.index], table.firsts[unit.index + 1]
         inside = wanted[(wanted >= low) & (wanted < high)]
         first = int(low)
         for block in corpus.blocks(unit) if len(inside) else ():

@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dataworth.attributing.slices import slice_of
 from dataworth.corpus.documents import Documents
 from dataworth.engine.device import synchronize
 from dataworth.features.gradients.language import Reader
@@ -33,6 +32,7 @@ from dataworth.features.gradients.preconditioners.kronecker import parts_of
 from dataworth.features.gradients.queries import TOGETHER
 from dataworth.features.gradients.reading import Items
 from dataworth.features.gradients.solving import Curvature, bounded, product_size
+from dataworth.flow.annotating import AT_ONCE
 
 _TOKEN_BYTES = 120  # of a token in lists of ids, offsets and strings, while it is being read
 _TIMED = 3  # products that are timed
@@ -124,7 +124,7 @@ def forecast(
     # each has a product for each of its queries, about a third of the rest.
     seconds += len(queries) * once + each * mean * min(documents, len(queries) * shown * 4 / 3)
     scoring = 4.0 * reader.engine.size * len(queries) + workers * watch.growth
-    scoring += slice_of(reader, len(queries), mean) * workers * mean * _TOKEN_BYTES
+    scoring += min(reader.piece(len(queries)), AT_ONCE) * rate * workers * _TOKEN_BYTES
     fitting = _fitting(reader, how, len(queries), product.growth)
     fitting += watch.growth + sampled * _TOKEN_BYTES
     release()

@@ -65,7 +65,7 @@ def run_attribution(options: AttributeOptions) -> Attribution:
         Path(keep.name) / "attribution" if keep is not None else local_path(str(out)).absolute()
     )
     # Beside what is made of it, so that the same call goes on with documents from memory too.
-    spool = (folder if keep is None else Path(keep.name)) / "spool"
+    spool = (folder if keep is None else Path(keep.name)) / "spool" / "pool"
     corpus = Corpus.open(
         options.train,
         fields=documents,

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.attributing import extremes
+from dataworth.attributing.scores import QueryScores
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.features.gradients.language import Reader
 from dataworth.features.gradients.positions import by_position
-from dataworth.features.store import Store
 from dataworth.results.attribution import Attribution as Facts
 from dataworth.results.attribution import Document, Query
+from dataworth.table.table import Table
 
 _SHOWN = 6000  # characters of a document, and of a query
 _TOGETHER = 512  # documents whose texts are in memory at a time
@@ -26,7 +27,7 @@ def tell(
     reader: Reader,
     train: Corpus,
     queries: Documents,
-    store: Store,
+    table: Table,
     vectors: Any,
     *,
     top: int,
@@ -34,10 +35,11 @@ def tell(
     cosine: bool,
 ) -> None:
     """Fill in what was found. `vectors` [q, P]: the queries' side of the scores."""
-    found = extremes.find(store, top, by_token=by_token)
+    columns = QueryScores.scores, QueryScores.counts
+    found = extremes.find(table, columns, top, by_token=by_token)
     nats, tokens = reader.losses(queries)
     facts["documents"], facts["tokens"] = found.documents, found.tokens
-    shown = _documents(reader, train, store, found, vectors, by_token, cosine)
+    shown = _documents(reader, train, table, found, vectors, by_token, cosine)
     for number, ends in enumerate(found.ends):
         sides = [
             [{**shown[row, number], "rank": rank + 1} for rank, row in enumerate(rows.tolist())]
@@ -57,29 +59,29 @@ def tell(
         }
         facts["queries"].append(query)
     facts["common"] = extremes.common(facts["queries"])
-    facts["notes"] = _notes(queries, store)
+    facts["notes"] = _notes(queries, table)
     if reader.edges[1] is None:
         facts["notes"].append(
             "The tokenizer names no token that ends a document: they were read without one, and "
             "their first token is not predicted. Name it in tokenizer_config.json (eos_token)."
         )
-    silent = len(store.uid) - found.documents
+    silent = len(table) - found.documents
     if silent and train.fields.template is not None:
         facts["notes"].append(
-            f"{silent:,} of {len(store.uid):,} chats have no words of the assistant: no score."
+            f"{silent:,} of {len(table):,} chats have no words of the assistant: no score."
         )
 
 
 def _documents(
     reader: Reader,
     train: Corpus,
-    store: Store,
+    table: Table,
     found: extremes.Found,
     vectors: Any,
     by_token: bool,
     cosine: bool,
 ) -> dict[tuple[int, int], Document]:
-    """What is shown of each row of the store for each query; each row is read once."""
+    """What is shown of each row of the table for each query; each row is read once."""
     asked: dict[int, list[int]] = defaultdict(list)
     for number, ends in enumerate(found.ends):
         for row in np.unique(np.concatenate([ends.helpful, ends.harmful])).tolist():
@@ -89,13 +91,14 @@ def _documents(
     for start in range(0, len(rows), _TOGETHER):
         some = rows[start : start + _TOGETHER]
         of = [np.array(asked[row], np.int64) for row in some.tolist()]
-        documents = extremes.fetch(train, store, some)
+        documents = extremes.fetch(train, table, some)
         parts = by_position(reader, documents, vectors, of)
         lengths = reader.lengths(documents)[0] if cosine else np.ones(len(some))
-        stored = store.rows(some)
+        scores = table.vectors(QueryScores.scores, some)
+        counts = table.rows(some, [QueryScores.counts])[QueryScores.counts].to_pylist()
         read = reader.read(documents)
         for place, row in enumerate(some.tolist()):
-            count = int(stored[place, -1])
+            count = counts[place]
             share = 1 / max(count, 1) if by_token else 1.0
             text, uid = read[place].text, int(documents.uid[place])
             for number, values in zip(asked[row], parts[place], strict=True):
@@ -103,7 +106,7 @@ def _documents(
                 document: Document = {
                     "rank": 0,
                     "uid": f"{uid:016x}",
-                    "score": float(stored[place, number]) * share,
+                    "score": float(scores[place, number]) * share,
                     "tokens": count,
                     "file": train.files[int(documents.file[place])].path,
                     "offset": int(documents.offset[place]),
@@ -141,10 +144,10 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _notes(queries: Documents, store: Store) -> list[str]:
+def _notes(queries: Documents, table: Table) -> list[str]:
     """What is good to know."""
     out = []
-    same = np.flatnonzero(np.isin(queries.uid, store.uid))
+    same = np.flatnonzero(np.isin(queries.uid, table.column("uid")))
     if len(same):
         which = ", ".join(str(number + 1) for number in same[:5].tolist())
         more = f" and {len(same) - 5} more" if len(same) > 5 else ""

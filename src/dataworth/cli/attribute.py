@@ -53,7 +53,7 @@ def attribute(given: dict[str, Any], *, ask: list[str] | None) -> Result:
 
         attribution_summary.show(found.facts, console())
         if "out" in given and "dry_run" not in given:
-            names = {"report": "report.html", "facts": "attribution.json", "scores": "scores"}
+            names = {"report": "attribution.html", "facts": "attribution.json", "scores": "table"}
             show_places({name: given["out"] / file for name, file in names.items()})
 
     return Result(found.facts, show)

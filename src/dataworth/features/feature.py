@@ -1,4 +1,4 @@
-"""What a feature is: documents → numbers, by settings alone. Stores keep them (`store.py`)."""
+"""What a feature is: documents → numbers, by settings alone; kept as columns of their table."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataworth.corpus.documents import Documents
+from dataworth.table.table import EMBEDDING
+from dataworth.table.wide import WideColumn
 
-DTYPES = ("float16", "bfloat16", "float32", "float64")
+DTYPES = ("float16", "float32", "float64")
 
 
 class Feature(Protocol):
@@ -22,7 +26,7 @@ class Feature(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in `store.json`."""
+        """What its columns and their folder are called by."""
         ...
 
     @property
@@ -32,7 +36,7 @@ class Feature(Protocol):
 
     @property
     def dtype(self) -> str:
-        """How they are stored unless `build` is told otherwise: one of `DTYPES`."""
+        """How they are stored unless told otherwise: one of `DTYPES`."""
         ...
 
     @property
@@ -69,3 +73,24 @@ def fingerprint(feature: Feature) -> str:
 def working(feature: object) -> AbstractContextManager[None]:
     """What a feature needs around its work, if anything."""
     return feature.working() if isinstance(feature, Works) else contextlib.nullcontext()
+
+
+@dataclass(frozen=True)
+class FeatureColumn(WideColumn):
+    """A feature of all documents of a table. Named numbers are columns: see `column`."""
+
+    feature: Feature
+
+    @staticmethod
+    def called(feature: Feature) -> str:
+        """What the column of a feature without named numbers is called."""
+        return f"{EMBEDDING}{feature.name}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the numbers lie."""
+        return self.table.folder / self.table.layout.sources[0].folder
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One named number of every document, [rows]."""
+        return self.table.column(f"{name}:{self.feature.name}")

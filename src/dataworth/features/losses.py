@@ -1,4 +1,4 @@
-"""The loss of every document under a causal language model, as a store.
+"""The loss of every document under a causal language model, as a feature.
 
 Perplexity filters, loss trajectories and the study of embeddings read it; a document's loss is
 computed once. `nats / tokens` is the loss a token, `nats / ln 2 / bytes` the bits a byte.
@@ -19,7 +19,7 @@ from dataworth.engine.device import AUTO, HELP, check_device, exclusive, find_de
 from dataworth.features.embeddings.base import folder_identity, model_folder
 from dataworth.features.embeddings.causal import load
 from dataworth.features.embeddings.running import check_running, one_thread
-from dataworth.features.store import Store
+from dataworth.features.feature import FeatureColumn
 from dataworth.options import option
 
 
@@ -113,13 +113,13 @@ class DocumentLosses:
         return str(model_folder(self.model, "document losses"))
 
 
-def per_token(store: Store) -> NDArray[np.float64]:
-    """The loss a token of every document in a store of losses, nats, float64 [rows]."""
-    nats, tokens = store.column("nats"), store.column("tokens")
+def per_token(losses: FeatureColumn) -> NDArray[np.float64]:
+    """The loss a token of every document, nats, float64 [rows]."""
+    nats, tokens = losses.column("nats"), losses.column("tokens")
     return np.asarray(nats / np.maximum(tokens, 1), np.float64)
 
 
-def bits_per_byte(store: Store) -> NDArray[np.float64]:
+def bits_per_byte(losses: FeatureColumn) -> NDArray[np.float64]:
     """Bits a byte of every document, float64 [rows]; comparable between tokenizers."""
-    nats, size = store.column("nats"), store.column("bytes")
+    nats, size = losses.column("nats"), losses.column("bytes")
     return np.asarray(nats / np.log(2) / np.maximum(size, 1), np.float64)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,9 +29,10 @@ from dataworth.table.columns import ROW, ColumnFolder, Covered, PartWriter
 from dataworth.table.keys import uids_digest
 from dataworth.table.table import IDENTITY, PIECE, Tally, rows_of
 
+AT_ONCE = 1 << 18
+"""Bytes of text that are handed to slow steps at once, at most."""
 _TOGETHER = 1 << 20  # bytes of text from which on a block is added alone
 _SLICE = 60.0  # seconds after which what was computed slowly is kept
-_PIECE = 1 << 18  # bytes of text that are handed to slow steps at once
 
 
 @dataclass
@@ -46,7 +49,8 @@ class Annotate:
 
     `table`: the folder of all columns; `documents`, `labels`: of where the documents lie and what
     they are called, in it. `lists`: steps, each list seeing its own survivors; what two lists have
-    in common is computed once.
+    in common is computed once. `threads`: that compute slow steps on one part, at most; what they
+    compute is written in its order.
     """
 
     corpus: Corpus
@@ -56,6 +60,7 @@ class Annotate:
     labels: str | None
     quarantine: Path
     max_bad: float = 1.0
+    threads: int = 1
 
     def __call__(self, part: Part, tick: Tick) -> Spent:
         """Write the files of a part that are missing; a file that is there is done."""
@@ -115,7 +120,9 @@ class _PartWork:
         self.key = key
         self.uids: list[NDArray[np.uint64]] = []
         self.rows: int | None = None  # of the part, where its documents are there
-        self.slow = any(getattr(step.step, "slow", False) for step in self.steps.values())
+        self.slow = any(step.slow for step in self.steps.values())
+        self.pool: ThreadPoolExecutor | None = None  # of threads that compute, where there are any
+        self.waiting: deque[Future[_Block]] = deque()  # blocks under way, in their order
         self.known: NDArray[np.uint64] | None = None  # uids of the part, where they are compared
         self.begun: dict[str, float] = {}  # when the file of a step was opened
         self.there: dict[str, Covered] = {}
@@ -142,6 +149,11 @@ class _PartWork:
                 folder.check(index, self.rows, self.digest)
                 self.there[name] = folder.covered(index, self.rows)
 
+    @cached_property
+    def piece(self) -> int:
+        """Bytes of text that are handed to slow steps at once."""
+        return int(min([AT_ONCE, *(step.piece for step in self.steps.values() if step.slow)]))
+
     def is_done(self) -> bool:
         """Tell if nothing is missing, as far as the files say without a look at the text."""
         if self.rows is None or (self.labels and not self.labels.has(self.part.index)):
@@ -167,6 +179,9 @@ class _PartWork:
             if self.slow and self.rows is not None:
                 uid = self.documents.read(self.part.index, ["uid"], self.rows)["uid"]
                 self.known = np.asarray(uid, np.uint64)
+                if plan.threads > 1:
+                    self.pool = ThreadPoolExecutor(plan.threads, thread_name_prefix="dataworth")
+                    self.open.callback(self.pool.shutdown, cancel_futures=True)
             first = 0
             for unit in self.part.units:
                 plan.corpus.check_unchanged([unit.file_index])
@@ -175,6 +190,7 @@ class _PartWork:
                     if self.rows is None:
                         quarantine.finish()
             self._flush()
+            self._write(0)
             plan.corpus.check_unchanged([unit.file_index for unit in self.part.units])
             self._commit(tally, first)
         self.spent.documents = first
@@ -230,7 +246,7 @@ class _PartWork:
         """Return the rows [low, high) of a block that are handed on at once: few, to slow steps."""
         if not self.slow:
             return [(0, len(documents))]
-        number = (np.cumsum(documents.text_bytes) - 1) // _PIECE
+        number = (np.cumsum(documents.text_bytes) - 1) // self.piece
         cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(documents)]
         return list(pairwise(cuts))
 
@@ -240,7 +256,7 @@ class _PartWork:
             self.first = first
         self.held.append(documents)
         self.held_bytes += len(documents.data)
-        if self.held_bytes >= (_PIECE if self.slow else _TOGETHER):
+        if self.held_bytes >= (self.piece if self.slow else _TOGETHER):
             self._flush()
 
     def _flush(self) -> None:
@@ -266,10 +282,19 @@ class _PartWork:
                 {name: documents.columns[name] for name in label_names(plan.corpus)}
             )
         block = _Block(self, documents, first)
-        for steps in plan.lists:
-            alive = np.ones(len(documents), np.bool_)
-            for step in steps:
-                alive &= ~block.dropped(step, alive)
+        if self.pool is None:
+            self._finish(block.compute())
+        else:
+            self.waiting.append(self.pool.submit(block.compute))
+            self._write(plan.threads)
+
+    def _write(self, left: int) -> None:
+        """Write the blocks that were computed, until so many are `left` under way."""
+        while len(self.waiting) > left:
+            self._finish(self.waiting.popleft().result())
+
+    def _finish(self, block: _Block) -> None:
+        """Write a block, and keep what was computed slowly."""
         block.write()
         if self.known is not None:
             for name in [name for name in self.steps if name in self.writers]:
@@ -323,8 +348,18 @@ class _Block:
         self._done: dict[str, NDArray[np.bool_]] = {}
         self._dropped: dict[str, NDArray[np.bool_]] = {}
         self._new: dict[str, list[pa.Table]] = {}
+        self._seconds: dict[str, float] = {}
+        self._reasons: dict[str, list[str]] = {}
 
-    def dropped(self, step: Fitted, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def compute(self) -> _Block:
+        """Compute what is missing of all lists; the block itself, to be written."""
+        for steps in self._work.plan.lists:
+            alive = np.ones(len(self._documents), np.bool_)
+            for step in steps:
+                alive &= ~self._drops(step, alive)
+        return self
+
+    def _drops(self, step: Fitted, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which of the documents `alive` a step drops, bool [n]; it is asked if need be."""
         name, n = step.folder, len(self._documents)
         if name not in self._done:
@@ -334,8 +369,8 @@ class _Block:
             start = time.thread_time()
             whole = bool(wanted.all())
             batch = step.compute(self._documents if whole else self._documents.take(wanted))
-            seconds = self._work.spent.seconds
-            seconds[name] = seconds.get(name, 0.0) + time.thread_time() - start
+            seconds = time.thread_time() - start
+            self._seconds[name] = self._seconds.get(name, 0.0) + seconds
             rows = np.flatnonzero(wanted)
             self._done[name] |= wanted
             numbers = pa.array((rows + self._first).astype(np.int32))
@@ -344,7 +379,7 @@ class _Block:
             reasons = columns.get(DROP)
             if reasons is not None and reasons.null_count < len(reasons):
                 self._dropped[name][rows[np.asarray(reasons.is_valid())]] = True
-                self._work.reasons[name].update(reasons.drop_null().to_pylist())
+                self._reasons.setdefault(name, []).extend(reasons.drop_null().to_pylist())
         return self._dropped[name]
 
     def _known(self, name: str, n: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -359,11 +394,15 @@ class _Block:
 
     def write(self) -> None:
         """Hand the new rows on, in their order."""
+        work = self._work
+        for name, seconds in self._seconds.items():
+            work.spent.seconds[name] = work.spent.seconds.get(name, 0.0) + seconds
+            work.reasons[name].update(self._reasons.get(name, ()))
         for name, tables in self._new.items():
             table = tables[0]
             if len(tables) > 1:
                 table = pa.concat_tables(tables).sort_by(ROW)
-            self._work.add(name, {c: table[c] for c in table.column_names})
+            work.add(name, {c: table[c] for c in table.column_names})
 
 
 def label_names(corpus: Corpus) -> list[str]:

@@ -88,7 +88,9 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 def _needed(folder: Path) -> set[str]:
     """Names of the lists that are needed."""
-    needed = {str(read_record(folder)["list"])}
+    record = read_object(folder / FILE)
+    last = {str(record[name]) for name in ("list", "attribution") if name in record}
+    needed = last or {str(read_record(folder)["list"])}
     for path in (folder / "selections").glob("*/choice.json"):
         with damaged(path):
             needed.add(str(read_object(path)["list"]))

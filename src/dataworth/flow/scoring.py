@@ -123,10 +123,12 @@ def score_lists(
     engine: Engine,
     progress: Progress,
     quotas: Sequence[str] = (),
+    targets: Targets | None = None,
 ) -> list[Scored]:
     """Score several lists of steps, which differ in these alone, with one pass over the text.
 
-    Columns that are there are not made again, whichever list asked for them. See `run_scoring`.
+    Columns that are there are not made again, whichever list asked for them. `targets`: those of
+    `target_corpora`, where they were read. See `run_scoring`.
     """
     settings = lists[0]
     inputs = inputs_of(corpus, target_corpora)
@@ -136,10 +138,10 @@ def score_lists(
     if touched:
         _check_touched(run.folder, corpus, key, touched, engine, progress)
     run.keep_inputs(inputs)
-    found = _survey(run, corpus, key, settings, engine, progress)
+    found = survey_of(run, corpus, key, settings, engine, progress)
     check_pool(found.bad, found.documents, corpus, settings.max_bad, whole=found.whole)
     _check_quotas(found, corpus, quotas)
-    targets = target_files.read_targets(
+    targets = targets or target_files.read_targets(
         target_corpora, holdout=settings.holdout, max_bad=settings.max_bad, seed=settings.seed
     )
     target_folder = _keep_targets(run.folder / "fitted", targets)
@@ -166,7 +168,7 @@ def score_lists(
         kept = (target_folder, targets.names)
         name = keep_list(run.folder, one, table.layout, fitted, kept, _sample_folder(key, one))
         made.append(Scored(corpus, found, targets, fitted, table, ratio, name))
-    run.update(units=len(corpus.units), workers=engine.size, list=made[-1].list)
+    run.finish(made[-1].list, units=len(corpus.units), workers=engine.size)
     return made
 
 
@@ -203,7 +205,7 @@ def _sample_folder(documents: str, settings: ScoreSettings) -> str:
     return f"sample-{key_of([documents, settings.seed, settings.sample_bytes, fields])}"
 
 
-def _survey(
+def survey_of(
     run: RunFolder,
     corpus: Corpus,
     documents: str,
@@ -211,7 +213,7 @@ def _survey(
     engine: Engine,
     progress: Progress,
 ) -> Survey:
-    """The pool's random sample, drawn now unless it is there."""
+    """The pool's random sample, drawn now unless it is there; `documents`: the key of these."""
     folder = run.folder / "fitted" / _sample_folder(documents, settings)
     found = surveys.load(folder)
     if found is None:
@@ -480,6 +482,8 @@ def annotate_pool(
     work = Annotate(corpus, lists, table, layouts[0].documents, labels, pieces, max_bad)
     missing = [part for part in parts if not work.is_done(part)]
     if missing:
+        # Where there are fewer parts than workers, several work on one.
+        work = replace(work, threads=max(1, engine.size // len(missing)))
         _note_scoring(run, list(engine.map(work, missing, progress=progress, name="score")))
     whole = [replace(layout, parts=len(parts)) for layout in layouts]
     if pieces.is_dir():
@@ -552,6 +556,10 @@ def costs_of(
 def read_record(folder: Path) -> dict[str, Any]:
     """run.json of a run that has a table."""
     record = read_object(folder / "run.json")
+    if "list" not in record and "attribution" in record:
+        raise DataworthError(
+            f"{folder}: holds attributions alone; select or score the same documents into it first"
+        )
     if "list" not in record:
         raise DataworthError(
             f"{folder}: the run is not finished; run its command again, which goes on with it"

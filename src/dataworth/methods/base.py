@@ -53,7 +53,8 @@ class Step(Protocol):
     A class may say more of itself: `version`; `needs_target = False` for a step that reads no
     target; `reads_pool = False` for one whose `fit` does not look at the pool; `mechanism`, how to
     choose by its utilities; `reasons`, why it drops documents; `slow = True` for one that takes
-    seconds for a megabyte of text: its columns are kept piece by piece, not only by unit.
+    seconds for a megabyte of text: its columns are kept piece by piece, not only by unit, and
+    `piece(state)`: how many bytes of text such a piece has at most, where 256 KB take it long.
     """
 
     @property

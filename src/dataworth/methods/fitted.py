@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,17 @@ class Fitted:
     def drops(self) -> bool:
         """Tell if it may drop documents."""
         return any(column.name == DROP for column in self.columns)
+
+    @property
+    def slow(self) -> bool:
+        """Tell if it takes seconds for a megabyte of text."""
+        return bool(getattr(self.step, "slow", False))
+
+    @property
+    def piece(self) -> float:
+        """Bytes of text that it wants at once, at most."""
+        piece = getattr(self.step, "piece", None)
+        return math.inf if piece is None else piece(self.state)
 
     def compute(self, documents: Documents) -> pa.RecordBatch:
         """Return the columns for documents, one row each, under the step's own name.

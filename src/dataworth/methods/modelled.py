@@ -268,13 +268,24 @@ class ModelScore(Reads, Score):
         models = [[source, self.of(source).reader.identity] for source in self.sources]
         return {"models": models, **learned}
 
+    def piece(self, state: State) -> int:
+        """Return how many bytes of text are half a minute of work."""
+        vectors = state.get("vectors", state.targets)
+        return self.models_of(state)[0].reader.piece(max(1, len(vectors)))
+
     def utilities(self, batch: Batch, state: State) -> Values:
-        """Return the utilities; none for a document without a token to predict.
+        """Return the utilities; none for a document without a token to predict."""
+        if not len(batch):
+            return np.zeros((0, len(self.utility_names(state.targets))))
+        values, tokens = self.asked(batch, state)
+        values[tokens == 0] = np.nan
+        return values
+
+    def asked(self, batch: Batch, state: State) -> tuple[Values, NDArray[np.int64]]:
+        """Return `values` with the model in its place, and tokens that are predicted [n].
 
         Raises DataworthError for a model whose numbers are none.
         """
-        if not len(batch):
-            return np.zeros((0, len(self.utility_names(state.targets))))
         reader = self.models_of(state)[0].reader
         with reader.working(), exclusive(reader.engine.device):
             values, tokens = self.values(batch.documents, state)
@@ -285,8 +296,7 @@ class ModelScore(Reads, Score):
                 f"{self.name}: the model gives no number (NaN) for {wrong} documents; it has "
                 "diverged, or needs another dtype"
             )
-        values[tokens == 0] = np.nan
-        return values
+        return values, tokens
 
     @abstractmethod
     def values(self, documents: Documents, state: State) -> tuple[Values, NDArray[np.int64]]:

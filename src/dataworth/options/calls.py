@@ -555,10 +555,10 @@ class AttributeOptions(Running, Documents, _Attributing):
     """How chats in --queries become text, or none for plain text. What is asked with --ask is
     text."""
     out: str | Path | None = same(Running, "out", shown="")
-    """Write all scores, attribution.json and report.html there; the same command again goes on
-    where it stopped."""
+    """Write all scores, attribution.json and attribution.html there; the same command again goes
+    on where it stopped. May be the folder of a run on the same documents."""
     overwrite: bool = same(Running, "overwrite")
-    """Start afresh: remove an earlier attribution from the folder."""
+    """Start afresh: remove earlier attributions from the folder."""
     dry_run: bool = option(False, panel=RUNNING)
     """Tell the time and memory that it will take, and do nothing."""
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +35,7 @@ DROP = "drop"
 RECORD = "column.json"
 FACTS = b"dataworth"
 _ROW_GROUP = 1 << 16
+_GROUP_BYTES = 1 << 24  # of a row group of wide columns, about
 _VECTOR = re.compile(r"(?:fixed_size_)?list<\w+: (\w+)>(?:\[(\d+)\])?")
 _OVERWRITE = "run again with --overwrite"
 
@@ -169,10 +170,39 @@ class ColumnFolder:
             raise RunError(f"{self.files(part)[0]}: has {len(table)} rows, not {rows}; {REMEDY}")
         return {name: _one(table[name]) for name in names}
 
-    def _read(self, path: Path, names: Sequence[str]) -> pa.Table:
+    def blocks(
+        self, part: int, name: str, rows: int, starts: NDArray[np.int64], size: int
+    ) -> Iterator[list[tuple[NDArray[np.int64], pa.Array]]]:
+        """Yield what the files of a part hold of a column, for `size` rows from each of `starts`.
+
+        Each as (rows of the part, values). Row groups that lie elsewhere are not in memory.
+        """
+        files = []
+        for path in self.files(part):
+            whole = self.facts(path)["covered"] == rows
+            at = np.arange(rows) if whole else self._rows(path, self._read(path, [ROW]), rows)
+            footer = self.metadata(path)
+            counts = [footer.row_group(n).num_rows for n in range(footer.num_row_groups)]
+            files.append((path, at, np.cumsum([0, *counts])))
+        for start in starts.tolist():
+            held = []
+            for path, at, edges in files:
+                low, high = np.searchsorted(at, [start, start + size]).tolist()
+                if low < high:
+                    first = int(np.searchsorted(edges, low, "right")) - 1
+                    groups = range(first, int(np.searchsorted(edges, high, "left")))
+                    table = self._read(path, [name], groups)
+                    values = table[name].slice(low - int(edges[first]), high - low)
+                    held.append((at[low:high], _one(values)))
+            yield held
+
+    def _read(
+        self, path: Path, names: Sequence[str], groups: Sequence[int] | None = None
+    ) -> pa.Table:
         with damaged(path):
             file = pq.ParquetFile(path, metadata=self.metadata(path))
-            table = file.read(columns=list(names), use_threads=False)
+            some = range(file.num_row_groups) if groups is None else groups
+            table = file.read_row_groups(some, columns=list(names), use_threads=False)
             for name in names:
                 if name not in table.column_names:
                     raise ValueError(f"it has no column {name!r}")
@@ -244,7 +274,7 @@ class PartWriter:
         self._file: pa.NativeFile | None = None
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[pa.Table] = []
-        self._held = 0
+        self._held = self._bytes = 0
         self.rows = 0
 
     def add(self, columns: Mapping[str, pa.Array]) -> None:
@@ -252,8 +282,9 @@ class PartWriter:
         table = pa.table(dict(columns))
         self._waiting.append(table)
         self._held += len(table)
+        self._bytes += table.nbytes
         self.rows += len(table)
-        if self._held >= _ROW_GROUP:
+        if self._held >= _ROW_GROUP or self._bytes >= _GROUP_BYTES:
             self._flush()
 
     def commit(self, facts: Mapping[str, Any], schema: pa.Schema) -> None:
@@ -283,7 +314,7 @@ class PartWriter:
         if not self._waiting:
             return
         table = pa.concat_tables(self._waiting)
-        self._waiting, self._held = [], 0
+        self._waiting, self._held, self._bytes = [], 0, 0
         (self._writer or self._begin(table.schema)).write_table(
             table, row_group_size=_ROW_GROUP * 2
         )

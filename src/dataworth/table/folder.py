@@ -130,7 +130,7 @@ def lock_folder(folder: Path, doing: str) -> IO[str]:
 
 
 def differing(folder: Path, what: str, changes: Sequence[str]) -> RunError:
-    """The error for a folder that `what`, such as "holds another store", with the differences."""
+    """The error for a folder that `what`, such as "holds another run", with the differences."""
     shown = list(changes[:_SHOWN])
     if len(changes) > _SHOWN:
         shown.append(f"… {len(changes) - _SHOWN} more")

@@ -10,7 +10,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from dataworth.engine.files import damaged, read_object, sweep, write_json
 from dataworth.errors import RunError
@@ -37,27 +37,29 @@ class RunFolder(WorkFolder):
     noun = "run"
     record_file = FILE
     mark = "configuration"
-    ours = (
+    ours: ClassVar[tuple[str, ...]] = (
         *("fitted", "table", "lists", "quarantine", "selections", "rounds", "data"),
         *("work", "spool"),
     )
-    our_files = ("report.html", "README.md")
-    early = ("answers",)  # which cost money: starting afresh removes none
+    our_files = ("report.html", "README.md", "attribution.json", "attribution.html")
+    # Answers cost money: starting afresh removes none.
+    early: ClassVar[tuple[str, ...]] = ("answers",)
 
-    @staticmethod
+    @classmethod
     def open(
+        cls,
         folder: Path,
         configuration: Mapping[str, Any],
         *,
         overwrite: bool,
         deciding: Deciding = dict,
-    ) -> RunFolder:
+    ) -> Self:
         """Start a run, or go on with it. `deciding`: see `changes_of`.
 
         Raises RunError when the folder holds another configuration (with the differences), when it
         holds something that is no run, or when another process works in it.
         """
-        run = RunFolder.locked(folder)
+        run = cls.locked(folder)
         try:
             run._begin(configuration, overwrite, deciding)
         except BaseException:
@@ -65,6 +67,8 @@ class RunFolder(WorkFolder):
             raise
         return run
 
+    beside: ClassVar[bool] = False
+    """True where other work is done beside what is selected or scored, which stays as it is."""
     _selects = False
     """True where the folder was opened to select, and not to score alone."""
     _again = False
@@ -84,7 +88,7 @@ class RunFolder(WorkFolder):
         if changes:
             raise differing(self.folder, "holds a run with another configuration", changes)
         self._again = "choose" in self.record["configuration"]
-        if not self._again:
+        if not (self._again or self.beside):
             self.update(configuration=configuration)
 
     @property
@@ -99,6 +103,10 @@ class RunFolder(WorkFolder):
     def update(self, **facts: Any) -> None:
         """Add facts to run.json."""
         write_json(self.folder / FILE, {**self.record, **facts})
+
+    def finish(self, name: str, **facts: Any) -> None:
+        """Record the list of steps that was scored last, and further facts."""
+        self.update(list=name, **facts)
 
     def check_inputs(self, inputs: Mapping[str, list[dict[str, Any]]]) -> list[int]:
         """Compare the inputs' fingerprints with those of the run's start.
@@ -128,7 +136,7 @@ class RunFolder(WorkFolder):
 
     def keep_inputs(self, inputs: Mapping[str, list[dict[str, Any]]]) -> None:
         """Record the inputs; beside a selection of other targets, the pool alone."""
-        own = self._selects or not self._again
+        own = self._selects or not (self._again or self.beside)
         before = self.record.get("inputs", {})
         self.update(inputs=inputs if own else {**before, "pool": inputs["pool"]})
 

@@ -33,6 +33,8 @@ MATRIX = "matrix:"
 TOKENS = "tokens"
 _FOLDER = re.compile(r"[\w.-]+-[0-9a-f]{16}")
 _STRING_BYTES = 2**31 - 1
+_BLOCK, _BLOCK_BYTES = 1 << 14, 1 << 26  # rows of vectors that are in memory at a time, and bytes
+_FEW = 1 << 10  # rows that are looked at to see how long vectors are
 IDENTITY = (
     Column("uid", pa.uint64(), "XXH64 of the text", "corpus"),
     Column("check", pa.uint64(), "second hash of the text, for copies", "corpus"),
@@ -286,33 +288,56 @@ class Table:
         return tuple(name for name in self.names if name.startswith(MATRIX))
 
     def vectors(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Some rows of a column of vectors, in the order given; NaN where there is none.
-
-        Parts are read one after another, and of each only the rows asked for are kept.
-        """
-        self._check_names([name])
-        out = np.full((len(rows), self._width(name)), np.nan, np.float32)
+        """Some rows of a column of vectors, in the order given; NaN where there is none."""
+        out = np.full((len(rows), self.width(name)), np.nan, np.float32)
         order = np.argsort(rows, kind="stable")
-        bounds = np.searchsorted(rows[order], self._bounds)
-        for part in np.flatnonzero(np.diff(bounds)).tolist():
-            places = order[bounds[part] : bounds[part + 1]]
-            values = self._part(part, [name])[name].take(
-                pa.array(rows[places] - self._bounds[part])
-            )
-            there = np.asarray(values.is_valid())
-            numbers = values.drop_null().flatten().to_numpy(zero_copy_only=False)
-            out[places[there]] = numbers.reshape(-1, out.shape[1])
+        ordered = rows[order]
+        for first, block in self.blocks(name, wanted=ordered):
+            low, high = np.searchsorted(ordered, [first, first + len(block)])
+            out[order[low:high]] = block[ordered[low:high] - first]
         return out
 
-    def _width(self, name: str) -> int:
+    def blocks(
+        self, name: str, size: int = 0, *, wanted: NDArray[np.int64] | None = None
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield (first row, [at most `size`, d]) of a column of vectors, in order.
+
+        Rows without a vector are NaN. `size`: 0 for as many rows as fit some megabytes. `wanted`:
+        rows in rising order; blocks without any of them are left out.
+        """
+        width, (folder, own) = self.width(name), self._homes[name]
+        size = size or max(1, min(_BLOCK, _BLOCK_BYTES // (4 * max(width, 1))))
+        for part, first in enumerate(self._bounds[:-1].tolist()):
+            rows = int(self._facts[part]["rows"])
+            starts = np.arange(0, rows, size)
+            if wanted is not None:
+                edges = np.searchsorted(wanted, first + np.append(starts, rows))
+                starts = starts[np.diff(edges) > 0]
+            if not len(starts):
+                continue
+            folder.check(part, rows, self._facts[part]["uids"])
+            blocks = folder.blocks(part, own, rows, starts, size)
+            for start, held in zip(starts.tolist(), blocks, strict=True):
+                out = np.full((min(size, rows - start), width), np.nan, np.float32)
+                for at, values in held:
+                    there = np.asarray(values.is_valid())
+                    numbers = values.drop_null().flatten().to_numpy(zero_copy_only=False)
+                    out[at[there] - start] = numbers.reshape(-1, width)
+                yield first + start, out
+
+    def width(self, name: str) -> int:
         """Return how many numbers each row of a column of vectors has; 0 where no row has any."""
+        self._check_names([name])
         kind = self.schema.field(name).type
         if pa.types.is_fixed_size_list(kind):
             return int(kind.list_size)
-        for part in range(len(self._bounds) - 1):
-            there = self._part(part, [name])[name].drop_null()
-            if len(there):
-                return len(there[0])
+        folder, own = self._homes[name]
+        for part, rows in enumerate(np.diff(self._bounds).tolist()):
+            starts = np.arange(0, rows, _FEW)
+            for held in folder.blocks(part, own, rows, starts, _FEW):
+                for _, values in held:
+                    if values.null_count < len(values):
+                        return len(values.drop_null()[0])
         return 0
 
     def column(self, name: str) -> NDArray[Any]:

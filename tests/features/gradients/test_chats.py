@@ -149,7 +149,7 @@ def test_a_chat_without_words_of_the_assistant_has_no_score(tmp_path: Path) -> N
     found = dataworth.attribute(
         folder, tmp_path / "chats.jsonl", ["five"], solver="identity", template="plain"
     )
-    assert found.store.matrix()[:, -1].astype(int).tolist()[1:3] == [0, 0]
+    assert found.tokens.tolist()[1:3] == [0, 0]
     assert "2 of 4 chats have no words of the assistant: no score." in found.facts["notes"]
     shown = found.queries[0]["helpful"] + found.queries[0]["harmful"]
     for document in shown:  # token by token, what the model read; the parts are the score

@@ -1,4 +1,4 @@
-"""Stored gradients: what half precision keeps, stores over a corpus, scoring out of core."""
+"""Stored gradients: what half precision keeps, columns over a corpus, scoring out of core."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,8 +16,7 @@ from tokenizers import Tokenizer
 from dataworth.corpus.corpus import Corpus
 from dataworth.corpus.documents import Documents
 from dataworth.engine.local import Engine
-from dataworth.errors import ConfigError, RunError
-from dataworth.features.bfloat16 import pack, rounded, unpack
+from dataworth.errors import ConfigError
 from dataworth.features.gradients.documents import DocumentGradients, model_identity, windows
 from dataworth.features.gradients.preconditioners import AdamStep, Damping, Moments, gram
 from dataworth.features.gradients.projection import Sparse, TwoSided, Whole
@@ -29,7 +29,7 @@ from dataworth.features.gradients.rows import (
     lengths,
     score_rows,
 )
-from dataworth.features.store import Store, build, open_store
+from dataworth.flow.features import feature_column
 from dataworth.lm.model import CausalLM as Model
 from dataworth.lm.model import ModelConfig
 from dataworth.lm.model import build as build_model
@@ -59,12 +59,6 @@ def test_half_precision_keeps_any_scale(power: float, seed: int) -> None:
     np.testing.assert_allclose(
         lengths(stored), np.linalg.norm(values, axis=1), rtol=1e-5 + 2e-6 * abs(power)
     )
-    # As much room, fewer digits: two of the direction, four of the length.
-    coarse = rounded(encode(values))
-    np.testing.assert_allclose(
-        lengths(coarse), np.linalg.norm(values, axis=1), rtol=1e-4 + 2e-5 * abs(power)
-    )
-    np.testing.assert_allclose(decode(coarse), values, rtol=5e-3)
     expected = values.astype(np.float32)
     error = np.abs(decode(stored) - expected).max() / np.abs(expected).max()
     assert error < 1e-3
@@ -152,51 +146,35 @@ def pool(tmp_path: Path) -> Corpus:
     return Corpus.open([str(tmp_path / "*.jsonl")])
 
 
-def test_store_over_a_corpus(
+def test_column_over_a_corpus(
     model: Model, tokenizer: Tokenizer, pool: Corpus, tmp_path: Path
 ) -> None:
     feature = DocumentGradients(model, tokenizer, Sparse(64), context=32)
-    store = build(pool, feature, tmp_path / "store", Engine(2))
-    assert len(store) == len(TEXTS) and store.dtype == np.float16
-    rows = store.find(Documents.from_texts(TEXTS).uid)
+    column = feature_column(pool, feature, tmp_path / "run", Engine(2))
+    assert len(column) == len(TEXTS)
+    assert column.table.schema.field(column.name).type == pa.list_(pa.float16(), 64 + EXTRA)
+    rows = column.find(Documents.from_texts(TEXTS).uid)
     expected = feature.gradients(TEXTS).numpy()
-    found = np.concatenate([block for _, block in Stored(store).blocks(3)])[rows]
+    found = np.concatenate([block for _, block in Stored(column).blocks(3)])[rows]
     np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
-    other = DocumentGradients(model, tokenizer, Sparse(64, seed=1), context=32)
-    with pytest.raises(RunError, match="seed"):
-        build(pool, other, tmp_path / "store", Engine(1))
-    assert open_store(tmp_path / "store").settings["projection"] == "sparse"
+    fine = feature_column(pool, feature, tmp_path / "run", Engine(1), dtype="float32")
+    assert fine.folder.parent == column.folder.parent and fine.folder != column.folder
+    exact = np.concatenate([block for _, block in Stored(fine).blocks()])[rows]
+    np.testing.assert_allclose(exact, expected, atol=1e-5 * np.abs(expected).max())
 
 
-def test_bfloat16_is_that_of_torch() -> None:
-    values = (
-        np.random.default_rng(0).normal(size=1000) * 10.0 ** np.arange(-36, 36).repeat(14)[:1000]
-    )
-    values = np.concatenate([values, [0, 1, 1 + 2**-8, 1 + 3 * 2**-8]]).astype(np.float32)
-    expected = torch.from_numpy(values).to(torch.bfloat16)
-    assert np.array_equal(unpack(pack(values)), expected.float().numpy())
-    assert np.array_equal(pack(values).view(np.int16), expected.view(torch.int16).numpy())
+def test_the_logarithm_in_two_parts() -> None:
+    """The first has the digits of torch's bfloat16, so that float16 holds it."""
+    scales = 10.0 ** np.arange(-36, 36).repeat(14)[:1000]
+    values = np.abs(np.random.default_rng(0).normal(size=1000)) * scales
+    stored = encode(values[:, None])
+    expected = torch.from_numpy(np.log(values).astype(np.float32)).to(torch.bfloat16).float()
+    assert np.array_equal(stored[:, -2], expected.numpy())
+    np.testing.assert_allclose(stored[:, -2] + stored[:, -1], np.log(values), rtol=1e-6, atol=1e-6)
 
 
-def test_store_in_bfloat16(
-    model: Model, tokenizer: Tokenizer, pool: Corpus, tmp_path: Path
-) -> None:
-    feature = DocumentGradients(model, tokenizer, Sparse(64), context=32)
-    fine = build(pool, feature, tmp_path / "fine", Engine(1), dtype="float32")
-    store = build(pool, feature, tmp_path / "store", Engine(1), dtype="bfloat16")
-    assert "bfloat16" in repr(store) and store.dtype == np.float32
-    sizes = [sum(p.stat().st_size for p in s.folder.glob("0000?.npy")) for s in (fine, store)]
-    assert sizes[1] < 0.6 * sizes[0]
-    expected = rounded(fine.matrix())
-    assert np.array_equal(store.matrix(), expected)
-    assert np.array_equal(store.rows(np.array([3, 0])), expected[[3, 0]])
-    ours, truth = (gradients(one) for one in (store, fine))
-    np.testing.assert_allclose(ours, truth, atol=5e-3 * np.abs(truth).max())
-    assert np.abs(ours - truth).max() > 1e-4 * np.abs(truth).max()
-
-
-def gradients(store: Store) -> np.ndarray:
-    return np.concatenate([block for _, block in Stored(store).blocks()])
+def gradients(stored: Stored) -> np.ndarray:
+    return np.concatenate([block for _, block in stored.blocks()])
 
 
 def test_sides_that_do_not_belong_together(
@@ -204,7 +182,7 @@ def test_sides_that_do_not_belong_together(
 ) -> None:
     def stored(name: str, projection: object, of: Model = model, **more: object) -> Stored:
         feature = DocumentGradients(of, tokenizer, projection, context=32, **more)  # type: ignore[arg-type]
-        return Stored(build(pool, feature, tmp_path / name, Engine(1)))
+        return Stored(feature_column(pool, feature, tmp_path / name, Engine(1)))
 
     first = stored("first", Sparse(64))
     other = build_model(ModelConfig(16, 1, 2, 24, vocabulary=300, context=32), 1)
@@ -216,14 +194,14 @@ def test_sides_that_do_not_belong_together(
         ("model", stored("model", Sparse(64), other), "model .* and "),
         ("blocks", stored("blocks", Sparse(64), patterns=("*feed*",)), "blocks .* and "),
     ):
-        with pytest.raises(ConfigError, match=f"first and .*{name} do not belong.*{said}"):
+        with pytest.raises(ConfigError, match=f"first.* and .*{name}.* do not belong.*{said}"):
             score_rows(first, side)
     # What texts are read how is free to differ.
     means = stored("means", Sparse(64), reduction="mean")
     found = score_rows(first, means, gram(first), out=str(tmp_path / "s.npy"))
     assert found.shape == (len(TEXTS), len(TEXTS))
     np.testing.assert_allclose(
-        gram(first).factor, gram([torch.from_numpy(gradients(first.store))]).factor
+        gram(first).factor, gram([torch.from_numpy(gradients(first))]).factor
     )
     with pytest.raises(ConfigError, match="64 numbers and the queries' 8"):
         score_rows(first, Held(np.ones((2, 8), np.float32)))

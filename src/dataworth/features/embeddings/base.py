@@ -29,7 +29,7 @@ _FETCHED = ["*.safetensors", "*.json", "*.txt", "*.model"]
 
 
 class Embedder(Protocol):
-    """Texts → vectors. It is a `Feature` too, so that a store can be built of it."""
+    """Texts → vectors. It is a `Feature` too, so that a column can be made of it."""
 
     @property
     def name(self) -> str:
@@ -52,7 +52,7 @@ class Embedder(Protocol):
 
 
 class VectorFeature(ABC):
-    """What makes an embedder a feature of a store."""
+    """What makes an embedder a feature."""
 
     columns: ClassVar[tuple[str, ...]] = ()
     dtype: ClassVar[str] = "float32"
@@ -62,7 +62,7 @@ class VectorFeature(ABC):
         """A vector for each text, float32 [n, dimension]."""
 
     def values(self, documents: Documents) -> Vectors:
-        """The vectors of some documents: what a store holds."""
+        """The vectors of some documents: what a column holds."""
         return self.embed(documents)
 
 

@@ -3,7 +3,7 @@
 Averages over words or positions share a large common part: the cosine of any two is near 1, and
 what tells documents apart is lost in it. Taking away the corpus mean, and if wanted its first
 principal components, mends that (Arora et al. 2017, section 4; Mu and Viswanath 2018: remembered,
-not checked). It is fitted on a corpus, so it is decided once and kept beside the store.
+not checked). It is fitted on a corpus, so it is decided once and kept beside the vectors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dataworth.engine.files import (
 )
 from dataworth.errors import ConfigError
 from dataworth.features.embeddings.base import Vectors, unit_rows
-from dataworth.features.store import Store
+from dataworth.features.feature import FeatureColumn, fingerprint
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,21 @@ class Centring:
             out -= (out @ self.components.T) @ self.components
         return unit_rows(out) if self.unit else out
 
-    def matrix(self, store: Store) -> Vectors:
-        """All rows of a store in memory, centred; ConfigError if it was fitted on another store."""
-        if self.store and self.store != store.fingerprint:
+    def matrix(self, column: FeatureColumn) -> Vectors:
+        """All rows of a column in memory, centred; ConfigError if it was fitted on another one."""
+        known = fingerprint(column.feature)
+        if self.store and self.store != known:
             raise ConfigError(
-                f"{store.folder}: has the fingerprint {store.fingerprint}, the centring was fitted "
-                f"on {self.store}: fit it on this store"
+                f"{column.folder}: has the fingerprint {known}, the centring was fitted on "
+                f"{self.store}: fit it on this column"
             )
-        out = np.empty((len(store), store.dimension), np.float32)
-        for first, block in store.blocks():
+        out = np.empty((len(column), column.dimension), np.float32)
+        for first, block in column.blocks():
             out[first : first + len(block)] = self(block)
         return out
 
     def save(self, folder: Path) -> None:
-        """Write `centring.npz` and `centring.json` into a folder, such as the store's."""
+        """Write `centring.npz` and `centring.json` into a folder, such as the column's."""
         with atomic(folder / "centring.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, mean=self.mean, components=self.components)
         facts = {"unit": self.unit, "documents": self.documents, "store": self.store}
@@ -87,14 +88,14 @@ class Centring:
 
 
 def fit_centring(
-    vectors: Store | NDArray[np.floating[Any]], components: int = 0, *, unit: bool = True
+    vectors: FeatureColumn | NDArray[np.floating[Any]], components: int = 0, *, unit: bool = True
 ) -> Centring:
     """The mean of some vectors, and their first principal components.
 
     Sums are float64 and run in the order of the rows, so the result does not depend on how they
     were computed. Raises ConfigError if there are no rows, or not as many dimensions as components.
     """
-    dimension = vectors.dimension if isinstance(vectors, Store) else vectors.shape[1]
+    dimension = vectors.dimension if isinstance(vectors, FeatureColumn) else vectors.shape[1]
     if not len(vectors):
         raise ConfigError("centring needs at least one vector")
     if not 0 <= components <= dimension:
@@ -111,7 +112,7 @@ def fit_centring(
             spread += centred.T @ centred
         _, axes = np.linalg.eigh(spread)
         directions = axes.T[::-1][:components]
-    store = vectors.fingerprint if isinstance(vectors, Store) else ""
+    store = fingerprint(vectors.feature) if isinstance(vectors, FeatureColumn) else ""
     return Centring(
         np.asarray(mean, np.float32),
         np.ascontiguousarray(directions, np.float32),
@@ -121,7 +122,7 @@ def fit_centring(
     )
 
 
-def _blocks(vectors: Store | NDArray[np.floating[Any]]) -> Iterable[NDArray[Any]]:
-    if isinstance(vectors, Store):
+def _blocks(vectors: FeatureColumn | NDArray[np.floating[Any]]) -> Iterable[NDArray[Any]]:
+    if isinstance(vectors, FeatureColumn):
         return (block for _, block in vectors.blocks(8192))
     return (vectors[start : start + 8192] for start in range(0, len(vectors), 8192))

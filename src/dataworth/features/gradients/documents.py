@@ -1,7 +1,7 @@
 """Gradients of documents by a causal language model, as a feature that can be stored.
 
-    store = build(corpus, DocumentGradients(model, tokenizer, Sparse(4096)), folder)
-    scores = score_rows(Stored(store), Held(queries))
+    column = feature_column(corpus, DocumentGradients(model, tokenizer, Sparse(4096)), folder)
+    scores = score_rows(Stored(column), Held(queries))
 
 A document longer than the model's context is taken in windows that share one token, so that each of
 its tokens is predicted once; its gradient is the sum over the windows. Of chats, read as the text
@@ -59,7 +59,7 @@ def model_identity(model: nn.Module) -> str:
 
 
 class DocumentGradients:
-    """The projected gradient of each document's loss: a feature for `features.store.build`.
+    """The projected gradient of each document's loss: a feature for `flow.features`.
 
     `model`: anything that takes ids and gives logits. `tokenizer`: what makes its ids; `first`: an
     id that stands before each document, if the model was trained so. `reduction`: of the loss,

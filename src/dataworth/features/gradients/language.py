@@ -58,6 +58,8 @@ _HELD_GPU = 1 << 27
 _NEAR = 1 << 28  # numbers of vectors that a GPU keeps while documents go past them
 _MOST = 64  # windows of a batch
 _TOGETHER = 4096  # documents whose tokens are in memory at a time
+_PIECE_SECONDS, _TOKEN_BYTES = 30.0, 4
+_SPEED = 2e10  # operations a second of one core, of a small model; of large ones several times that
 _placing = threading.Lock()
 
 Values = NDArray[np.float64]
@@ -102,6 +104,16 @@ class Reader:
         return f"windows of {self.context:,} tokens" + (
             f", though the model was made for {more:,} (context)" if more else ""
         )
+
+    def piece(self, vectors: int = 1) -> int:
+        """Return how many bytes of text are half a minute of one core, with so many vectors.
+
+        By the number of operations, not by a clock, so that results are those of any machine: a
+        pass forwards and backwards, its part of a gradient, and the products, one for a window.
+        """
+        whole = sum(parameter.numel() for parameter in self.model.parameters())
+        token = 6.0 * whole + 2.0 * self.engine.size * (1 + vectors / self.context)
+        return max(1, int(_PIECE_SECONDS * _SPEED / token * _TOKEN_BYTES))
 
     @cached_property
     def identity(self) -> str:

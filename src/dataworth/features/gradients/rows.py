@@ -2,7 +2,7 @@
 
 A projected gradient of k numbers is stored as k + 2: its direction, scaled to a mean square of 1,
 and the natural logarithm of its length in two parts. float16 then holds any gradient to about three
-digits, however small or large, and the length to five; bfloat16, in the same room, to two and four.
+digits, however small or large, and the length to five.
 The direction alone (what is left of a gradient after normalising) is read without a further loss.
 """
 
@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 
 from dataworth.engine.files import atomic
 from dataworth.errors import ConfigError
-from dataworth.features.bfloat16 import rounded
+from dataworth.features.feature import FeatureColumn
 from dataworth.features.gradients.preconditioners.base import Preconditioner
 from dataworth.features.gradients.preconditioners.simple import Identity
-from dataworth.features.store import Store
 
 EXTRA = 2
 """Numbers of a stored row beside the direction."""
@@ -44,10 +43,17 @@ def encode(gradients: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     scale = math.sqrt(values.shape[1]) / np.where(some, length, 1)
     out[:, :-EXTRA] = values * scale[:, None]
     log = np.where(some, np.log(np.where(some, length, 1)), _NOTHING)
-    # The first part has eight digits of base 2, as many as bfloat16; the second is what it loses.
-    out[:, -2] = rounded(log)
+    # The first part has eight digits of base 2; the second is what it loses.
+    out[:, -2] = _rounded(log)
     out[:, -1] = log - out[:, -2]
     return out
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The nearest numbers of eight binary digits, ties to even: the upper half of a float32."""
+    bits = values.astype(np.float32).view(np.uint32)
+    odd = (bits >> np.uint32(16)) & np.uint32(1)
+    return ((bits + np.uint32(0x7FFF) + odd) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def lengths(rows: NDArray[Any]) -> NDArray[np.float64]:
@@ -79,22 +85,22 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """The gradients in a store; `unit`: each of length 1."""
+    """The gradients in a column of a table; `unit`: each of length 1."""
 
-    store: Store
+    column: FeatureColumn
     unit: bool = False
 
     def __len__(self) -> int:
-        return len(self.store)
+        return len(self.column)
 
     @property
     def uid(self) -> NDArray[np.uint64]:
         """Of each row."""
-        return self.store.uid
+        return self.column.uid
 
     def blocks(self, rows: int = _BLOCK) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """See `Rows`."""
-        for first, block in self.store.blocks(rows):
+        for first, block in self.column.blocks(rows):
             yield first, decode(block, unit=self.unit)
 
 
@@ -149,25 +155,26 @@ def score_rows(
 
 
 def _together(examples: Rows, queries: Rows) -> None:
-    """ConfigError for two stores whose inner products mean nothing."""
+    """ConfigError for two columns whose inner products mean nothing."""
     if not (isinstance(examples, Stored) and isinstance(queries, Stored)):
         return
-    ours, theirs = examples.store, queries.store
-    if ours.feature != theirs.feature:
+    ours, theirs = examples.column, queries.column
+    one, other = ours.feature, theirs.feature
+    if one.name != other.name:
         raise ConfigError(
-            f"{ours.folder} holds {ours.feature} and {theirs.folder} {theirs.feature}: only "
-            "gradients of one kind can be multiplied"
+            f"{ours.folder} holds {one.name} and {theirs.folder} {other.name}: only gradients of "
+            "one kind can be multiplied"
         )
-    names = [name for name in {**ours.settings, **theirs.settings} if name not in _FREE]
+    names = [name for name in {**one.settings, **other.settings} if name not in _FREE]
     different = [
-        f"{name} {ours.settings.get(name)} and {theirs.settings.get(name)}"
+        f"{name} {one.settings.get(name)} and {other.settings.get(name)}"
         for name in names
-        if ours.settings.get(name) != theirs.settings.get(name)
+        if one.settings.get(name) != other.settings.get(name)
     ]
     if different:
         raise ConfigError(
             f"the gradients in {ours.folder} and {theirs.folder} do not belong together: "
-            f"{', '.join(different)}; build one of the stores again as the other"
+            f"{', '.join(different)}; compute one of them again as the other"
         )
 
 
