@@ -466,8 +466,8 @@ class SwarmOptions(Running, Documents, _Training, Pool):
     """The field whose values are the groups, such as domain."""
     target: Any = same(Scoring, "target")
     mixtures: int = option(128, minimum=0, panel=TRAINING)
-    """How many models, each trained on a mixture of its own; 0 prepares the text alone, for mixtures
-    that train themselves."""
+    """How many models, each trained on a mixture of its own; 0 prepares the text alone, for
+    mixtures that train themselves."""
     tokens: str | int = option("500k", metavar="N", panel=TRAINING)
     """How many tokens each model is trained on."""
     budget: str | int | None = option(
