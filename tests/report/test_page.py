@@ -83,7 +83,7 @@ def test_real(real: Metrics) -> None:
     for sample in real["samples"]["top"]:
         assert sample["uid"] in text
         assert re.sub(r"\s+", " ", sample["text"][:60]) in text
-    assert html.count("<svg") == 1 + 2 + 1 + 1
+    assert html.count("<svg") == 1 + 2 + 1 + 1 + 1  # targets, utilities, composition, lengths, flow
 
 
 def test_same_bytes_twice(real: Metrics) -> None:
