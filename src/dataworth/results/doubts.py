@@ -367,7 +367,7 @@ def _estimates(record: of_attribution.Attribution) -> Iterator[str]:
     if longer > LONG:
         yield (
             f"The most helpful documents have {f.real(longer)} times as many tokens as the "
-            "mean document. To rank by the share of a token, use normalise length."
+            "mean document. To rank by the share of a token, use per=token."
         )
 
 
