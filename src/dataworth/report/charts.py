@@ -184,7 +184,8 @@ def gains(rows: Sequence[dict[str, Any]], *, width: int) -> str:
     left = names_width([visible(row["name"], NAME) for row in rows])
     numbers = [row[key] for row in rows for key in ("value", "bound", "low", "high")]
     known = [number for number in numbers if number is not None] or [1.0]
-    x = Scale(min(0.0, *known), max(0.0, *known) or 1.0, left, width - 292)
+    said = max((len(row["text"]) for row in rows), default=0) * CHARACTER + 24
+    x = Scale(min(0.0, *known), max(0.0, *known) or 1.0, left, width - min(said, width / 2))
     height = 4 + 30 * len(rows)
     canvas = Canvas(width, height + 42, "Gain on each target, with its bound and random selections")
     title = "gain in nats per word (0: as random documents)"
