@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, Undefined
+from jinja2 import Environment, FileSystemBytecodeCache, PackageLoader, Undefined
 from markupsafe import Markup
 
 from dataworth.engine.files import atomic
@@ -66,6 +67,7 @@ def environment() -> Environment:
     """Return the templates with everything that they call."""
     env = Environment(
         loader=PackageLoader("dataworth.report"),
+        bytecode_cache=_compiled(),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -95,6 +97,16 @@ def environment() -> Environment:
     env.globals |= {"WIDE": WIDE, "HALF": HALF, "THIRD": THIRD, "SERIES": charts.SERIES}
     env.globals |= {"shape": shape, "verdict_": verdict}
     return env
+
+
+def _compiled() -> FileSystemBytecodeCache | None:
+    """Return where compiled templates are kept, which takes longer than all the rest of a page.
+
+    A folder under the temporary one that is this user's alone; None where there can be none.
+    """
+    with contextlib.suppress(RuntimeError, OSError):
+        return FileSystemBytecodeCache()
+    return None
 
 
 _FORMATS = ("count", "counted", "short", "size", "share", "real", "factor", "duration", "finite")
