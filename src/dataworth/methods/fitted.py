@@ -74,7 +74,7 @@ class Fitted:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.place is None:
-            return _again, (type(self), self.step, self.state, self.label)
+            return _again, (type(self), self.step, self.state, self.label, self.folder)
         saved = (self.place / FILE).stat().st_mtime_ns
         options = (self.label, self.folder, self.place, self.digest)
         return _read, (type(self), self.step, *options, saved)
@@ -159,8 +159,8 @@ class Fitted:
         return columns
 
 
-def _again(kind: type[Fitted], step: Any, state: State, label: str) -> Fitted:
-    return kind(step, state, label=label)
+def _again(kind: type[Fitted], step: Any, state: State, label: str, folder: str) -> Fitted:
+    return kind(step, state, label=label, folder=folder)
 
 
 _known: dict[tuple[Any, ...], Fitted] = {}  # a worker is sent the steps with each part
