@@ -400,9 +400,11 @@ def temperature_table(names: Sequence[str]) -> str:
 
     Their losses are read off the ladder, in a straight line between its steps.
     """
-    folder = folder_of(names[0]) / "scores"
+    # All budgets choose from the same scores.
+    folders = [make(name) / "scores" for make in (folder_of, default_folder) for name in BUDGETS]
     scores = next(
         scores
+        for folder in folders
         for path in sorted((folder / "lists").glob("*.json"))
         if (scores := load_scores(folder, steps=path.stem)).steps.keys() == {"dsir"}
         and scores.steps["dsir"].step == parse_step("dsir")
