@@ -13,17 +13,6 @@ from dataworth.registry import STEPS
 from methods.modelled import POOL, model_folder
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text("utf-8")
-IMPORTS = """
-from __future__ import annotations
-from dataclasses import dataclass
-from typing import ClassVar, Literal
-import numpy as np
-from numpy.typing import NDArray
-from dataworth.corpus.documents import Documents
-from dataworth.features.gradients.language import Reader
-from dataworth.methods.modelled import ModelMeasure, model_option, prefer_option
-from dataworth.registry import register
-"""
 
 
 def block(word: str) -> str:
@@ -51,7 +40,7 @@ def test_the_page_has_whole_steps(
 ) -> None:
     module = f"shown_{name.lower()}"
     code = block(word)
-    (tmp_path / f"{module}.py").write_text(code if "import" in code else IMPORTS + code)
+    (tmp_path / f"{module}.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
     options = options or f"model={model_folder()}"
     pool = [{"text": text} for text in [*POOL, "a " * 500]]
@@ -60,3 +49,18 @@ def test_the_page_has_whole_steps(
     assert len(made) == 5
     dropped = made.metrics["accounting"]["dropped"]
     assert dropped == ({"compresses too well": 1} if name == "Compression" else {})
+
+
+def test_the_page_has_a_whole_step_that_compares_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shown_opening.py").write_text(block("class SameOpening"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    texts = ["one two three", "another text", "one two three four", "one", "one two"]
+    pool = [{"text": text} for text in texts]
+    step = "shown_opening:SameOpening(words=2)"
+    table = dataworth.score(pool, steps=[step], out=tmp_path / "run").to_arrow()
+    assert table["drop"].to_pylist() == ["same opening", None, None, None, "same opening"]
+    cluster = table["cluster:same_opening"].to_pylist()
+    assert cluster[0] == cluster[2] == cluster[4]
+    assert len(set(cluster)) == 3
