@@ -59,7 +59,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
         ("good", {"against": "empty"}, InputError, "the selection empty.jsonl holds no document"),
         ("good", {"against": "renamed"}, InputError, "lines of the selection renamed.jsonl"),
         ("good", {"holdout": 1}, ConfigError, "holdout must be at least 0 and below 1"),
-        ("good", {"max_bad": 2}, ConfigError, "max_bad is a share"),
+        ("good", {"max_bad": 2}, ConfigError, "max_bad must be between 0 and 1"),
         ("good", {"out": "pool"}, ConfigError, "pool.jsonl: is a file"),
     ],
 )

@@ -31,7 +31,7 @@ from dataworth.engine.local import Engine, Tick
 from dataworth.engine.progress import Progress
 from dataworth.engine.regroup import MEMORY, Columns, Regrouped, regroup
 from dataworth.engine.shuffle import Keyed
-from dataworth.errors import ConfigError
+from dataworth.errors import ConfigError, DataworthError
 from dataworth.methods.base import (
     DROP,
     Batch,
@@ -106,7 +106,9 @@ class _Keys:
                 f"{self.step.name}: what it carries travels with one key for each document, or "
                 "with pairs that it verifies"
             )
-        rank = self.step.rank(batch, state)
+        rank = np.asarray(self.step.rank(batch, state), np.float64)
+        if np.isnan(rank).any():  # which says of a row that a step before dropped it
+            raise DataworthError(f"{self.step.name}: `rank` gave a number that is none (NaN)")
         return Keyed(place, keys, documents.uid, rank, rows, carried, _at(documents))
 
 
@@ -245,8 +247,10 @@ def _columns(
         rows = np.arange(first.firsts[unit], first.firsts[unit + 1])
         roots = best[rows[0] : rows[-1] + 1] if len(rows) else rows
         found_columns = {
-            DROP: pa.array((roots != rows).astype(np.uint8)),
-            columns[1].name: pa.array(first.rows.uid[roots]),
+            column.name: pa.array(
+                (roots != rows).astype(np.uint8) if column.name == DROP else first.rows.uid[roots]
+            )
+            for column in columns
         }
     else:
         found_columns = found.columns(unit)

@@ -53,7 +53,7 @@ from dataworth.methods.fitted import Fitted, learn
 from dataworth.methods.registry import with_filters
 from dataworth.table import survey as surveys
 from dataworth.table.columns import ColumnFolder, declare
-from dataworth.table.keys import folder_digest, key_of
+from dataworth.table.keys import canonical, folder_digest, key_of
 from dataworth.table.run import RunFolder
 from dataworth.table.survey import Survey
 from dataworth.table.table import Layout, Source, Table, folder_name
@@ -275,7 +275,8 @@ def keep_list(
     }
     name = key_of({**record, "settings": deciding(settings.as_dict())})
     path = folder / "lists" / f"{name}.json"
-    if not path.is_file() or read_object(path) != record:  # run again on another device, say
+    # Run again on another device, say, it is another record under the same name.
+    if not path.is_file() or canonical(read_object(path)) != canonical(record):
         write_json(path, record)
     return name
 
