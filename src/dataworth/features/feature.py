@@ -1,4 +1,4 @@
-"""What a feature is: documents → numbers, by settings alone; kept as columns of their table."""
+"""Features: documents → numbers, by settings alone; kept as columns of their table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Feature(Protocol):
 
     @property
     def name(self) -> str:
-        """What its columns and their folder are called by."""
+        """The name of its columns and of their folder."""
         ...
 
     @property
@@ -36,7 +36,7 @@ class Feature(Protocol):
 
     @property
     def dtype(self) -> str:
-        """How they are stored unless told otherwise: one of `DTYPES`."""
+        """The dtype that they are stored in by default: one of `DTYPES`."""
         ...
 
     @property
@@ -71,7 +71,7 @@ def fingerprint(feature: Feature) -> str:
 
 
 def working(feature: object) -> AbstractContextManager[None]:
-    """What a feature needs around its work, if anything."""
+    """Return the context that a feature works in; an empty one if it asks for none."""
     return feature.working() if isinstance(feature, Works) else contextlib.nullcontext()
 
 
@@ -83,12 +83,12 @@ class FeatureColumn(WideColumn):
 
     @staticmethod
     def called(feature: Feature) -> str:
-        """What the column of a feature without named numbers is called."""
+        """Return the column name of a feature without named numbers."""
         return f"{EMBEDDING}{feature.name}"
 
     @property
     def folder(self) -> Path:
-        """Where the numbers lie."""
+        """The folder of the numbers."""
         return self.table.folder / self.table.layout.sources[0].folder
 
     def column(self, name: str) -> NDArray[Any]:

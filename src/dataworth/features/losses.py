@@ -56,7 +56,7 @@ class DocumentLosses:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the losses depend on."""
+        """The settings that determine the losses."""
         return {
             "files": folder_identity(Path(self._folder)),
             "window": self.window,

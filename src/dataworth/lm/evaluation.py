@@ -1,4 +1,4 @@
-"""What a language model makes of texts: losses of documents, of options, of whole responses.
+"""Losses that a language model gives documents, answer options, and whole responses.
 
 Everything is computed in float32, unless another precision is asked for, and summed in float64. A
 text longer than the model's context is read in windows: each begins `overlap` of the context
@@ -176,7 +176,7 @@ def cloze(
     threads: int = 1,
     precision: Precision = "float32",
 ) -> Cloze:
-    """Whether greedy decoding after each prompt gives its response, and the response's loss.
+    """Score each response: if greedy decoding after its prompt gives it, and its loss.
 
     Tokenised as in `choice_log_probs`. Raises ConfigError if the two lists differ in length.
     """

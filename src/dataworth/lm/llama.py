@@ -73,19 +73,19 @@ class ModelConfig:
 
     @property
     def multiplier(self) -> float:
-        """How many times as wide as the muP base; 1 without muP."""
+        """The width relative to that of the muP base; 1 without muP."""
         return self.hidden / self.mup_base if self.mup_base else 1.0
 
     @property
     def attention_scale(self) -> float:
-        """What products of queries and keys are multiplied by."""
+        """The factor that products of queries and keys are multiplied by."""
         if self.mup_base:
             return math.sqrt(MUP_HEAD) / self.head_size
         return 1 / math.sqrt(self.head_size)
 
 
 class LanguageModel(Protocol):
-    """What training and evaluation ask of a causal language model; an `nn.Module` besides."""
+    """A causal language model as training and evaluation use it; an `nn.Module` besides."""
 
     @property
     def vocabulary(self) -> int:
@@ -165,7 +165,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attention_bias(segments: Tensor) -> Tensor:
-    """What is added to attention's scores, float32 [batch, 1, length, length].
+    """Return the term that is added to attention's scores, float32 [batch, 1, length, length].
 
     Zero where a token may look: at itself and those before it in the same segment. Else so low
     that nothing is left of the score; finite, because infinity minus itself is no number.
@@ -239,12 +239,12 @@ class CausalLM(nn.Module):
         return functional.linear(self.hidden(ids, segments), self.read_out_weight)
 
     def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """What the read-out is applied to, [batch, length, hidden]; see `LanguageModel`."""
+        """Return the input of the read-out, [batch, length, hidden]; see `LanguageModel`."""
         segments = torch.zeros_like(ids[:1]) if segments is None else segments
         return self.stream(ids, attention_bias(segments))
 
     def stream(self, ids: Tensor, bias: Tensor) -> Tensor:
-        """As `hidden`, with `bias` from `attention_bias`."""
+        """Compute `hidden` with a `bias` from `attention_bias`."""
         places = torch.arange(ids.shape[1], device=ids.device, dtype=torch.float32)
         angles = torch.outer(places, cast(Tensor, self.frequencies))
         cos, sin = angles.cos(), angles.sin()

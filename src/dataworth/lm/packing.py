@@ -55,7 +55,7 @@ class TokenStream:
 
     @property
     def documents(self) -> int:
-        """How many documents."""
+        """The number of documents."""
         return len(self.bytes)
 
     def document(self, row: int) -> NDArray[np.unsignedinteger]:
@@ -164,7 +164,7 @@ class Sequences:
 
     @property
     def epochs(self) -> float:
-        """How often the whole run sees each token on average."""
+        """The average number of times that the run sees each token."""
         return self.count * self.length / len(self.stream)
 
     def batch(self, start: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -175,7 +175,7 @@ class Sequences:
         return tokens[:, :-1], tokens[:, 1:]
 
     def _place(self, row: int) -> int:
-        """Where in the ring sequence `row` starts."""
+        """Return the place in the ring at which sequence `row` starts."""
         epoch, index = divmod(row, self.per_epoch)
         if epoch != self._epoch:
             self._windows, self._epoch = self._order(epoch), epoch

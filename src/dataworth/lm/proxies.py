@@ -34,7 +34,7 @@ class Kept:
     """A model at one point of its training.
 
     `folder`: its name. `tokens`: seen so far. `learning_rate`: of the step that led here.
-    `loss`: of training, nats a token, the mean over the last steps. `core_seconds`: of processor
+    `loss`: of training, nats per token, the mean over the last steps. `core_seconds`: of processor
     time since the training began. `last`: the training ends here.
     """
 

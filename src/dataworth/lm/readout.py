@@ -65,7 +65,7 @@ class _ReadOut(torch.autograd.Function):
 def read_out_loss(
     hidden: Tensor, weight: Tensor, targets: Tensor, *, z_loss: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """The loss to descend and the mean nats a token, both scalars, float32.
+    """The loss to descend and the mean nats per token, both scalars, float32.
 
     hidden [..., width], weight [vocabulary, width], targets [...] int64. The first is the mean
     cross-entropy plus `z_loss` times the mean squared log of the normaliser, the second is the

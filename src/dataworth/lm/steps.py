@@ -37,7 +37,7 @@ _SHAPES = 256  # compiled shapes that one process may hold
 
 
 def numbers(precision: Precision, device: torch.device) -> torch.dtype:
-    """What products are computed in. "auto": bfloat16 where the processor has it, else float32."""
+    """Return the dtype of products. "auto": bfloat16 where the processor has it, else float32."""
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
     return torch.bfloat16 if has_bfloat16(device) else torch.float32
@@ -69,7 +69,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def document_segments(inputs: Tensor, end: int) -> Tensor:
-    """Which document each input is of, int16 [batch, length]: `end` begins a new one.
+    """Number the documents of each row's inputs, int16 [batch, length]: `end` begins a new one.
 
     With `end` below zero all of a row is one segment.
     """
@@ -82,7 +82,7 @@ def loss_function(
     """The loss of a batch, and whether it is compiled.
 
     It takes (model, inputs, targets, end, z_loss, dtype), inputs and targets [batch, length], and
-    gives the loss to descend and the mean nats a token, without gradient.
+    gives the loss to descend and the mean nats per token, without gradient.
     """
     if not isinstance(model, CausalLM):
         return (torch.compile(_any_loss) if compiled is True else _any_loss), compiled is True

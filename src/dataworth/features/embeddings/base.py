@@ -1,4 +1,4 @@
-"""What an embedder is, and what all of them share."""
+"""The interface of embedders, and helpers that all of them share."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Embedder(Protocol):
 
 
 class VectorFeature(ABC):
-    """What makes an embedder a feature."""
+    """A base class by which an embedder is a feature."""
 
     columns: ClassVar[tuple[str, ...]] = ()
     dtype: ClassVar[str] = "float32"

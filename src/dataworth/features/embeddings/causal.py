@@ -59,7 +59,7 @@ class TokenAverage(VectorFeature):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the vectors depend on."""
+        """The settings that determine the vectors."""
         return {"files": folder_identity(Path(self._folder))}
 
     def embed(self, texts: Texts) -> Vectors:
@@ -108,7 +108,7 @@ class StateAverage(VectorFeature):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the vectors depend on."""
+        """The settings that determine the vectors."""
         return {
             "files": folder_identity(Path(self._folder)),
             "window": self.window,

@@ -1,4 +1,4 @@
-"""What vectors of one corpus have in common, and vectors without it.
+"""The directions that vectors of one corpus have in common, and vectors without them.
 
 Averages over words or positions share a large common part: the cosine of any two is near 1, and
 what tells documents apart is lost in it. Taking away the corpus mean, and if wanted its first

@@ -105,7 +105,7 @@ class NgramProjection(VectorFeature):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the vectors depend on."""
+        """The settings that determine the projections."""
         return {
             "dimensions": self.dimensions,
             "ngrams": self.ngrams.identity,

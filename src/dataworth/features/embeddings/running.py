@@ -1,4 +1,4 @@
-"""How models run: on one thread for each worker, in float32 or bfloat16."""
+"""Threads, batches and number formats in which models run."""
 
 from __future__ import annotations
 

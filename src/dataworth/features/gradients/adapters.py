@@ -1,4 +1,4 @@
-"""What a folder of a model holds, where that is not a whole model: an adapter of PEFT, or nothing.
+"""Checks of model folders, and the loading of models stored as an adapter of PEFT.
 
 An adapter (LoRA and its like) is a few trained parameters beside a base model, which the file
 `adapter_config.json` names. transformers loads both frozen; the gradients that count are those of
@@ -23,7 +23,7 @@ _SHOWN = 6  # models that an error names
 
 
 def check_folder(folder: Path) -> None:
-    """That a folder is one of a model. Raises ConfigError that says what it holds instead.
+    """Check that a folder holds a model; raise ConfigError that says what it holds instead.
 
     Other files than these two may hold a model's configuration one day: what has neither and no
     models inside is left to whoever loads it.

@@ -1,4 +1,4 @@
-"""How a model's parameters lie in one gradient vector.
+"""The layout of a model's parameters in one gradient vector.
 
 The vector is cut into blocks. A block is a matrix [rows, columns]: the weight of a linear layer
 with its bias as the last column (weights that are stored transposed are turned), the kernel of a
@@ -75,7 +75,7 @@ class Blocks(tuple[Block, ...]):
 
     @property
     def names(self) -> list[str]:
-        """Of the blocks."""
+        """The blocks' names, in the order of the vector."""
         return [block.name for block in self]
 
     @property
@@ -86,7 +86,7 @@ class Blocks(tuple[Block, ...]):
 
     @property
     def fingerprint(self) -> str:
-        """Of names, shapes and places: two gradients can be compared if theirs are equal."""
+        """A hash of names, shapes and offsets: gradients are comparable if theirs are equal."""
         return hashlib.sha256(repr(tuple(self)).encode()).hexdigest()[:16]
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:

@@ -143,7 +143,7 @@ def scatter(
 def signs_on(
     device: torch.device, key: np.uint64, rows: int, columns: int, first: int = 0
 ) -> Tensor:
-    """As `signs`, made on a device."""
+    """Return the rows of `signs`, float32, computed on a device."""
     row = torch.arange(first, first + rows, device=device)[:, None]
     word = torch.arange(-(-columns // 64), device=device)[None, :]
     bits = _word_on(key, row, word)[:, :, None] >> torch.arange(64, device=device)
@@ -151,7 +151,7 @@ def signs_on(
 
 
 def scatter_on(key: np.uint64, values: Tensor, out: Tensor, width: int, first: int = 0) -> None:
-    """As `scatter`, on the device of the values, some columns at a time."""
+    """Add `values` into `out` as `scatter` does, on their device, some columns at a time."""
     parts = out.shape[1] // width
     tile = max(1, _SCATTERED // (max(len(values), 1) * parts))
     part = torch.arange(parts, device=values.device)[None, :]
@@ -165,7 +165,7 @@ def scatter_on(key: np.uint64, values: Tensor, out: Tensor, width: int, first: i
 
 
 def _word_on(key: np.uint64, row: Tensor, word: Tensor) -> Tensor:
-    """As `_word`: the same 64 bits, in int64, whose products wrap around as those of uint64 do."""
+    """Return the 64 bits of `_word` in int64, whose products wrap around as those of uint64 do."""
     mixed = _mixed_on(row * _signed(_GOLDEN) + _signed(key))
     return _mixed_on(mixed + word * _signed(_MIX2) + _signed(_MIX1))
 

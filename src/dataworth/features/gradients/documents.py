@@ -106,7 +106,7 @@ class DocumentGradients:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What the rows depend on."""
+        """The settings that determine the stored rows."""
         text = self.tokenizer.to_str().encode()
         return {
             "model": model_identity(self.engine.model),

@@ -34,7 +34,7 @@ class PositionScores:
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Of a batch of n examples: `calls` by block; `losses` [n], what the gradients are of.
+    """Factored gradients of n examples: `calls` by block; `losses` [n], differentiated.
 
     Sums are taken in `dtype`: float32, or float64 where the model is.
     """

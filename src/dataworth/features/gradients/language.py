@@ -121,7 +121,7 @@ class Reader:
         return identity_of(self.folder)
 
     def moments(self) -> Moments:
-        """Of the optimizer that trained the model. ConfigError if they are not beside it."""
+        """Return Adam's moments from the model's training. ConfigError if none are beside it."""
         kept = load_moments(self.folder)
         if kept is None and self._foreign:
             kept = trainer_state(self.folder, self.model)
@@ -225,7 +225,7 @@ class Reader:
         return nats, tokens
 
     def errors(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """The lengths of softmax minus one-hot summed over each document's tokens [n], tokens [n].
+        """Return the norms |softmax - one-hot| summed over each document's tokens [n], tokens [n].
 
         No gradient is taken.
         """
@@ -238,7 +238,7 @@ class Reader:
         return out, tokens
 
     def _errors(self, batch: Batch) -> Tensor:
-        """Of a batch, summed over positions that count: [n]."""
+        """Return the norms |softmax - one-hot| summed over a batch's counted positions: [n]."""
         with torch.no_grad(), evaluating(self.model):
             shares = self.engine.task.outputs(self.model, batch).softmax(-1)
         counted = batch.targets != IGNORED

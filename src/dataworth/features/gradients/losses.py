@@ -82,7 +82,7 @@ def cross_entropy(outputs: Tensor, targets: Tensor, weights: Tensor | None) -> T
 
 
 def margin(outputs: Tensor, targets: Tensor) -> Tensor:
-    """How far the right class is ahead: its logit minus the log of the others' summed exponentials.
+    """Return the right class's logit minus the log-sum-exp of the other classes' logits.
 
     `outputs` [*targets, classes]; shaped as `targets`. It is log(p / (1 - p)), not held by 0 and 1.
     """

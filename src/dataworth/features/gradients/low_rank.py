@@ -20,8 +20,8 @@ from dataworth.features.gradients.modules import Call
 
 @dataclass(frozen=True, eq=False)
 class LowRank:
-    """Of q vectors, block by block: `left` [q, rows, r] and `right` [q, r, columns], or, where that
-    would take more room, the whole matrices [q, rows, columns] as `left` and None.
+    """Low-rank factors of q vectors by block: `left` [q, rows, r] and `right` [q, r, columns], or,
+    where these would take more room, the whole matrices [q, rows, columns] as `left` and None.
     """
 
     blocks: Blocks

@@ -115,7 +115,7 @@ class Run:
     def _gradient(
         self, vector: Tensor, rows: NDArray[np.int64], weights: Tensor, *, graph: bool
     ) -> Tensor:
-        """By `vector`, of the summed loss of some rows; `weights`: theirs."""
+        """Differentiate the loss summed over some rows, times their `weights`, by `vector`."""
         batch = self.task.lay([self.items[row] for row in rows], rows.astype(np.uint64))
         batch = batch.to(weights.device)
         losses = self.task.loss(self.task.outputs(self._called(vector), batch), batch)
@@ -124,14 +124,14 @@ class Run:
         return torch.autograd.grad(total, vector, create_graph=graph)[0]
 
     def _divisor(self, weights: Tensor) -> Tensor:
-        """Of a batch's gradient; `weights`: of its rows."""
+        """Return the divisor of a batch's summed gradient; `weights`: of its rows."""
         if self.divide == "rows":
             return weights.new_full((), float(len(weights)))
         total = weights.sum()
         return torch.where(total == 0, 1.0, total)  # nothing is left: no gradient
 
     def _batch_gradient(self, vector: Tensor, number: int, weights: Tensor) -> Tensor:
-        """Of a step's whole batch, not to be differentiated; `weights` [n]: of all examples."""
+        """Return the detached gradient of a step's whole batch; `weights` [n]: of all examples."""
         rows = np.asarray(self.order[number], np.int64)
         vector = vector.detach().requires_grad_()
         total = torch.zeros_like(vector)
@@ -353,7 +353,7 @@ class _Back:
 def smoothness(
     run: Run, queries: Sequence[Any] | Examples, *, distance: float = 0.1, seed: int = 0
 ) -> float:
-    """How far a run can be trusted to have meaningful derivatives, in [-1, 1]; near 1 is smooth.
+    """Return a run's metasmoothness in [-1, 1]: near 1, its derivatives are meaningful.
 
     Three trainings, with the weights moved by 0, 1 and 2 times `distance` in a random direction of
     signs: the share of the queries' losses, weighed by how far they move, that go on in the same

@@ -1,4 +1,4 @@
-"""Which parameters are covered, and what a module's call adds to their gradients.
+"""Covered parameters, and the terms that each call of a module adds to their gradients.
 
 For one call of a module, with input `a` and the gradient `g` of the loss in its output, the
 gradient of a weight is a sum over positions of outer products, row side times column side:
@@ -44,7 +44,7 @@ class Use:
 
     @property
     def folded(self) -> bool:
-        """Whether the bias is the last column of the weight's block."""
+        """True if the bias is the last column of the weight's block."""
         return self.weight is not None and self.weight == self.bias
 
     def trailing(self, module: nn.Module) -> int:
@@ -58,7 +58,7 @@ class Use:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """What one call of a module adds to one block, as outer products.
+    """One module call's contribution to one block's gradient, as outer products.
 
     `left`: the row side [n, positions, rows], or int64 [n, positions]: the row of a one. `right`:
     the column side [n, positions, columns]; None for one column of ones. `placed`: whether they are
@@ -94,7 +94,7 @@ def kind_of(module: nn.Module) -> str | None:
 
 
 def _refusal(name: str, module: nn.Module) -> str | None:
-    """Why a module with trained parameters cannot be covered, or None."""
+    """Describe, for a message, a module whose parameters cannot be covered; None for others."""
     if kind_of(module) is None:
         return f"{told(name)} ({type(module).__name__})"
     odd = {key for key, _ in module.named_parameters(recurse=False)} - {"weight", "bias"}
@@ -229,7 +229,7 @@ def _by_example(name: str, value: Tensor, examples: int, trailing: int) -> Tenso
 def calls_of(
     use: Use, module: nn.Module, value: Tensor, grad: Tensor, examples: int
 ) -> list[tuple[int, Call]]:
-    """What one call of `module` on `value` adds, by block; `grad`: of the loss in its output."""
+    """Return the terms of one call of `module` on `value`, by block; `grad`: in its output."""
     if use.kind == EMBEDDING:
         ids = _by_example(use.name, value, examples, 0).long()
         right = _by_example(use.name, grad, examples, 1)
@@ -265,7 +265,7 @@ def calls_of(
 
 
 def _normalised(module: nn.Module, value: Tensor) -> Tensor:
-    """What a normalisation multiplies with its weight; the engine checks that it is so."""
+    """Return the factor of a normalisation's weight; the engine checks that it is so."""
     if isinstance(module, nn.LayerNorm):
         return functional.layer_norm(value, module.normalized_shape, None, None, module.eps)
     if isinstance(module, nn.RMSNorm):

@@ -44,7 +44,7 @@ class Descent:
         return (parameters, torch.zeros_like(parameters))
 
     def step(self, state: State, gradient: Tensor, number: int) -> State:
-        """As torch's SGD."""
+        """Take a step as torch's SGD does."""
         parameters, speed = state
         speed = self.momentum * speed + gradient + self.weight_decay * parameters
         return (parameters - _rate(self.learning_rate, number) * speed, speed)
@@ -72,7 +72,7 @@ class Adam:
         return (parameters, torch.zeros_like(parameters), torch.zeros_like(parameters))
 
     def step(self, state: State, gradient: Tensor, number: int) -> State:
-        """As torch's AdamW, but for `epsilon_root`."""
+        """Take a step as torch's AdamW does, but for `epsilon_root`."""
         parameters, first, second = state
         b1, b2 = self.betas
         rate = _rate(self.learning_rate, number)

@@ -1,4 +1,4 @@
-"""What each token of a document adds to its scores: for a few documents that are shown."""
+"""Shares of a document's tokens in its scores, for a few documents that are shown."""
 
 from __future__ import annotations
 

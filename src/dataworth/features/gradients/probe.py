@@ -1,4 +1,4 @@
-"""How far can an approximation be trusted? Compare it with the exact answer on a tiny copy.
+"""The accuracy of approximations, compared with the exact answer on a tiny copy.
 
 The copy has the model's own architecture with a few hundred to a few thousand parameters, trained
 for a moment on sequences with something to learn; there, the dense curvature can be formed and
@@ -128,8 +128,8 @@ def sequences(count: int, seed: int) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of one approximation with the dense answer: correlations of values and of ranks, and the
-    ratio of their spreads (1 where the scale is right too).
+    """The agreement of one approximation with the dense answer: correlations of values and of
+    ranks, and the ratio of their spreads (1 where the scale is right too).
     """
 
     name: str
@@ -141,7 +141,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class SelfCheck:
-    """What was compared, and how each approximation did."""
+    """A comparison of approximations with the truth on a small copy, and its results."""
 
     architecture: str
     parameters: int

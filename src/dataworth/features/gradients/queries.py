@@ -1,4 +1,4 @@
-"""What the gradients of documents are multiplied with: vectors of any number of queries, in a file.
+"""Vectors of any number of queries, in a file, to multiply documents' gradients with.
 
 They are read from the file as they are needed, so they do not have to fit into memory.
 """
@@ -29,7 +29,7 @@ def fit_vectors(
 ) -> None:
     """Write what gradients are multiplied with: float32 [queries, P], a `.npy` file.
 
-    A query's measure is its loss in nats a token. InputError for a query without a token.
+    A query's measure is its loss in nats per token. InputError for a query without a token.
     """
     engine = reader.engine
     group = max(1, TOGETHER // engine.size)

@@ -1,4 +1,4 @@
-"""How documents are cut into the windows that a causal language model sees at once."""
+"""Documents as tokens, cut into the windows that a causal language model sees at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ for all pairs of positions, and for the logits of all."""
 
 @dataclass(frozen=True)
 class Reading:
-    """How documents are read. `layers`: patterns of the modules that count (`*.mlp.*`); none: all
+    """Options for reading. `layers`: patterns of the modules that count (`*.mlp.*`); none: all
     with trained parameters. `context`: tokens that the model sees at once, 0: as many as it was
     made for, 2,048 at most. `windows`: of a document that count, from its beginning; 0: all.
     `batch_tokens`: positions that run at once, 0: as suits the model; it changes results by

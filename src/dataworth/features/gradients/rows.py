@@ -95,7 +95,7 @@ class Stored:
 
     @property
     def uid(self) -> NDArray[np.uint64]:
-        """Of each row."""
+        """The uid of each row."""
         return self.column.uid
 
     def blocks(self, rows: int = _BLOCK) -> Iterator[tuple[int, NDArray[np.float32]]]:

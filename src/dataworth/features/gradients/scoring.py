@@ -206,7 +206,7 @@ def scores_by_position(
     queries: Examples,
     preconditioner: Preconditioner | None = None,
 ) -> list[NDArray[np.float32]]:
-    """What each position of each example adds to its scores: a list of [q, positions].
+    """Split each example's scores by its positions: a list of [q, positions].
 
     Padding is cut off. What has no position (a classifier's last layer) is left out, so that a sum
     may be short of the whole score by it. For few examples: the queries' gradients are held at

@@ -69,7 +69,7 @@ _SERIES = 10  # steps of the series, each on a batch, for one of conjugate gradi
 
 @dataclass(frozen=True)
 class Curvature:
-    """How a preconditioner is fitted.
+    """Options for fitting a preconditioner.
 
     `damping`: share of each block's mean eigenvalue that is added. `sample`: documents that it is
     fitted on. `steps`: of conjugate gradients, at most; a series takes ten times as many, each on
@@ -97,7 +97,7 @@ class Curvature:
 
     @property
     def fitted(self) -> bool:
-        """Whether anything is fitted on documents."""
+        """True if the preconditioner is fitted on documents."""
         return self.solver not in (*_PLAIN, "adam")
 
     @property
@@ -130,7 +130,7 @@ class Curvature:
 
 
 def training_windows(items: Items, tokens: float) -> int:
-    """How many windows like these hold so many tokens: the N of an influence, at least 1."""
+    """Return the number of windows like these in so many tokens: an influence's N, at least 1."""
     mean = float(items.tokens.sum()) / max(len(items.items), 1)
     return max(1, round(tokens / max(mean, 1)))
 
@@ -220,8 +220,8 @@ def fit(
 
 
 def residual_of(found: Preconditioner) -> float | None:
-    """What a solver that goes step by step has left unsolved, the most of any vector so far,
-    relative to the vector; None for others, and before the first.
+    """Return the largest residual that an iterative solver left of any vector so far, relative to
+    the vector; None for other solvers, and before the first vector.
     """
     if isinstance(found, ConjugateGradients | NeumannSeries):
         return found.solved.residual

@@ -1,4 +1,4 @@
-"""What is trained on and what is measured: a task is four small functions.
+"""Training losses and measurements: a task is four small functions.
 
     lay(items, uid) -> Batch            how examples become a batch
     loss(outputs, batch) -> Tensor      the training loss, [n], or [n, positions] to be summed
@@ -51,7 +51,7 @@ class Task(ABC):
         """The training loss [n], or [n, positions] to be summed over positions."""
 
     def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """What a query measures, smaller is better: [n] or [n, positions]. Here the loss."""
+        """Return the queries' measure, smaller is better: [n] or [n, positions]. Here the loss."""
         return self.loss(outputs, batch)
 
     def modules(self, model: nn.Module) -> Sequence[str] | None:
@@ -356,15 +356,15 @@ class FunctionTask(Task):
     sampling: Callable[[Tensor, Batch, int], Batch] | None = None
 
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
-        """As given."""
+        """Lay a batch by `lay_items`."""
         return self.lay_items(items, uid)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """As given."""
+        """Return `training_loss`."""
         return self.training_loss(outputs, batch)
 
     def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """As given, or the loss."""
+        """Return `measurement`, or `training_loss` where there is none."""
         return (self.measurement or self.training_loss)(outputs, batch)
 
     def modules(self, model: nn.Module) -> Sequence[str] | None:
@@ -372,7 +372,7 @@ class FunctionTask(Task):
         return self.patterns
 
     def sample(self, outputs: Tensor, batch: Batch, seed: int) -> Batch:
-        """As given."""
+        """Draw targets by `sampling`, or as `Task` does where there is none."""
         if self.sampling is None:
             return super().sample(outputs, batch, seed)
         return self.sampling(outputs, batch, seed)

@@ -84,7 +84,7 @@ class HashedNgrams:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the numbers depend on, as JSON."""
+        """The settings that determine the numbers, as JSON."""
         tokens = self.tokens
         if tokens not in MODES:
             tokens = "blake2b:" + hashlib.blake2b(Path(tokens).read_bytes()).hexdigest()[:32]
@@ -97,7 +97,7 @@ class HashedNgrams:
         }
 
     def _arguments(self, documents: Documents) -> tuple[Any, ...]:
-        """What every kernel takes first."""
+        """Return the arguments that every kernel takes first."""
         longest = int(documents.text_bytes.max()) if len(documents) else 0
         return (
             documents.data,
@@ -170,7 +170,7 @@ class HashedNgrams:
         return spans, out
 
     def _spans(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where each document's n-grams begin, from its number of tokens: int64 [n+1]."""
+        """Return the bounds of each document's n-grams, from its number of tokens: int64 [n+1]."""
         shorter = np.arange(self.ngrams)[None, :]
         grams = np.maximum(tokens[:, None] - shorter, 0).sum(1)
         return _spans(grams)

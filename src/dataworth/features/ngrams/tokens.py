@@ -115,7 +115,7 @@ _places = places_at_once if COMPRESSES else places_in_steps
 
 @kernel
 def segment_end(data, at, end):  # type: ignore[no-untyped-def]
-    """Where the segment that begins at `at` ends: at ASCII white space, or with the text.
+    """Return the end of the segment that begins at `at`: ASCII white space, or the text's end.
 
     White space neither belongs to a token nor can a capital sigma look through it.
     """

@@ -65,7 +65,7 @@ def stands_at(data, place, end, sought, spans, number):  # type: ignore[no-untyp
 
 @kernel
 def holds(data, start, end, texts):  # type: ignore[no-untyped-def]
-    """Which of the texts stand between two places, in any case of ASCII, a bit for each."""
+    """Return a bit for each text: 1 if it stands between two places, in any case of ASCII."""
     sought, spans = texts
     bits = 0
     for number in range(len(spans) - 1):

@@ -43,7 +43,7 @@ class Damping:
 
     @staticmethod
     def of_descent(learning_rate: float, steps: int, momentum: float = 0.0) -> Damping:
-        """What gradient descent that stops after `steps` is like: 1 / (rate * steps), fixed.
+        """Return the damping equivalent to gradient descent of `steps` steps: 1 / (rate * steps).
 
         Along a direction of curvature c it has come (1 - (1 - rate * c) ** steps) / c far, which is
         nearly 1 / (c + 1 / (rate * steps)): at most 1.3 times that. With momentum the rate is
@@ -78,29 +78,29 @@ class Preconditioner(Protocol):
 
     @property
     def unit(self) -> str:
-        """Of the scores."""
+        """The unit of the scores."""
         ...
 
     @property
     def scale(self) -> float:
-        """What inner products are multiplied with."""
+        """The factor that inner products are multiplied by."""
         ...
 
     @property
     def linear(self) -> bool:
-        """Whether `train` is the identity."""
+        """True if `train` is the identity."""
         ...
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """What stands on the query's side: [q, P] from [q, P]."""
+        """Transform gradients of queries: [q, P] from [q, P]."""
         ...
 
     def train(self, gradients: Tensor) -> Tensor:
-        """What stands on the example's side: [n, P] from [n, P]."""
+        """Transform gradients of examples: [n, P] from [n, P]."""
         ...
 
     def describe(self) -> str:
-        """What it is and how it was fitted, in words."""
+        """Describe in words the preconditioner and how it was fitted."""
         ...
 
 

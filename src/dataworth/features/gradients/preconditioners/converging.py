@@ -1,4 +1,4 @@
-"""Whether a solver that goes step by step came near enough to the answer."""
+"""The convergence of iterative solvers: residuals, steps, and a warning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENOUGH = 0.1
 
 @dataclass
 class Solved:
-    """What became of all vectors so far.
+    """The convergence over all vectors so far.
 
     `residual`: the largest |v - (curvature + damping) x| / |v| of any; None: none was solved yet.
     `steps`: the most that were taken. `vectors`: how many were solved.

@@ -144,15 +144,15 @@ class _Outputs(Task):
         self.task = task
 
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
-        """Of the task."""
+        """Lay a batch of examples as the task does."""
         return self.task.lay(items, uid)
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Of the task."""
+        """Return the outputs as the task computes them."""
         return self.task.outputs(model, batch)
 
     def modules(self, model: nn.Module) -> Sequence[str] | None:
-        """Of the task."""
+        """Return the task's patterns of the modules that count."""
         return self.task.modules(model)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:

@@ -38,7 +38,7 @@ class Identity(Linear):
         return self.learning_rate
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """As they are."""
+        """Return the vectors unchanged."""
         return vectors
 
     def describe(self) -> str:
@@ -55,12 +55,12 @@ class Cosine:
     linear = False
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Of length 1."""
+        """Scale each vector to norm 1."""
         unit: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)
         return unit
 
     def train(self, gradients: Tensor) -> Tensor:
-        """Of length 1."""
+        """Scale each gradient to norm 1."""
         return self.apply(gradients)
 
     def describe(self) -> str:
@@ -124,7 +124,7 @@ def diagonal(
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What Adam remembers of each parameter: `first` [P], `second` [P], after `step` steps.
+    """Adam's moments of each parameter: `first` [P], `second` [P], after `step` steps.
 
     `rates` [P]: the sum of the learning rates of all steps, `decay` [P]: decoupled weight decay;
     for `stopped` alone.
@@ -140,7 +140,7 @@ class Moments:
 
     @property
     def scale(self) -> Tensor:
-        """What a step is divided by [P]: the root of the corrected second moment, and epsilon."""
+        """The divisor of a step [P]: the root of the corrected second moment, plus epsilon."""
         return (self.second / (1 - self.betas[1] ** self.step)).sqrt() + self.epsilon
 
     def stopped(self) -> Tensor:
@@ -231,7 +231,7 @@ class AdamStep:
         return self.learning_rate
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """As they are."""
+        """Return the vectors unchanged."""
         return vectors
 
     def __post_init__(self) -> None:

@@ -87,7 +87,7 @@ class ConjugateGradients(Linear):
         return found
 
     def _alone(self, vectors: Tensor, damping: Tensor) -> tuple[Tensor, Tensor, int]:
-        """(answers, residuals, steps): each vector with directions of its own."""
+        """Solve each vector with directions of its own: (answers, residuals, steps)."""
         found = torch.zeros_like(vectors)
         residual = vectors.clone()
         better = residual if self.inner is None else self.inner.apply(residual)
@@ -113,7 +113,7 @@ class ConjugateGradients(Linear):
         return found, residual, steps
 
     def _block(self, vectors: Tensor, damping: Tensor) -> tuple[Tensor, Tensor, int]:
-        """As `_alone`, over the span of all directions; inner products in float64.
+        """Solve as `_alone`, over the span of all directions; inner products in float64.
 
         Directions are made orthonormal before each product, so that vectors that depend on each
         other, or are solved already, do no harm: what is left of them is taken out.
