@@ -50,7 +50,7 @@ class Feature(Protocol):
         ...
 
     def values(self, documents: Documents) -> NDArray[np.floating[Any]]:
-        """The numbers, [documents, dimension], finite."""
+        """Compute the numbers, [documents, dimension], finite."""
         ...
 
 
@@ -59,12 +59,12 @@ class Works(Protocol):
     """A feature that needs something around its work, such as one thread for each worker."""
 
     def working(self) -> AbstractContextManager[None]:
-        """Entered in every process and thread that computes."""
+        """Return the context entered in every process and thread that computes."""
         ...
 
 
 def fingerprint(feature: Feature) -> str:
-    """Twelve hexadecimal digits that name a feature with its settings."""
+    """Return twelve hexadecimal digits that identify a feature with its settings."""
     known = {"feature": feature.name, "settings": dict(feature.settings)}
     text = json.dumps(known, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
@@ -92,5 +92,5 @@ class FeatureColumn(WideColumn):
         return self.table.folder / self.table.layout.sources[0].folder
 
     def column(self, name: str) -> NDArray[Any]:
-        """One named number of every document, [rows]."""
+        """Return one named number of every document, [rows]."""
         return self.table.column(f"{name}:{self.feature.name}")

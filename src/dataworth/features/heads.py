@@ -41,7 +41,7 @@ class Head:
     def cut(
         self, texts: Sequence[str], window: int, windows: int
     ) -> tuple[list[list[int]], NDArray[np.int64]]:
-        """Token ids of the windows, with special tokens, and each one's text: int64 [pieces]."""
+        """Cut texts into windows: token ids, special ones too, and each one's text [pieces]."""
         room = min(window or self.longest, self.longest) - len(self.first) - len(self.last)
         room = max(room, 1)
         pieces: list[list[int]] = []

@@ -48,7 +48,7 @@ def _folded(hashes: NDArray[np.uint64]) -> int:
 
 @cache
 def _elsewhere(bins: int) -> NDArray[np.uint64]:
-    """The bins that an empty one is filled from, [attempts, bins], the first full one counts."""
+    """Return the bins that fill an empty one, [attempts, bins]; the first full one counts."""
     attempt = np.arange(1, _ATTEMPTS + 1, dtype=np.uint64)[:, None]
     keys = np.arange(bins, dtype=np.uint64) + np.uint64(bins) * attempt
     return hash_uid(1, keys, _STREAM) % np.uint64(bins)
@@ -162,7 +162,7 @@ class Sketch:
     name = "sketch"
 
     def values(self, documents: Documents) -> NDArray[np.uint32]:
-        """The sketches, uint32 [n, bins]; zeros for a text without a word."""
+        """Sketch documents, uint32 [n, bins]; zeros for a text without a word."""
         return sketch_words(words_of(documents, punctuation=False), self.size, self.bins)[0]
 
 
@@ -174,7 +174,7 @@ class ShingleSet:
     name = "shingles"
 
     def values(self, documents: Documents) -> pa.Array:
-        """Lists of uint64, [n]; empty for a text without a word."""
+        """Return lists of uint64, [n]; empty for a text without a word."""
         shingles = shingles_of(words_of(documents, punctuation=False), self.size)
         values = np.empty(len(shingles.hashes), np.uint64)
         counts = np.empty(len(shingles), np.int64)

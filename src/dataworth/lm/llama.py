@@ -98,22 +98,22 @@ class LanguageModel(Protocol):
         ...
 
     def __call__(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """Logits float [batch, length, vocabulary] of the token after each of ids [batch, length].
+        """Return logits [batch, length, vocabulary], float, of the token after each of ids.
 
         Where `segments` [batch, length] is given, a token sees only those of its own segment.
         """
         ...
 
     def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """The last hidden states, after the final norm: [batch, length, width]."""
+        """Return the last hidden states, after the final norm: [batch, length, width]."""
         ...
 
     def embeddings(self) -> Tensor:
-        """The input embedding of each token: [vocabulary, width]."""
+        """Return the input embedding of each token: [vocabulary, width]."""
         ...
 
     def as_module(self) -> nn.Module:
-        """Itself, as torch knows it."""
+        """Return itself, as torch knows it."""
         ...
 
 
@@ -235,7 +235,7 @@ class CausalLM(nn.Module):
         return self.embed.weight if self.read_out is None else self.read_out.weight
 
     def forward(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """Logits [batch, length, vocabulary]; see `LanguageModel`."""
+        """Return logits [batch, length, vocabulary]; see `LanguageModel`."""
         return functional.linear(self.hidden(ids, segments), self.read_out_weight)
 
     def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
@@ -255,16 +255,16 @@ class CausalLM(nn.Module):
         return out / self.config.multiplier if self.config.mup_base else out
 
     def embeddings(self) -> Tensor:
-        """The input embedding of each token."""
+        """Return the input embedding of each token."""
         return self.embed.weight
 
     def as_module(self) -> nn.Module:
-        """Itself."""
+        """Return itself."""
         return self
 
 
 def build(config: ModelConfig, seed: int = 0) -> CausalLM:
-    """A new model; its parameters depend on `config` and `seed` alone.
+    """Build a new model; its parameters depend on `config` and `seed` alone.
 
     Matrices are normal with variance 1 / fan-in, but those that write to the stream are zero, so
     that at first the stream is the embedding. The embedding has standard deviation

@@ -60,7 +60,7 @@ def save_moments(
 
 
 def load_moments(folder: Path) -> OptimizerState | None:
-    """The state beside a model, None if there is none. DataworthError for a damaged file."""
+    """Load the state beside a model, None without one. DataworthError for a damaged file."""
     path = folder / FILE
     if not path.is_file():
         return None

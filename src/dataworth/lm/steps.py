@@ -59,7 +59,7 @@ def keep_memory() -> None:
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """`count` threads of torch inside the block: sums depend on the number."""
+    """Use `count` threads of torch inside the block: sums depend on the number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -79,7 +79,7 @@ def document_segments(inputs: Tensor, end: int) -> Tensor:
 def loss_function(
     model: LanguageModel, compiled: Literal["auto"] | bool, tokens: int, device: torch.device
 ) -> tuple[Loss, bool]:
-    """The loss of a batch, and whether it is compiled.
+    """Return the function for a batch's loss, and whether it is compiled.
 
     It takes (model, inputs, targets, end, z_loss, dtype), inputs and targets [batch, length], and
     gives the loss to descend and the mean nats per token, without gradient.
@@ -120,7 +120,7 @@ def _any_loss(
     z_loss: float,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """The same for any model, by its logits; `dtype` comes from autocast."""
+    """Compute the loss for any model, by its logits; `dtype` comes from autocast."""
     segments = document_segments(inputs, end) if end >= 0 else None
     logits = model(inputs, segments).float().flatten(0, 1)
     nats = functional.cross_entropy(logits, targets.flatten())
@@ -131,7 +131,7 @@ def _any_loss(
 
 @cache
 def _compiled_core() -> _Core:
-    """One compiled function for all runs of the process; torch keeps a program for each shape."""
+    """Compile one function for all runs of the process; torch keeps a program for each shape."""
     import torch._dynamo
     import torch._functorch.config
 

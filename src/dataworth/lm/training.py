@@ -247,7 +247,7 @@ class _Run:
         self.travelled = list(itertools.accumulate(self.rates))
 
     def step(self) -> Progress:
-        """One batch: loss, gradient, clipping, AdamW."""
+        """Train on one batch: loss, gradient, clipping, AdamW."""
         state, config = self.state, self.config
         rate = self.rates[state.step]
         for group in state.optimizer.param_groups:

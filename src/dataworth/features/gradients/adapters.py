@@ -42,7 +42,7 @@ def check_folder(folder: Path) -> None:
 
 
 def loaded(folder: Path) -> Any:
-    """The model (`dataworth.lm.llama.LanguageModel`). ConfigError if it cannot be loaded."""
+    """Load the model (`dataworth.lm.llama.LanguageModel`). ConfigError if it cannot be loaded."""
     check_folder(folder)
     try:
         return load(str(folder))
@@ -56,13 +56,13 @@ def loaded(folder: Path) -> Any:
 
 
 def base_of(folder: Path) -> Path | None:
-    """The folder of the model that an adapter stands on; None if it is not on this machine."""
+    """Return the folder of an adapter's base model; None if it is not on this machine."""
     name = base_name(folder)
     return Path(name) if name and Path(name).is_dir() else None
 
 
 def identity_of(folder: Path) -> str:
-    """Tells a model from another, wherever it lies; an adapter with its base."""
+    """Return the identity of a model, wherever it lies; an adapter's with its base."""
     found = folder_identity(folder)
     base = base_of(folder) if is_adapter(folder) else None
     return found if base is None else f"{found}-{folder_identity(base)}"

@@ -21,7 +21,7 @@ from dataworth.errors import ConfigError
 
 
 def told(name: str) -> str:
-    """A module's name in messages: the root has none."""
+    """Return a module's name for messages: the root has none."""
     return name or "the model itself"
 
 
@@ -59,7 +59,7 @@ class Block:
         return slice(self.start, self.start + self.size)
 
     def matrix(self, flat: Tensor) -> Tensor:
-        """The block of vectors [..., P]: [..., rows, columns]."""
+        """Cut the block out of vectors [..., P]: [..., rows, columns]."""
         return flat[..., self.span].reshape(*flat.shape[:-1], self.rows, self.columns)
 
 
@@ -90,7 +90,7 @@ class Blocks(tuple[Block, ...]):
         return hashlib.sha256(repr(tuple(self)).encode()).hexdigest()[:16]
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
-        """Vectors [..., P] as the parameters' own shapes [..., *shape], by name."""
+        """Return vectors [..., P] as the parameters' own shapes [..., *shape], by name."""
         out = {}
         lead = flat.shape[:-1]
         for block in self:
@@ -104,7 +104,7 @@ class Blocks(tuple[Block, ...]):
         return out
 
     def flatten(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """The opposite of `unflatten`; ConfigError names a parameter that is missing."""
+        """Undo `unflatten`; ConfigError names a parameter that is missing."""
         missing = [name for name in self.parameters if name not in parameters]
         if missing:
             raise ConfigError(f"nothing is known of the parameters {', '.join(missing[:5])}")
@@ -123,11 +123,11 @@ class Blocks(tuple[Block, ...]):
         return torch.cat(parts, -1)
 
     def expand(self, values: Tensor) -> Tensor:
-        """One number a block [blocks] as one a coordinate [P]."""
+        """Repeat one number per block [blocks] as one per coordinate [P]."""
         sizes = torch.tensor([block.size for block in self]).to(values.device)
         return values.repeat_interleave(sizes, output_size=self.size)  # or a GPU is asked for it
 
 
 def columns_of(shape: tuple[int, ...]) -> int:
-    """Columns of a weight [out, ...]."""
+    """Return the number of columns of a weight [out, ...]."""
     return prod(shape[1:])

@@ -40,7 +40,7 @@ _HELD = 1 << 24  # numbers that whole gradients may have at a time
 
 
 def windows(ids: list[int], context: int, most: int = 0) -> list[list[int]]:
-    """Pieces of at most `context` ids in which each id but the first is predicted once.
+    """Cut ids into pieces of at most `context`, in which each id but the first is predicted once.
 
     `most`: so many pieces, from the beginning; 0 for all.
     """
@@ -50,7 +50,7 @@ def windows(ids: list[int], context: int, most: int = 0) -> list[list[int]]:
 
 
 def model_identity(model: nn.Module) -> str:
-    """Sixteen hexadecimal digits of a model's parameters and buffers."""
+    """Return sixteen hexadecimal digits that identify a model's parameters and buffers."""
     digest = hashlib.blake2b(digest_size=8)
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -122,21 +122,21 @@ class DocumentGradients:
         }
 
     def working(self) -> AbstractContextManager[None]:
-        """One thread for each worker."""
+        """Run torch on one thread for each worker."""
         return one_thread("lm")
 
     def values(self, documents: Documents) -> NDArray[np.float32]:
-        """Stored rows of documents, float32 [n, k + 2]. Of chats the assistant's words count."""
+        """Return rows to store, float32 [n, k + 2]. Of chats the assistant's words count."""
         read = self._readings.read(documents)
         with exclusive(self.engine.device):
             return encode(self._gradients(read).cpu().numpy())
 
     def gradients(self, texts: list[str]) -> Tensor:
-        """The projected gradients of texts, [n, k]."""
+        """Return the projected gradients of texts, [n, k]."""
         return self._gradients(self._readings.read(Documents.from_texts(texts)))
 
     def _worker(self) -> tuple[Gradients, Any, AbstractContextManager[Any]]:
-        """This thread's engine and projector, and what is held meanwhile.
+        """Return this thread's engine and projector, and the lock held while they run.
 
         The engine has a copy of the model with the same weights in memory; a model that cannot be
         copied is shared, and one thread at a time runs it.

@@ -112,16 +112,16 @@ class Gradients:
         return {u.weight for u in self._uses if u.kind == EMBEDDING and u.weight is not None}
 
     def parameters(self) -> dict[str, Tensor]:
-        """The covered parameters, by name."""
+        """Return the covered parameters, by name."""
         return dict(self._parameters)
 
     def losses(self, batch: Batch, of: Of = "loss", seed: int = 0) -> Tensor:
-        """The loss of each example alone: [n]; no gradient."""
+        """Return the loss of each example alone: [n]; no gradient."""
         with torch.no_grad(), evaluating(self.model):
             return self._losses(batch.to(self.device), of, seed)
 
     def factors(self, batch: Batch, of: Of = "loss", seed: int = 0) -> Factors:
-        """The gradients of each example's training loss, of its measurement, or of its loss with
+        """Return the gradients of each example's loss, of its measure, or of its loss with
         labels drawn from the model (`seed`).
 
         Raises InputError for a loss that is not finite, and for gradients that are not those of
@@ -137,7 +137,7 @@ class Gradients:
         return factors
 
     def _finite(self, batch: Batch, losses: Tensor, of: Of) -> None:
-        """InputError that names the first example whose loss is not a finite number."""
+        """Raise InputError that names the first example whose loss is not a finite number."""
         if bool(torch.isfinite(losses).all()):
             return
         row = int(torch.isfinite(losses).int().argmin())
@@ -235,7 +235,7 @@ class Gradients:
         return Factors(self.blocks, recorder.calls(self.blocks), losses.detach(), self.dtype)
 
     def _truth(self, batch: Batch, of: Of, seed: int) -> Tensor:
-        """The gradient of the batch's last example alone, by plain differentiation: [P]."""
+        """Differentiate the loss of the batch's last example alone, without hooks: [P]."""
         alone = batch.take(slice(len(batch) - 1, len(batch)))
         with evaluating(self.model), torch.enable_grad():
             loss = self._losses(alone, of, seed).sum()
@@ -248,7 +248,7 @@ class Gradients:
         ).to(self.dtype)
 
     def _wrong(self, factors: Factors, truth: Tensor) -> list[str]:
-        """The blocks in which the last example's gradient is not `truth`."""
+        """Name the blocks in which the last example's gradient is not `truth`."""
         least = self._rounding * truth.abs().max()
         wrong = []
         for index, block in enumerate(self.blocks):
@@ -394,7 +394,7 @@ class _Functions(TorchFunctionMode):
 
 
 def _widened(call: Call, columns: int) -> Call:
-    """With a column of zeros for the bias of another module that shares the weight."""
+    """Append columns of zeros for the bias of another module that shares the weight."""
     if call.right is None or call.right.shape[-1] == columns:
         return call
     zeros = call.right.new_zeros(*call.right.shape[:-1], columns - call.right.shape[-1])
@@ -403,7 +403,7 @@ def _widened(call: Call, columns: int) -> Call:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and back to what each module was in."""
+    """Set evaluation mode within the block; each module gets its own mode back."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -415,7 +415,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter asks for a gradient, meanwhile."""
+    """Freeze all parameters within the block: none asks for a gradient."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)

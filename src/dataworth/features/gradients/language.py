@@ -161,11 +161,11 @@ class Reader:
         return max(1, min(_MOST, self._held // self.largest))
 
     def working(self) -> AbstractContextManager[None]:
-        """One thread of torch, so that sums run in one order on any machine."""
+        """Run torch on one thread, so that sums run in one order on any machine."""
         return one_thread("lm")
 
     def items(self, documents: Documents) -> Items:
-        """The documents' windows."""
+        """Cut the documents into windows."""
         items: list[Any] = []
         owner: list[int] = []
         number: list[int] = []
@@ -191,17 +191,17 @@ class Reader:
         return Items(items, rows, numbers, uid, tokens)
 
     def read(self, documents: Documents) -> list[Read]:
-        """The documents as the model reads them."""
+        """Return the documents as the model reads them."""
         return self._readings.read(documents)
 
     def examples(self, items: Items) -> Examples:
-        """The windows in batches that fit into memory."""
+        """Return the windows in batches that fit into memory."""
         return self.engine.task.examples(
             items.items, items.uid, size=self.batch_windows, tokens=self.batch_tokens
         )
 
     def _near(self, vectors: Tensor) -> Tensor:
-        """Vectors on the model's device if they have room there, or each batch would move them."""
+        """Move vectors to the model's device if they fit there, or each batch would move them."""
         return vectors.to(self.engine.device) if vectors.numel() <= _NEAR else vectors
 
     def _batches(self, items: Items) -> Iterator[tuple[NDArray[np.int64], Batch]]:
@@ -209,13 +209,13 @@ class Reader:
             yield items.owner[rows], batch
 
     def parts(self, documents: Documents) -> Iterator[tuple[NDArray[np.int64], Items]]:
-        """Some documents at a time: (their rows, their windows, with owners among these rows)."""
+        """Yield some documents at a time: (rows, windows, with owners among these rows)."""
         for start in range(0, len(documents), _TOGETHER):
             rows = np.arange(start, min(start + _TOGETHER, len(documents)))
             yield rows, self.items(documents.take(rows))
 
     def losses(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """Nats summed over each document's tokens [n], and the tokens [n]."""
+        """Return nats summed over each document's tokens [n], and the tokens [n]."""
         nats, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
@@ -250,7 +250,7 @@ class Reader:
     def token_scores(
         self, documents: Documents, score: Callable[[Tensor, Tensor], Tensor]
     ) -> list[Values]:
-        """The scores of each document's predicted tokens, in the order of its windows.
+        """Return the scores of each document's predicted tokens, in the order of its windows.
 
         `score` makes them [k] of the logits [k, vocabulary] before tokens and of these tokens [k].
         """
@@ -270,7 +270,7 @@ class Reader:
         return [np.concatenate([np.zeros(0), *(one for _, one in some)]) for some in in_order]
 
     def gradient(self, documents: Documents) -> tuple[Tensor, int]:
-        """The gradient of the loss summed over all tokens of all documents [P], and the tokens."""
+        """Return the gradient summed over all tokens of all documents [P], and the tokens."""
         engine = self.engine
         total = torch.zeros(engine.size, dtype=torch.float64, device=engine.device)
         tokens = 0
@@ -291,7 +291,7 @@ class Reader:
         of: Callable[[Factors, Tensor], Tensor] | None = None,
         together: int = 0,
     ) -> tuple[Values, NDArray[np.int64]]:
-        """Inner products of the documents' gradients with vectors [q, P]: [n, q], and tokens [n].
+        """Return inner products of documents' gradients with vectors [q, P]: [n, q], and tokens.
 
         `together`: vectors that are in memory at a time, if they are mapped; 0: all.
         """
@@ -311,7 +311,7 @@ class Reader:
         return out, tokens
 
     def lengths(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """The length of each document's gradient [n], and tokens [n].
+        """Return the gradient norm of each document [n], and tokens [n].
 
         Documents of one window are measured without forming a gradient where that is cheaper.
         """
@@ -322,7 +322,7 @@ class Reader:
     def scores_and_lengths(
         self, documents: Documents, vectors: Tensor, *, together: int = 0
     ) -> tuple[Values, Values, NDArray[np.int64]]:
-        """`scores` [n, q] and `lengths` [n] in one pass over the documents, and tokens [n]."""
+        """Return `scores` [n, q], `lengths` [n] and tokens [n] by one pass over the documents."""
         q, n, vectors = len(vectors), len(documents), self._near(vectors)
         step = together or max(q, 1)
         out, size, tokens = np.zeros((n, q)), np.zeros(n), np.zeros(n, np.int64)
@@ -346,7 +346,7 @@ class Reader:
         return out, size, tokens
 
     def _sums(self, items: Items) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-        """Gradients summed over each document's windows: (owners [d], [d, P]) of some at a time."""
+        """Yield gradients summed over windows, for some documents: (owners [d], sums [d, P])."""
         engine = self.engine
         owners = np.unique(items.owner)
         few = max(1, self._held // engine.size)
@@ -365,7 +365,7 @@ class Reader:
     def self_scores(
         self, documents: Documents, preconditioner: Preconditioner
     ) -> tuple[Values, NDArray[np.int64]]:
-        """Each document's score for itself [n], without the scale, and tokens [n]."""
+        """Return each document's score for itself [n], without the scale, and tokens [n]."""
         out, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
         engine = self.engine
         for rows, items in self.parts(documents):
@@ -385,7 +385,7 @@ class Reader:
     def projected(
         self, documents: Documents, projector: Projector
     ) -> tuple[Tensor, NDArray[np.int64]]:
-        """The documents' projected gradients [n, k], and tokens [n]."""
+        """Return the documents' projected gradients [n, k], and tokens [n]."""
         engine = self.engine
         out = torch.zeros(len(documents), projector.dimension, dtype=engine.dtype)
         tokens = np.zeros(len(documents), np.int64)
@@ -405,7 +405,7 @@ class Readers:
         self._local = threading.local()
 
     def __call__(self) -> Reader:
-        """This thread's reader."""
+        """Return this thread's reader."""
         found: Reader | None = getattr(self._local, "reader", None)
         if found is None:
             found = self._local.reader = Reader(self.source, self.reading)
@@ -419,7 +419,7 @@ class Readers:
 
 
 def _placed(folder: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """The model on the device and in the numbers asked for: one for all threads."""
+    """Return the model on the device and in the dtype asked for: one for all threads."""
     with _placing:
         return _placed_once(folder, device, dtype)
 

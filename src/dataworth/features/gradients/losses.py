@@ -25,7 +25,7 @@ _state = threading.local()
 
 @contextlib.contextmanager
 def first_order() -> Iterator[None]:
-    """Within the block, losses are differentiated once at most, by plain backward passes."""
+    """Allow only plain backward passes within the block: losses are differentiated once."""
     _state.fast = True
     try:
         yield
@@ -67,7 +67,7 @@ class _Fast(torch.autograd.Function):
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """Cross-entropy in nats, shaped as `targets`, times `weights`; targets of -100 give 0.
+    """Return cross-entropy in nats, shaped as `targets`, times `weights`; 0 for targets of -100.
 
     `outputs`: logits [*targets, classes].
     """

@@ -48,7 +48,7 @@ class Use:
         return self.weight is not None and self.weight == self.bias
 
     def trailing(self, module: nn.Module) -> int:
-        """Dimensions of the module's input that are no positions."""
+        """Return the number of dimensions of the module's input that are no positions."""
         if self.kind == NORM:
             return int(module.weight.dim())  # type: ignore[operator]
         if self.kind == CONVOLUTION:
@@ -77,7 +77,7 @@ class Call:
 
 
 def kind_of(module: nn.Module) -> str | None:
-    """The kind of a module, None for those that are not covered."""
+    """Return the kind of a module, None for those that are not covered."""
     if isinstance(module, nn.Linear):
         return LINEAR
     if isinstance(module, nn.Conv1d | nn.Conv2d):
@@ -106,7 +106,7 @@ def _refusal(name: str, module: nn.Module) -> str | None:
 
 
 def _chosen(model: nn.Module, patterns: Sequence[str] | None) -> list[tuple[str, nn.Module]]:
-    """The modules that hold trained parameters themselves and fit a pattern."""
+    """Return the modules that hold trained parameters themselves and fit a pattern."""
     held = [
         (name, module)
         for name, module in model.named_modules()
@@ -186,7 +186,7 @@ class _Builder:
 
 
 def cover(model: nn.Module, patterns: Sequence[str] | None) -> tuple[Blocks, list[Use]]:
-    """The blocks of a model's trained parameters, and the modules that use them.
+    """Return the blocks of a model's trained parameters, and the modules that use them.
 
     Raises ConfigError that names the modules whose parameters are trained but not covered, if they
     were asked for.
@@ -215,7 +215,7 @@ def cover(model: nn.Module, patterns: Sequence[str] | None) -> tuple[Blocks, lis
 
 
 def _by_example(name: str, value: Tensor, examples: int, trailing: int) -> Tensor:
-    """`value` as [n, positions, *trailing dimensions]."""
+    """Reshape `value` to [n, positions, *trailing dimensions]."""
     tail = value.shape[value.dim() - trailing :]
     lead = value.shape[: value.dim() - trailing]
     if not lead or lead[0] % examples:
@@ -282,7 +282,7 @@ def _normalised(module: nn.Module, value: Tensor) -> Tensor:
 def _convolution(
     name: str, module: nn.Module, value: Tensor, grad: Tensor, examples: int
 ) -> tuple[Tensor, Tensor]:
-    """Both sides of a convolution: [n, groups * places, out], [n, groups * places, in * size].
+    """Return a convolution's sides [n, groups * places, out], [n, groups * places, in * size].
 
     A group is taken as places of its own, at which the other groups' outputs have no gradient.
     """

@@ -22,7 +22,7 @@ def by_position(
     vectors: Tensor,
     of: Sequence[NDArray[np.int64]] | None = None,
 ) -> list[NDArray[np.float32]]:
-    """The parts of the inner products of documents' gradients with vectors [q, P], by token.
+    """Split inner products of documents' gradients with vectors [q, P] by token.
 
     `of`: for each document, the rows of the vectors that count for it; all if it is not given.
     For each document [its vectors, 1 + tokens of the text that is read]: first the part of the
@@ -59,7 +59,7 @@ def by_position(
 
 
 def _some(factors: Factors, rows: NDArray[np.int64]) -> Factors:
-    """The factors of some examples of the batch."""
+    """Return the factors of some examples of the batch."""
     at = torch.from_numpy(rows).to(factors.losses.device)
 
     def take(call: Call) -> Call:

@@ -51,7 +51,7 @@ _SMALL = {
 
 
 def small_copy(model: nn.Module, seed: int = 0) -> nn.Module:
-    """A new tiny model of the same architecture: of Hugging Face models and those of `lm`.
+    """Build a tiny model of the same architecture: of Hugging Face models and those of `lm`.
 
     A model of PEFT gives a tiny base with adapters as they are configured, which alone are trained.
     Raises ConfigError for others: make one by hand.
@@ -88,7 +88,7 @@ def small_copy(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def _small_adapters(model: Any, seed: int) -> nn.Module:
-    """A tiny base with the model's adapters beside it, new ones."""
+    """Build a tiny base with new adapters of the model's kind beside it."""
     from peft import get_peft_model
 
     base = small_copy(model.get_base_model(), seed)
@@ -111,7 +111,7 @@ def _no_copy(model: nn.Module, error: Exception | None = None) -> ConfigError:
 
 
 def sequences(count: int, seed: int) -> list[list[int]]:
-    """Ids of a Markov chain that mostly takes one of two ways on: there is much to learn."""
+    """Draw ids of a Markov chain that mostly takes one of two ways on: there is much to learn."""
     ways = np.random.default_rng(7).integers(0, VOCABULARY, (VOCABULARY, 2))
     generator = np.random.default_rng([8, seed])
     out = []
@@ -172,7 +172,7 @@ def compare(
     kind: Kind = "gauss_newton",
     damping: Damping | None = None,
 ) -> SelfCheck:
-    """Scores by each of `fits` against those by the dense curvature, with one rule of damping.
+    """Compare scores by each of `fits` with those by the dense curvature, under one damping rule.
 
     Correlations are within queries and averaged over them. ConfigError if the model has too many
     parameters for a dense curvature.
@@ -203,7 +203,7 @@ def compare(
 
 
 def _correlation(ours: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """The mean over columns of Pearson's correlation."""
+    """Return the mean over columns of Pearson's correlation."""
     a, b = ours - ours.mean(0), truth - truth.mean(0)
     both = np.sqrt((a**2).sum(0) * (b**2).sum(0))
     return float(np.mean((a * b).sum(0) / np.where(both > 0, both, 1)))
@@ -240,7 +240,7 @@ def self_check(
 
 
 def _train(engine: Gradients, examples: Examples, steps: int) -> None:
-    """Adam on all examples at once: a moment's training, the same each time."""
+    """Train by Adam on all examples at once for a moment, the same each time."""
     optimizer = torch.optim.Adam(list(engine.parameters().values()), 1e-2)
     batches = [batch.to(engine.device) for _, batch in examples]
     for _ in range(steps):

@@ -51,7 +51,7 @@ def fit_vectors(
 
 
 def mapped(vectors: NDArray[np.float32]) -> Tensor:
-    """The vectors of a file that is mapped, read when they are needed."""
+    """Map the vectors of a file into memory, read when they are needed."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable")  # nothing writes to them
         return torch.from_numpy(vectors)

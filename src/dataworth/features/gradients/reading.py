@@ -72,7 +72,7 @@ class Items:
     tokens: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.int64]) -> Items:
-        """Some windows."""
+        """Return some of the windows."""
         items = [self.items[row] for row in rows]
         return replace(
             self, items=items, owner=self.owner[rows], number=self.number[rows], uid=self.uid[rows]
@@ -80,7 +80,7 @@ class Items:
 
 
 def by_windows(items: Items, documents: int) -> tuple[Items, Items]:
-    """The windows of documents that have one, and of those that have several."""
+    """Split windows into those of documents that have one, and of those that have several."""
     alone = np.bincount(items.owner, minlength=documents)[items.owner] == 1
     return items.take(np.flatnonzero(alone)), items.take(np.flatnonzero(~alone))
 
@@ -146,7 +146,7 @@ def turns_of(documents: Documents) -> dict[int, list[tuple[str, str]]]:
 
 
 def spoken(documents: Documents, encoded: Mapping[int, Encoding]) -> dict[int, list[bool]]:
-    """For chats: which tokens the assistant says, by row. Others are not in it."""
+    """Return by row, for chats only, which tokens the assistant says."""
     spans = documents.spans
     if spans is None:
         return {}

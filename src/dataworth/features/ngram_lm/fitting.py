@@ -95,7 +95,7 @@ def fit_ngram_model(
 def _vocabulary(
     feature: HashedNgrams, lines: Documents, hashes: NDArray[np.uint64], minimum: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-    """The words that occur often enough, in the order in which they come: text and hashes."""
+    """Return the words that occur often enough, in order of occurrence: text and hashes."""
     table = empty_table(len(hashes))
     firsts = np.empty(len(hashes), np.int64)
     firsts = firsts[: kernels.collect_words(hashes, table, firsts)]
@@ -114,7 +114,7 @@ def _vocabulary(
 def _stream(
     spans: NDArray[np.int64], hashes: NDArray[np.uint64], known: NDArray[np.uint64]
 ) -> Ints:
-    """The numbers of all words, each line that has one within BEGIN and END."""
+    """Number all words, each line that has one within BEGIN and END."""
     found = np.empty(len(hashes), np.int32)
     kernels.number_words(hashes, word_table(known), found)
     counts = np.diff(spans)
@@ -157,7 +157,7 @@ def _count(
 def _adjust(
     prefixes: list[Ints], suffixes: list[Ints], last: list[Ints], counts: list[Counts]
 ) -> list[Counts]:
-    """The counts a(hw) of each length; <s> is never predicted and counts 0."""
+    """Adjust the counts a(hw) of each length; <s> is never predicted and counts 0."""
     adjusted = []
     first = last[0]
     for n, occurs in enumerate(counts):
@@ -171,7 +171,7 @@ def _adjust(
 
 
 def _discounts(adjusted: Counts) -> NDArray[np.float64]:
-    """D of counts 0, 1, 2, and 3 and more; those of lmplz's fallback where one is out of range."""
+    """Estimate D of counts 0, 1, 2, and 3 and more; lmplz's fallback where one is out of range."""
     t1, t2, t3, t4 = (float(np.count_nonzero(adjusted == i)) for i in (1, 2, 3, 4))
     if t1 and t2 and t3:
         y = t1 / (t1 + 2 * t2)
@@ -184,7 +184,7 @@ def _discounts(adjusted: Counts) -> NDArray[np.float64]:
 def _smooth(
     prefixes: list[Ints], suffixes: list[Ints], adjusted: list[Counts]
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-    """Log10 of probabilities and of backoffs of each length."""
+    """Return log10 of probabilities and of backoffs of each length."""
     logs, backoffs = [], []
     below = np.full(1, 1 / (len(adjusted[0]) - 1))  # <s> is no word to predict
     for n, counts in enumerate(adjusted):

@@ -57,11 +57,11 @@ class Damping:
         return Damping(fixed=(1 - momentum) / (learning_rate * steps))
 
     def values(self, means: Tensor) -> Tensor:
-        """The damping of each block, from the mean eigenvalues of their curvature: [blocks]."""
+        """Return the damping of each block [blocks], from the mean eigenvalues of the curvature."""
         return self.factor * means if self.fixed is None else torch.full_like(means, self.fixed)
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the damping in words."""
         if self.fixed is not None:
             return f"damping {self.fixed:g}"
         return f"damping {self.factor:g} times each block's mean curvature"
@@ -110,7 +110,7 @@ class Linear:
     linear = True
 
     def train(self, gradients: Tensor) -> Tensor:
-        """The gradients as they are."""
+        """Return the gradients unchanged."""
         return gradients
 
 
@@ -121,7 +121,7 @@ COPY = "estimated reduction of the query's loss in nats from one more copy of th
 def resolved(
     damping: Damping | Tensor, blocks: Blocks, means: Tensor | None = None
 ) -> tuple[Tensor, str]:
-    """(damping of each block or parameter, in words) from a rule or from numbers.
+    """Return the damping of each block or parameter, and its words, from a rule or numbers.
 
     `means` [blocks]: the curvature's, where they are known; only a fixed damping does without.
     ConfigError for a rule that needs them, and for as many numbers as are neither blocks nor
@@ -146,11 +146,11 @@ def resolved(
 
 
 def each(damping: Tensor, blocks: Blocks, like: Tensor) -> Tensor:
-    """The damping of each parameter [P], from one for each block or parameter."""
+    """Return the damping of each parameter [P], from one for each block or parameter."""
     damping = damping if len(damping) == blocks.size else blocks.expand(damping)
     return damping.to(like)
 
 
 def divided(vectors: Tensor, curvature: Tensor) -> Tensor:
-    """`vectors / curvature`, and 0 where there is no curvature at all: no gradient leads there."""
+    """Return `vectors / curvature`, 0 where there is no curvature: no gradient leads there."""
     return torch.where(curvature > 0, vectors / curvature.clamp_min(1e-300), 0.0)

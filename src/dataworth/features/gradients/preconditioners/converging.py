@@ -27,7 +27,7 @@ class Solved:
     _warned: bool = False
 
     def add(self, residual: Tensor, vectors: Tensor, steps: int, name: str, remedy: str) -> None:
-        """`residual`, `vectors` [q, P]. Logs a warning, once, if the answer is far off."""
+        """Record `residual` of `vectors` [q, P]; log a warning, once, if the answer is far off."""
         if not len(vectors):
             return
         length = vectors.double().norm(dim=1)
@@ -48,7 +48,7 @@ class Solved:
             )
 
     def describe(self) -> str:
-        """In words, to be appended; empty as long as nothing was solved."""
+        """Describe the convergence in words to append; empty as long as nothing was solved."""
         if self.residual is None:
             return ""
         return f", residual {self.residual:.2g} after {_steps(self.steps)}"

@@ -45,7 +45,7 @@ class Dual(Linear):
     unit = COPY
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Solved, sums in float64: [q, P]. ConfigError for vectors of another length."""
+        """Solve for vectors, with sums in float64: [q, P]. ConfigError for another length."""
         fits(vectors, len(self.damping), self.name)
         damped = vectors / self.damping.to(vectors.dtype)
         seen = damped.double() @ self.rows.double().T
@@ -53,7 +53,7 @@ class Dual(Linear):
         return damped - solved @ self.rows.to(vectors.dtype) / self.damping.to(vectors.dtype)
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the preconditioner in words."""
         return self.about
 
 
@@ -94,7 +94,7 @@ def dual(
 
 
 def _rows(engine: Gradients, batch: Batch, examples: int, largest: int) -> list[Tensor]:
-    """The rows of one batch's examples, one part for each output: [n, P] each."""
+    """Return the rows of one batch's examples, one part for each output: [n, P] each."""
     batch = batch.to(engine.device)
     weights = _roots(engine, batch)
     total = examples * weights.shape[2]
@@ -112,7 +112,7 @@ def _rows(engine: Gradients, batch: Batch, examples: int, largest: int) -> list[
 
 
 def _roots(engine: Gradients, batch: Batch) -> Tensor:
-    """R with R R^T = H for each example: [n, outputs, outputs]."""
+    """Return R with R R^T = H for each example: [n, outputs, outputs]."""
     with evaluating(engine.model), torch.no_grad():
         made = engine.task.outputs(engine.model, batch)
     # In float64: what is left of a certain prediction's curvature is the small end of a difference.
@@ -156,5 +156,5 @@ class _Outputs(Task):
         return self.task.modules(model)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """[n]."""
+        """Return the inner products [n]."""
         return (outputs.flatten(1) * batch.targets.to(outputs.dtype)).sum(1)

@@ -78,7 +78,7 @@ class ConjugateGradients(Linear):
         return 1 / (self.count or len(self.products.examples))
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Solved, all vectors together. ConfigError for vectors of another length."""
+        """Solve all vectors together. ConfigError for vectors of another length."""
         blocks = self.products.engine.blocks
         fits(vectors, blocks.size, self.name)
         solve = self._block if self.block else self._alone
@@ -140,7 +140,7 @@ class ConjugateGradients(Linear):
         return found, residual, steps
 
     def describe(self) -> str:
-        """In words; with the residual, once something was solved."""
+        """Describe the preconditioner in words; with the residual, once something was solved."""
         inner = "" if self.inner is None else f", preconditioned by {self.inner.name}"
         return (
             f"{'block ' if self.block else ''}conjugate gradients on the {self.products.kind} of "
@@ -150,13 +150,13 @@ class ConjugateGradients(Linear):
 
 
 def _weighed(direction: Tensor, inverse: Tensor, moved: Tensor, vectors: Tensor) -> Tensor:
-    """The part of vectors along the directions, in the curvature's inner product."""
+    """Return the part of vectors along the directions, in the curvature's inner product."""
     share = (vectors.double() @ moved.double().T) @ inverse
     return share.to(vectors.dtype) @ direction
 
 
 def _independent(vectors: Tensor) -> Tensor:
-    """An orthonormal basis of the span [k, P], each vector counting alike; rounding is left out."""
+    """Return an orthonormal basis [k, P] of the span, vectors weighing alike, without rounding."""
     unit = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)
     values, basis = torch.linalg.eigh(unit.double() @ unit.double().T)
     keep = values > values.max() * (1e-10 if vectors.dtype == torch.float64 else 1e-5)
@@ -204,7 +204,7 @@ class NeumannSeries(Linear):
         return 1 / (self.count or len(self.products.examples))
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """The mean of the repeats' last iterates. ConfigError for vectors of another length."""
+        """Average the repeats' last iterates. ConfigError for vectors of another length."""
         blocks = self.products.engine.blocks
         fits(vectors, blocks.size, self.name)
         damping = each(self._values, blocks, vectors)
@@ -224,12 +224,12 @@ class NeumannSeries(Linear):
         return found
 
     def _order(self, repeat: int) -> Iterator[Part]:
-        """The batch of each step."""
+        """Yield the batch of each step."""
         draws = hash_uid(self.seed, np.arange(self.depth, dtype=np.uint64), _ORDER + repeat)
         return self.products.drawn(draws)
 
     def describe(self) -> str:
-        """In words; with the residual, once something was solved."""
+        """Describe the preconditioner in words; with the residual, once something was solved."""
         times = "" if self.repeats == 1 else f" {self.repeats} times"
         return (
             f"a Neumann series of {self.depth:,} steps{times} on the {self.products.kind} of "
@@ -240,7 +240,7 @@ class NeumannSeries(Linear):
 def scaling_of(
     products: Products, damping: Damping | Tensor, *, steps: int = SCALING, seed: int = 0
 ) -> float:
-    """A safe `scaling`: the largest eigenvalue of any batch, by `steps` of power iteration.
+    """Return a safe `scaling`: the largest eigenvalue of any batch, by `steps` of power iteration.
 
     Half of it would be just enough; the iteration finds it from below. `damping` as in
     `NeumannSeries`.
