@@ -64,20 +64,20 @@ def _least(values, spans, elsewhere, least, out):  # type: ignore[no-untyped-def
         for i in range(bins):
             least[i] = nothing
         for at in range(spans[row], spans[row + 1]):
-            place = ((values[at] >> np.uint64(32)) * bins) >> np.uint64(32)
-            least[place] = min(least[place], values[at])
+            bin_at = ((values[at] >> np.uint64(32)) * bins) >> np.uint64(32)
+            least[bin_at] = min(least[bin_at], values[at])
         for i in range(bins):
-            found = least[i]
+            value = least[i]
             attempt = 0
-            while found == nothing and attempt < len(elsewhere):
-                found = least[elsewhere[attempt, i]]
+            while value == nothing and attempt < len(elsewhere):
+                value = least[elsewhere[attempt, i]]
                 attempt += 1
-            place = np.uint64(0)
-            while found == nothing:
-                found = least[place]
-                place += np.uint64(1)
+            full = np.uint64(0)
+            while value == nothing:
+                value = least[full]
+                full += np.uint64(1)
             # The lower half: which bin a value fell into says nothing of it.
-            out[row, i] = np.uint32(found & np.uint64(0xFFFFFFFF))
+            out[row, i] = np.uint32(value & np.uint64(0xFFFFFFFF))
 
 
 def sketch_words(

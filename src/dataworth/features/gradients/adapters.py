@@ -33,11 +33,11 @@ def check_folder(folder: Path) -> None:
     if is_adapter(folder) or (folder / _CONFIG).is_file():
         check_model_folder(folder)
         return
-    found = [path.parent.name for path in sorted(folder.glob(f"*/{_CONFIG}"))]
-    found += [path.parent.name for path in sorted(folder.glob(f"*/{ADAPTER}"))]
-    if found:
-        names = ", ".join(str(folder / name) for name in found[:_SHOWN])
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    models = [path.parent.name for path in sorted(folder.glob(f"*/{_CONFIG}"))]
+    models += [path.parent.name for path in sorted(folder.glob(f"*/{ADAPTER}"))]
+    if models:
+        names = ", ".join(str(folder / name) for name in models[:_SHOWN])
+        more = f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else ""
         raise ConfigError(f"{folder}: is no model but holds some; name one: {names}{more}")
 
 
@@ -63,9 +63,9 @@ def base_of(folder: Path) -> Path | None:
 
 def identity_of(folder: Path) -> str:
     """Return the identity of a model, wherever it lies; an adapter's with its base."""
-    found = folder_identity(folder)
+    identity = folder_identity(folder)
     base = base_of(folder) if is_adapter(folder) else None
-    return found if base is None else f"{found}-{folder_identity(base)}"
+    return identity if base is None else f"{identity}-{folder_identity(base)}"
 
 
 def thaw(model: nn.Module, folder: Path) -> None:

@@ -141,14 +141,14 @@ class DocumentGradients:
         The engine has a copy of the model with the same weights in memory; a model that cannot be
         copied is shared, and one thread at a time runs it.
         """
-        found: Any = getattr(self._local, "found", None)
-        if found is None:
+        worker: Any = getattr(self._local, "found", None)
+        if worker is None:
             engine, held = self.engine, cast(AbstractContextManager[Any], _ONE)
             with suppress(RuntimeError, TypeError, AttributeError):
                 engine, held = Gradients(twin(self.engine.model), self.engine.task), nullcontext()
             projector = self.projection.bind(engine.blocks, engine.device)
-            found = self._local.found = engine, projector, held
-        return cast(tuple[Gradients, Any, AbstractContextManager[Any]], found)
+            worker = self._local.found = engine, projector, held
+        return cast(tuple[Gradients, Any, AbstractContextManager[Any]], worker)
 
     def _gradients(self, read: Sequence[Read]) -> Tensor:
         engine, projector, held = self._worker()
@@ -170,10 +170,10 @@ class DocumentGradients:
                 continue
             for number, piece in enumerate(windows(one.ids, self.context, self.most)):
                 start = number * (self.context - 1)
-                said = None if one.said is None else one.said[start : start + len(piece)]
-                predicted = len(piece) - 1 if said is None else sum(said[1:])
+                mask = None if one.said is None else one.said[start : start + len(piece)]
+                predicted = len(piece) - 1 if mask is None else sum(mask[1:])
                 if predicted:
-                    items.append(piece if said is None else (piece, np.array(said, np.bool_)))
+                    items.append(piece if mask is None else (piece, np.array(mask, np.bool_)))
                     owner.append(row)
                     counted[row] += predicted
         predicted_tokens = counted.to(engine.device)
@@ -182,8 +182,8 @@ class DocumentGradients:
         out = torch.zeros(len(read), width, dtype=engine.dtype, device=engine.device)
         for rows, batch in engine.task.examples(items, size=64, tokens=self.tokens):
             factors = engine.factors(batch)
-            part = projector(factors) if self.step is None else factors.gradients()
-            out.index_add_(0, owners[torch.from_numpy(rows)].to(engine.device), part)
+            gradients = projector(factors) if self.step is None else factors.gradients()
+            out.index_add_(0, owners[torch.from_numpy(rows)].to(engine.device), gradients)
             del factors  # or the next batch's would be made beside them
         if self.reduction == "mean":
             out /= predicted_tokens.clamp_min(1)[:, None]

@@ -77,21 +77,21 @@ class Reader:
     def __init__(self, source: str, reading: Reading | None = None) -> None:
         self.reading = reading = reading or Reading()
         self.folder = model_folder(source, _WHAT)
-        found = loaded(self.folder)
+        model = loaded(self.folder)
         device = find_device(reading.device)
-        if device.type != "cpu" and reading.context > int(found.context):
-            _check_context(found, reading.context)
+        if device.type != "cpu" and reading.context > int(model.context):
+            _check_context(model, reading.context)
         self.model = twin(_placed(str(self.folder), device, find_dtype(reading.dtype, device)))
         thaw(self.model, self.folder)
-        self._foreign = hasattr(found, "inner")  # of transformers
+        self._foreign = hasattr(model, "inner")  # of transformers
         self.tokenizer = load_tokenizer(self.folder)
         template = chat_template(self.tokenizer, self.folder) if reading.chats == "model" else None
         self.edges = _edges(self.tokenizer, self.folder)
         self._readings = Readings(self.tokenizer, self.edges, template)
-        self.known_context = int(found.context)
+        self.known_context = int(model.context)
         self.context = reading.context or min(self.known_context, LONGEST)
         self.engine = Gradients(self.model, CausalLM("sum", "sum", reading.layers or None))
-        self.vocabulary = int(found.vocabulary)
+        self.vocabulary = int(model.vocabulary)
         self._held = _HELD if device.type == "cpu" else _HELD_GPU
         check_vocabulary(self.tokenizer, self.vocabulary, self.folder)
         room = max(self.context, min(_BATCH, _LOGITS // max(self.vocabulary, 1)))
@@ -220,8 +220,8 @@ class Reader:
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
             for owner, batch in self._batches(items):
-                found = self.engine.losses(batch).double().cpu().numpy()
-                np.add.at(nats, rows[owner], found)
+                values = self.engine.losses(batch).double().cpu().numpy()
+                np.add.at(nats, rows[owner], values)
         return nats, tokens
 
     def errors(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
@@ -233,8 +233,8 @@ class Reader:
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
             for owner, batch in self._batches(items):
-                found = self._errors(batch.to(self.engine.device)).double().cpu().numpy()
-                np.add.at(out, rows[owner], found)
+                norms = self._errors(batch.to(self.engine.device)).double().cpu().numpy()
+                np.add.at(out, rows[owner], norms)
         return out, tokens
 
     def _errors(self, batch: Batch) -> Tensor:
@@ -305,8 +305,8 @@ class Reader:
                 factors = self.engine.factors(batch)
                 for start in range(0, q, step):
                     some = vectors[start : start + step].to(self.engine.device)
-                    part = score(factors, some).double().cpu().numpy()
-                    np.add.at(out[:, start : start + step], rows[owner], part)
+                    values = score(factors, some).double().cpu().numpy()
+                    np.add.at(out[:, start : start + step], rows[owner], values)
                 del factors  # or the next batch's would be made beside them
         return out, tokens
 
@@ -316,8 +316,8 @@ class Reader:
         Documents of one window are measured without forming a gradient where that is cheaper.
         """
         nothing = torch.zeros(0, self.engine.size, dtype=self.engine.dtype)
-        _, found, tokens = self.scores_and_lengths(documents, nothing)
-        return found, tokens
+        _, norms, tokens = self.scores_and_lengths(documents, nothing)
+        return norms, tokens
 
     def scores_and_lengths(
         self, documents: Documents, vectors: Tensor, *, together: int = 0
@@ -331,12 +331,12 @@ class Reader:
             single, several = by_windows(items, len(rows))
             for owner, batch in self._batches(single):
                 factors = self.engine.factors(batch)
-                found = factors.squared_norms().clamp_min(0).sqrt()
-                size[rows[owner]] = found.double().cpu().numpy()
+                norms = factors.squared_norms().clamp_min(0).sqrt()
+                size[rows[owner]] = norms.double().cpu().numpy()
                 for at in range(0, q, step):
                     some = vectors[at : at + step].to(self.engine.device)
-                    part = factors.scores(some).double().cpu().numpy()
-                    out[rows[owner], at : at + step] = part
+                    scores = factors.scores(some).double().cpu().numpy()
+                    out[rows[owner], at : at + step] = scores
                 del factors  # or the next batch's would be made beside them
             for owners, total in self._sums(several):
                 size[rows[owners]] = total.double().norm(dim=1).cpu().numpy()
@@ -375,11 +375,11 @@ class Reader:
             batches = replace(self.examples(single), size=min(few, _MOST))
             for places, batch in batches:
                 gradients = engine.gradients(batch)
-                found = (preconditioner.apply(gradients) * gradients).sum(1)
-                out[rows[single.owner[places]]] = found.double().cpu().numpy()
+                scores = (preconditioner.apply(gradients) * gradients).sum(1)
+                out[rows[single.owner[places]]] = scores.double().cpu().numpy()
             for owners, total in self._sums(several):
-                found = (preconditioner.apply(total) * total).sum(1)
-                out[rows[owners]] = found.double().cpu().numpy()
+                scores = (preconditioner.apply(total) * total).sum(1)
+                out[rows[owners]] = scores.double().cpu().numpy()
         return out, tokens
 
     def projected(
@@ -392,8 +392,8 @@ class Reader:
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
             for owner, batch in self._batches(items):
-                part = projector(engine.factors(batch)).cpu().to(out.dtype)
-                out.index_add_(0, torch.from_numpy(rows[owner]), part)
+                projections = projector(engine.factors(batch)).cpu().to(out.dtype)
+                out.index_add_(0, torch.from_numpy(rows[owner]), projections)
         return out, tokens
 
 
@@ -406,10 +406,10 @@ class Readers:
 
     def __call__(self) -> Reader:
         """Return this thread's reader."""
-        found: Reader | None = getattr(self._local, "reader", None)
-        if found is None:
-            found = self._local.reader = Reader(self.source, self.reading)
-        return found
+        reader: Reader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = Reader(self.source, self.reading)
+        return reader
 
     def __getstate__(self) -> dict[str, Any]:
         return {"source": self.source, "reading": self.reading}
@@ -426,8 +426,8 @@ def _placed(folder: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
 
 @kept_by_folder
 def _placed_once(folder: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    found = loaded(Path(folder))
-    whole: nn.Module = getattr(found, "inner", found)
+    outer = loaded(Path(folder))
+    whole: nn.Module = getattr(outer, "inner", outer)
     if device.type == "cpu" and dtype == torch.float32:
         return whole
     try:

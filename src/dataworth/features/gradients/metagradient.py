@@ -103,8 +103,8 @@ class Run:
         """Return the measurement of each query, [q], with these parameters [P]."""
         items = items_of(queries)
         batch = self.task.lay(items, np.arange(len(items), dtype=np.uint64)).to(vector.device)
-        found = self.task.measure(self.task.outputs(self._called(vector), batch), batch)
-        return found.flatten(1).sum(1) if found.dim() > 1 else found
+        measured = self.task.measure(self.task.outputs(self._called(vector), batch), batch)
+        return measured.flatten(1).sum(1) if measured.dim() > 1 else measured
 
     def _chunks(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """Yield rows that run at once."""

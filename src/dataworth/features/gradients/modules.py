@@ -241,27 +241,27 @@ def calls_of(
         return [(use.weight, Call(use.name, ids, right))]
     if use.kind == NORM:
         grad = _by_example(use.name, grad, examples, module.weight.dim()).flatten(2)  # type: ignore[operator]
-        found = []
+        calls = []
         if use.weight is not None:
             scaled = _normalised(module, value)
             scaled = _by_example(use.name, scaled, examples, module.weight.dim()).flatten(2)  # type: ignore[operator]
-            found.append((use.weight, Call(use.name, grad * scaled, None)))
+            calls.append((use.weight, Call(use.name, grad * scaled, None)))
         if use.bias is not None:
-            found.append((use.bias, Call(use.name, grad, None)))
-        return found
+            calls.append((use.bias, Call(use.name, grad, None)))
+        return calls
     if use.kind == CONVOLUTION:
         left, right = _convolution(use.name, module, value, grad, examples)
     else:
         left = _by_example(use.name, grad, examples, 1)
         right = _by_example(use.name, value, examples, 1)
-    found = []
+    calls = []
     if use.weight is not None:
         if use.folded:
             right = torch.cat([right, right.new_ones(*right.shape[:-1], 1)], -1)
-        found.append((use.weight, Call(use.name, left, right)))
+        calls.append((use.weight, Call(use.name, left, right)))
     if use.bias is not None and not use.folded:
-        found.append((use.bias, Call(use.name, left, None)))
-    return found
+        calls.append((use.bias, Call(use.name, left, None)))
+    return calls
 
 
 def _normalised(module: nn.Module, value: Tensor) -> Tensor:

@@ -43,9 +43,11 @@ def by_position(
         owners = items.owner[rows]
         for query in np.unique(np.concatenate([wanted[owner] for owner in owners])).tolist():
             some = np.flatnonzero([query in wanted[owner] for owner in owners])
-            part = factors if len(some) == len(rows) else _some(factors, some)
-            found = part.scores_by_position(vectors[query : query + 1].to(reader.engine.device))
-            values, rest = found.positions.cpu().numpy()[:, 0], found.rest.cpu().numpy()[:, 0]
+            chosen = factors if len(some) == len(rows) else _some(factors, some)
+            products = chosen.scores_by_position(
+                vectors[query : query + 1].to(reader.engine.device)
+            )
+            values, rest = products.positions.cpu().numpy()[:, 0], products.rest.cpu().numpy()[:, 0]
             for i, row in enumerate(rows[some]):
                 owner = items.owner[row]
                 into = out[owner][int(np.flatnonzero(wanted[owner] == query)[0])]

@@ -97,8 +97,8 @@ def _small_adapters(model: Any, seed: int) -> nn.Module:
         try:
             config = copy.deepcopy(model.active_peft_config)
             config.inference_mode = False  # or they would be frozen
-            made: nn.Module = get_peft_model(base, config)
-            return made
+            adapted: nn.Module = get_peft_model(base, config)
+            return adapted
         except (TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise _no_copy(model, error) from error
 
@@ -179,11 +179,11 @@ def compare(
     """
     exact = dense(engine, examples, kind=kind, damping=damping)
     truth = scores(engine, examples, queries, exact).astype(np.float64)
-    found = []
+    agreements = []
     for name, fit in fits.items():
         preconditioner = fit(engine, examples)
         ours = scores(engine, examples, queries, preconditioner).astype(np.float64)
-        found.append(
+        agreements.append(
             Agreement(
                 name,
                 preconditioner.describe(),
@@ -198,7 +198,7 @@ def compare(
         len(examples),
         len(queries),
         exact.describe(),
-        tuple(found),
+        tuple(agreements),
     )
 
 

@@ -142,12 +142,12 @@ class _Dense:
 
     def _entries(self, start: int, stop: int) -> Tensor:
         """Return rows `start` to `stop` of the matrix, times the root of its columns."""
-        found = self._tiles.get((start, stop))
-        if found is None:
-            found = self._made(start, stop)
+        tile = self._tiles.get((start, stop))
+        if tile is None:
+            tile = self._made(start, stop)
             if self._cached:
-                self._tiles[start, stop] = found
-        return found
+                self._tiles[start, stop] = tile
+        return tile
 
     def _made(self, start: int, stop: int) -> Tensor:
         if self.options.entries == "rademacher" and self.device.type != "cpu":

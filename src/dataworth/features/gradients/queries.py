@@ -44,8 +44,8 @@ def fit_vectors(
                 if not tokens:
                     raise InputError(f"query {number + 1} has no token to predict: leave it out")
                 vectors[row] = gradient / tokens
-            found = preconditioner.apply(vectors) * preconditioner.scale
-            out[start : start + len(vectors)] = found.cpu().numpy()
+            moved = preconditioner.apply(vectors) * preconditioner.scale
+            out[start : start + len(vectors)] = moved.cpu().numpy()
         out.flush()
         del out
 

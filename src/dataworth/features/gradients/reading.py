@@ -115,9 +115,9 @@ class Readings:
         encoded = self.tokenizer.encode_batch(
             [documents.text(row) for row in rows], add_special_tokens=False
         )
-        said = spoken(documents, dict(zip(rows, encoded, strict=True)))
+        counted = spoken(documents, dict(zip(rows, encoded, strict=True)))
         for row, one in zip(rows, encoded, strict=True):
-            counts = said.get(row)
+            counts = counted.get(row)
             if counts is not None:
                 counts = [*(False for _ in self.first), *counts, *(True for _ in self.last)]
             ids = [*self.first, *one.ids, *self.last]
@@ -137,11 +137,11 @@ def turns_of(documents: Documents) -> dict[int, list[tuple[str, str]]]:
     if spans is None:
         return out
     data, starts = documents.data, documents.starts
-    for place in np.argsort(spans.document, kind="stable").tolist():
-        row = int(spans.document[place])
-        first, last = int(spans.start[place]), int(spans.end[place])
+    for span in np.argsort(spans.document, kind="stable").tolist():
+        row = int(spans.document[span])
+        first, last = int(spans.start[span]), int(spans.end[span])
         content = data[starts[row] + first : starts[row] + last].tobytes().decode()
-        out.setdefault(row, []).append((spans.role[place], content))
+        out.setdefault(row, []).append((spans.role[span], content))
     return out
 
 
@@ -153,12 +153,12 @@ def spoken(documents: Documents, encoded: Mapping[int, Encoding]) -> dict[int, l
     out: dict[int, list[bool]] = {}
     for row in np.intersect1d(spans.document, np.array(list(encoded), np.int64)).tolist():
         data = documents.text(row).encode()
-        said = np.zeros(len(data.decode()), np.bool_)
-        for place in np.flatnonzero(spans.document == row).tolist():
-            if spans.role[place] == "assistant":
+        mask = np.zeros(len(data.decode()), np.bool_)
+        for span in np.flatnonzero(spans.document == row).tolist():
+            if spans.role[span] == "assistant":
                 # Offsets of tokens are in characters, those of spans in bytes.
-                first = len(data[: int(spans.start[place])].decode())
-                last = len(data[: int(spans.end[place])].decode())
-                said[first:last] = True
-        out[row] = [bool(said[a:b].any()) for a, b in encoded[row].offsets]
+                first = len(data[: int(spans.start[span])].decode())
+                last = len(data[: int(spans.end[span])].decode())
+                mask[first:last] = True
+        out[row] = [bool(mask[a:b].any()) for a, b in encoded[row].offsets]
     return out

@@ -189,11 +189,11 @@ def _fill(
         vectors = torch.from_numpy(np.array(block, np.float32))
         width = vectors.shape[1]
         vectors = preconditioner.apply(vectors) * preconditioner.scale
-        for row, part in examples.blocks(rows):
-            if part.shape[1] != width:
+        for row, stored in examples.blocks(rows):
+            if stored.shape[1] != width:
                 raise ConfigError(
-                    f"the examples' gradients have {part.shape[1]:,} numbers and the queries' "
+                    f"the examples' gradients have {stored.shape[1]:,} numbers and the queries' "
                     f"{width:,}: project both alike"
                 )
-            found = torch.from_numpy(np.array(part, np.float32)) @ vectors.T
-            result[row : row + len(part), column : column + len(block)] = found.numpy()
+            products = torch.from_numpy(np.array(stored, np.float32)) @ vectors.T
+            result[row : row + len(stored), column : column + len(block)] = products.numpy()

@@ -57,8 +57,8 @@ def _stream(
     for chosen in _groups(engine, len(queries), held):
         vectors = query_vectors(engine, queries.take(chosen), preconditioner)
         for rows, batch in examples:
-            part = score(engine.factors(batch), vectors)
-            out[rows[:, None], chosen[None, :]] = part.cpu().numpy()
+            values = score(engine.factors(batch), vectors)
+            out[rows[:, None], chosen[None, :]] = values.cpu().numpy()
 
 
 def scores(
@@ -145,13 +145,13 @@ def self_scores(
     for rows, batch in examples:
         factors = engine.factors(batch)
         if isinstance(chosen, Identity):
-            found = factors.squared_norms() * chosen.scale
+            values = factors.squared_norms() * chosen.scale
         elif isinstance(chosen, Eigen):
-            found = chosen.squares(factors) * chosen.scale
+            values = chosen.squares(factors) * chosen.scale
         else:
             gradients = factors.gradients()
-            found = (chosen.apply(gradients) * chosen.train(gradients)).sum(1) * chosen.scale
-        out[rows] = found.cpu().numpy()
+            values = (chosen.apply(gradients) * chosen.train(gradients)).sum(1) * chosen.scale
+        out[rows] = values.cpu().numpy()
         del factors  # or the next batch's would be made beside them
     return out
 
@@ -190,11 +190,11 @@ def scores_over_draws(
         for draw in examples:
             for rows, batch in draw:
                 factors = engine.factors(batch)
-                found = factors.scores(vectors)
+                values = factors.scores(vectors)
                 if unit:
                     # A gradient of length 0 has no direction, and products of 0.
-                    found = found / factors.squared_norms().sqrt().clamp_min(1e-30)[:, None]
-                total[torch.from_numpy(rows)] += found
+                    values = values / factors.squared_norms().sqrt().clamp_min(1e-30)[:, None]
+                total[torch.from_numpy(rows)] += values
                 del factors  # or the next batch's would be made beside them
         out[:, group] = (total / len(examples)).cpu().numpy()
     return out
@@ -218,10 +218,10 @@ def scores_by_position(
     vectors = query_vectors(engine, queries, chosen)
     out: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(examples)
     for rows, batch in examples:
-        found = engine.factors(batch).scores_by_position(vectors).positions.cpu().numpy()
-        for place, row in enumerate(rows):
-            mask = slice(None) if batch.mask is None else batch.mask[place].cpu().numpy()
-            out[row] = found[place][:, mask].astype(np.float32)
+        values = engine.factors(batch).scores_by_position(vectors).positions.cpu().numpy()
+        for index, row in enumerate(rows):
+            mask = slice(None) if batch.mask is None else batch.mask[index].cpu().numpy()
+            out[row] = values[index][:, mask].astype(np.float32)
     return out
 
 

@@ -155,9 +155,9 @@ class CausalLM(Task):
     context: int | None = None
 
     def __post_init__(self) -> None:
-        for given in (self.reduction, self.measured):
-            if given not in ("sum", "mean"):
-                raise ConfigError(f"a reduction is 'sum' or 'mean', not {given!r}")
+        for reduction in (self.reduction, self.measured):
+            if reduction not in ("sum", "mean"):
+                raise ConfigError(f"a reduction is 'sum' or 'mean', not {reduction!r}")
 
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
         """Pad ids on the right: causal attention never looks there, so no mask is needed."""

@@ -115,15 +115,15 @@ def _stream(
     spans: NDArray[np.int64], hashes: NDArray[np.uint64], known: NDArray[np.uint64]
 ) -> Ints:
     """Number all words, each line that has one within BEGIN and END."""
-    found = np.empty(len(hashes), np.int32)
-    kernels.number_words(hashes, word_table(known), found)
+    numbers = np.empty(len(hashes), np.int32)
+    kernels.number_words(hashes, word_table(known), numbers)
     counts = np.diff(spans)
     counts = counts[counts > 0]
     ids = np.empty(len(hashes) + 2 * len(counts), np.int32)
     begins = np.cumsum(counts + 2) - counts - 2
     inside = np.ones(len(ids), np.bool_)
     inside[begins] = inside[begins + counts + 1] = False
-    ids[begins], ids[begins + counts + 1], ids[inside] = BEGIN, END, found
+    ids[begins], ids[begins + counts + 1], ids[inside] = BEGIN, END, numbers
     return ids
 
 
@@ -175,9 +175,9 @@ def _discounts(adjusted: Counts) -> NDArray[np.float64]:
     t1, t2, t3, t4 = (float(np.count_nonzero(adjusted == i)) for i in (1, 2, 3, 4))
     if t1 and t2 and t3:
         y = t1 / (t1 + 2 * t2)
-        found = (1 - 2 * y * t2 / t1, 2 - 3 * y * t3 / t2, 3 - 4 * y * t4 / t3)
-        if all(0 < d <= i for i, d in enumerate(found, 1)):
-            return np.array([0.0, *found])
+        discounts = (1 - 2 * y * t2 / t1, 2 - 3 * y * t3 / t2, 3 - 4 * y * t4 / t3)
+        if all(0 < d <= i for i, d in enumerate(discounts, 1)):
+            return np.array([0.0, *discounts])
     return np.array([0.0, *_FALLBACK])
 
 

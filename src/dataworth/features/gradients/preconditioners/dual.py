@@ -103,31 +103,31 @@ def _rows(engine: Gradients, batch: Batch, examples: int, largest: int) -> list[
             f"{examples:,} examples with {weights.shape[2]:,} outputs each are {total:,} rows; at "
             f"most {largest:,} are allowed"
         )
-    found = []
+    rows = []
     for column in range(weights.shape[2]):
         weighed = replace(batch, targets=weights[:, :, column], weights=None)
         view = Gradients(engine.model, _Outputs(engine.task), check=False)
-        found.append(view.gradients(weighed))
-    return found
+        rows.append(view.gradients(weighed))
+    return rows
 
 
 def _roots(engine: Gradients, batch: Batch) -> Tensor:
     """Return R with R R^T = H for each example: [n, outputs, outputs]."""
     with evaluating(engine.model), torch.no_grad():
-        made = engine.task.outputs(engine.model, batch)
+        outputs = engine.task.outputs(engine.model, batch)
     # In float64: what is left of a certain prediction's curvature is the small end of a difference.
-    made = made.detach().double().requires_grad_()
+    outputs = outputs.detach().double().requires_grad_()
     with torch.enable_grad():
-        loss = engine.task.loss(made, batch).sum()
-        (slope,) = torch.autograd.grad(loss, made, create_graph=True)
+        loss = engine.task.loss(outputs, batch).sum()
+        (slope,) = torch.autograd.grad(loss, outputs, create_graph=True)
         slope = slope.flatten(1)
         columns = []
         for column in range(slope.shape[1]):
-            part = slope[:, column].sum()
-            if not part.requires_grad:  # a loss that is linear in its outputs
+            component = slope[:, column].sum()
+            if not component.requires_grad:  # a loss that is linear in its outputs
                 columns.append(torch.zeros_like(slope))
                 continue
-            (bent,) = torch.autograd.grad(part, made, retain_graph=True)
+            (bent,) = torch.autograd.grad(component, outputs, retain_graph=True)
             columns.append(bent.flatten(1))
     curvature = torch.stack(columns, 2).detach().double()
     values, vectors = torch.linalg.eigh((curvature + curvature.transpose(1, 2)) / 2)

@@ -75,8 +75,8 @@ class _Side:
         values, vectors = [], eye.repeat(len(mean), 1, 1)
         for part, into in zip(mean, vectors, strict=True):
             size = min(width, left)
-            found, into[:size, :size] = torch.linalg.eigh(((part + part.T) / 2)[:size, :size])
-            values.append(found.clamp_min(0))
+            eigenvalues, into[:size, :size] = torch.linalg.eigh(((part + part.T) / 2)[:size, :size])
+            values.append(eigenvalues.clamp_min(0))
             left -= size
         return torch.cat(values), vectors[0] if len(vectors) == 1 else vectors
 

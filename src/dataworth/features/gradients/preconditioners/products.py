@@ -132,8 +132,8 @@ def _pulled(outputs: Tensor, inputs: Tensor, vectors: Tensor) -> Tensor:
         return vectors.new_zeros(len(vectors), *inputs.shape)
     options = {"retain_graph": True, "allow_unused": True}
     if len(vectors) == 1:
-        (found,) = torch.autograd.grad(outputs, inputs, vectors[0], **options)
-        found = None if found is None else found.unsqueeze(0)
+        (product,) = torch.autograd.grad(outputs, inputs, vectors[0], **options)
+        product = None if product is None else product.unsqueeze(0)
     else:
-        (found,) = torch.autograd.grad(outputs, inputs, vectors, is_grads_batched=True, **options)
-    return vectors.new_zeros(len(vectors), *inputs.shape) if found is None else found
+        (product,) = torch.autograd.grad(outputs, inputs, vectors, is_grads_batched=True, **options)
+    return vectors.new_zeros(len(vectors), *inputs.shape) if product is None else product

@@ -88,7 +88,7 @@ class ConjugateGradients(Linear):
 
     def _alone(self, vectors: Tensor, damping: Tensor) -> tuple[Tensor, Tensor, int]:
         """Solve each vector with directions of its own: (answers, residuals, steps)."""
-        found = torch.zeros_like(vectors)
+        solution = torch.zeros_like(vectors)
         residual = vectors.clone()
         better = residual if self.inner is None else self.inner.apply(residual)
         direction = better.clone()
@@ -103,14 +103,14 @@ class ConjugateGradients(Linear):
             curved = (direction[open_] * moved).sum(1)
             # No curvature and no damping along it: the gradient cannot go there either.
             step = torch.where(curved > 0, rho[open_] / curved, 0.0)[:, None]
-            found[open_] += step * direction[open_]
+            solution[open_] += step * direction[open_]
             residual[open_] -= step * moved
             better = residual if self.inner is None else self.inner.apply(residual)
             new = (residual * better).sum(1)
             ratio = torch.where(rho > 0, new / rho, 0.0)
             direction = better + ratio[:, None] * direction
             rho = new
-        return found, residual, steps
+        return solution, residual, steps
 
     def _block(self, vectors: Tensor, damping: Tensor) -> tuple[Tensor, Tensor, int]:
         """Solve as `_alone`, over the span of all directions; inner products in float64.
@@ -118,7 +118,7 @@ class ConjugateGradients(Linear):
         Directions are made orthonormal before each product, so that vectors that depend on each
         other, or are solved already, do no harm: what is left of them is taken out.
         """
-        found, residual = torch.zeros_like(vectors), vectors.clone()
+        solution, residual = torch.zeros_like(vectors), vectors.clone()
         goal, steps = self.tolerance * vectors.norm(dim=1), 0
         kept: tuple[Tensor, Tensor, Tensor] | None = None
         for _ in range(self.most):
@@ -135,9 +135,9 @@ class ConjugateGradients(Linear):
             inverse = torch.linalg.pinv((curved + curved.T) / 2, hermitian=True)
             kept = (direction, moved, inverse)
             share = (residual.double() @ direction.double().T) @ inverse
-            found += share.to(vectors.dtype) @ direction
+            solution += share.to(vectors.dtype) @ direction
             residual -= share.to(vectors.dtype) @ moved
-        return found, residual, steps
+        return solution, residual, steps
 
     def describe(self) -> str:
         """Describe the preconditioner in words; with the residual, once something was solved."""
