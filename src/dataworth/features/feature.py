@@ -1,4 +1,4 @@
-"""What a feature is: documents → numbers, by settings alone; kept as columns of their table."""
+"""Features: documents → numbers, by settings alone; kept as columns of their table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Feature(Protocol):
 
     @property
     def name(self) -> str:
-        """What its columns and their folder are called by."""
+        """The name of its columns and of their folder."""
         ...
 
     @property
@@ -36,7 +36,7 @@ class Feature(Protocol):
 
     @property
     def dtype(self) -> str:
-        """How they are stored unless told otherwise: one of `DTYPES`."""
+        """The dtype that they are stored in by default: one of `DTYPES`."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class Feature(Protocol):
         ...
 
     def values(self, documents: Documents) -> NDArray[np.floating[Any]]:
-        """The numbers, [documents, dimension], finite."""
+        """Compute the numbers, [documents, dimension], finite."""
         ...
 
 
@@ -59,19 +59,19 @@ class Works(Protocol):
     """A feature that needs something around its work, such as one thread for each worker."""
 
     def working(self) -> AbstractContextManager[None]:
-        """Entered in every process and thread that computes."""
+        """Return the context entered in every process and thread that computes."""
         ...
 
 
 def fingerprint(feature: Feature) -> str:
-    """Twelve hexadecimal digits that name a feature with its settings."""
+    """Return twelve hexadecimal digits that identify a feature with its settings."""
     known = {"feature": feature.name, "settings": dict(feature.settings)}
     text = json.dumps(known, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
 def working(feature: object) -> AbstractContextManager[None]:
-    """What a feature needs around its work, if anything."""
+    """Return the context that a feature works in; an empty one if it asks for none."""
     return feature.working() if isinstance(feature, Works) else contextlib.nullcontext()
 
 
@@ -83,14 +83,14 @@ class FeatureColumn(WideColumn):
 
     @staticmethod
     def called(feature: Feature) -> str:
-        """What the column of a feature without named numbers is called."""
+        """Return the column name of a feature without named numbers."""
         return f"{EMBEDDING}{feature.name}"
 
     @property
     def folder(self) -> Path:
-        """Where the numbers lie."""
+        """The folder of the numbers."""
         return self.table.folder / self.table.layout.sources[0].folder
 
     def column(self, name: str) -> NDArray[Any]:
-        """One named number of every document, [rows]."""
+        """Return one named number of every document, [rows]."""
         return self.table.column(f"{name}:{self.feature.name}")

@@ -28,7 +28,7 @@ _SPACE = 32
 
 
 def _letters_only() -> NDArray[np.uint8]:
-    """Every byte as it is, but ASCII that is no letter or digit as a space."""
+    """Return the table of bytes that turns ASCII but letters and digits into spaces."""
     table = np.arange(256, dtype=np.uint8)
     for byte in range(128):
         if not chr(byte).isalnum():
@@ -133,7 +133,7 @@ class Words:
 
 
 def words_of(documents: Documents, *, punctuation: bool = True) -> Words:
-    """The words of each text, lower-cased.
+    """Return the words of each text, lower-cased.
 
     With `punctuation` as DSIR cuts them: runs of letters, digits and underscores, and runs of
     other signs. Without, texts are compared after NFKC and case folding, format characters, accents
@@ -152,7 +152,7 @@ def words_of(documents: Documents, *, punctuation: bool = True) -> Words:
 
 
 def ngrams_of(words: Words, size: int) -> Words:
-    """The n-grams of `size` words, within documents only: len(document) - size + 1 of each."""
+    """Return n-grams of `size` words within documents: len(document) - size + 1 of each."""
     counts = np.maximum(words.counts - size + 1, 0)
     spans = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
     total = len(words.hashes)

@@ -41,7 +41,7 @@ class Head:
     def cut(
         self, texts: Sequence[str], window: int, windows: int
     ) -> tuple[list[list[int]], NDArray[np.int64]]:
-        """Token ids of the windows, with special tokens, and each one's text: int64 [pieces]."""
+        """Cut texts into windows: token ids, special ones too, and each one's text [pieces]."""
         room = min(window or self.longest, self.longest) - len(self.first) - len(self.last)
         room = max(room, 1)
         pieces: list[list[int]] = []
@@ -88,8 +88,8 @@ class Head:
             inputs["token_type_ids"] = np.zeros_like(ids)
         with torch.inference_mode():
             device = self.model.device
-            given = {name: torch.from_numpy(one).to(device) for name, one in inputs.items()}
-            logits: NDArray[np.float64] = self.model(**given).logits.double().cpu().numpy()
+            tensors = {name: torch.from_numpy(one).to(device) for name, one in inputs.items()}
+            logits: NDArray[np.float64] = self.model(**tensors).logits.double().cpu().numpy()
         return logits
 
 
@@ -116,20 +116,20 @@ def load_head(folder: str, device: str, dtype: str) -> Head:
             f"{folder}: has no weights as .safetensors; save the model with "
             "save_pretrained(folder, safe_serialization=True)"
         )
-    place = find_device(device)
+    target = find_device(device)
     local = {"local_files_only": True, "trust_remote_code": False}
     try:
         model, facts = AutoModelForSequenceClassification.from_pretrained(
             folder,
             use_safetensors=True,
             output_loading_info=True,
-            dtype=find_dtype(dtype, place),
+            dtype=find_dtype(dtype, target),
             **local,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, **local)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"{folder}: holds no sequence classifier ({said})") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{folder}: holds no sequence classifier ({reason})") from error
     missing = sorted(facts["missing_keys"])
     if missing:
         raise ConfigError(
@@ -138,4 +138,4 @@ def load_head(folder: str, device: str, dtype: str) -> Head:
         )
     if not tokenizer.is_fast:
         raise ConfigError(f"{folder}: has no tokenizer.json; save its tokenizer as a fast one")
-    return Head(model.to(place), tokenizer)
+    return Head(model.to(target), tokenizer)

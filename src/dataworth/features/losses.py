@@ -56,7 +56,7 @@ class DocumentLosses:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the losses depend on."""
+        """The settings that determine the losses."""
         return {
             "files": folder_identity(Path(self._folder)),
             "window": self.window,
@@ -66,11 +66,11 @@ class DocumentLosses:
         }
 
     def working(self) -> AbstractContextManager[None]:
-        """One thread for each worker."""
+        """Run torch on one thread for each worker."""
         return one_thread("lm")
 
     def values(self, documents: Documents) -> NDArray[np.float64]:
-        """float64 [n, 3]: nats, tokens, bytes."""
+        """Compute float64 [n, 3]: nats, tokens, bytes."""
         texts = documents.texts()
         if not texts:
             return np.empty((0, 3))
@@ -114,12 +114,12 @@ class DocumentLosses:
 
 
 def per_token(losses: FeatureColumn) -> NDArray[np.float64]:
-    """The loss a token of every document, nats, float64 [rows]."""
+    """Return the loss in nats per token of every document, float64 [rows]."""
     nats, tokens = losses.column("nats"), losses.column("tokens")
     return np.asarray(nats / np.maximum(tokens, 1), np.float64)
 
 
 def bits_per_byte(losses: FeatureColumn) -> NDArray[np.float64]:
-    """Bits a byte of every document, float64 [rows]; comparable between tokenizers."""
+    """Return every document's bits per byte, float64 [rows]; comparable between tokenizers."""
     nats, size = losses.column("nats"), losses.column("bytes")
     return np.asarray(nats / np.log(2) / np.maximum(size, 1), np.float64)

@@ -48,7 +48,7 @@ def _folded(hashes: NDArray[np.uint64]) -> int:
 
 @cache
 def _elsewhere(bins: int) -> NDArray[np.uint64]:
-    """The bins that an empty one is filled from, [attempts, bins], the first full one counts."""
+    """Return the bins that fill an empty one, [attempts, bins]; the first full one counts."""
     attempt = np.arange(1, _ATTEMPTS + 1, dtype=np.uint64)[:, None]
     keys = np.arange(bins, dtype=np.uint64) + np.uint64(bins) * attempt
     return hash_uid(1, keys, _STREAM) % np.uint64(bins)
@@ -64,20 +64,20 @@ def _least(values, spans, elsewhere, least, out):  # type: ignore[no-untyped-def
         for i in range(bins):
             least[i] = nothing
         for at in range(spans[row], spans[row + 1]):
-            place = ((values[at] >> np.uint64(32)) * bins) >> np.uint64(32)
-            least[place] = min(least[place], values[at])
+            bin_at = ((values[at] >> np.uint64(32)) * bins) >> np.uint64(32)
+            least[bin_at] = min(least[bin_at], values[at])
         for i in range(bins):
-            found = least[i]
+            value = least[i]
             attempt = 0
-            while found == nothing and attempt < len(elsewhere):
-                found = least[elsewhere[attempt, i]]
+            while value == nothing and attempt < len(elsewhere):
+                value = least[elsewhere[attempt, i]]
                 attempt += 1
-            place = np.uint64(0)
-            while found == nothing:
-                found = least[place]
-                place += np.uint64(1)
+            full = np.uint64(0)
+            while value == nothing:
+                value = least[full]
+                full += np.uint64(1)
             # The lower half: which bin a value fell into says nothing of it.
-            out[row, i] = np.uint32(found & np.uint64(0xFFFFFFFF))
+            out[row, i] = np.uint32(value & np.uint64(0xFFFFFFFF))
 
 
 def sketch_words(
@@ -162,7 +162,7 @@ class Sketch:
     name = "sketch"
 
     def values(self, documents: Documents) -> NDArray[np.uint32]:
-        """The sketches, uint32 [n, bins]; zeros for a text without a word."""
+        """Sketch documents, uint32 [n, bins]; zeros for a text without a word."""
         return sketch_words(words_of(documents, punctuation=False), self.size, self.bins)[0]
 
 
@@ -174,7 +174,7 @@ class ShingleSet:
     name = "shingles"
 
     def values(self, documents: Documents) -> pa.Array:
-        """Lists of uint64, [n]; empty for a text without a word."""
+        """Return lists of uint64, [n]; empty for a text without a word."""
         shingles = shingles_of(words_of(documents, punctuation=False), self.size)
         values = np.empty(len(shingles.hashes), np.uint64)
         counts = np.empty(len(shingles), np.int64)

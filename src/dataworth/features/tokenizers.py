@@ -10,7 +10,7 @@ from dataworth.errors import ConfigError
 
 
 def load_tokenizer(path: str) -> Any:
-    """The tokenizer in a `tokenizer.json`. Raises ConfigError if it is none.
+    """Load the tokenizer in a `tokenizer.json`. Raises ConfigError if it is none.
 
     Truncation and padding, which many files ask for, are switched off: all of a text counts.
     """

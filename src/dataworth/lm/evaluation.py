@@ -1,4 +1,4 @@
-"""What a language model makes of texts: losses of documents, of options, of whole responses.
+"""Losses that a language model gives documents, answer options, and whole responses.
 
 Everything is computed in float32, unless another precision is asked for, and summed in float64. A
 text longer than the model's context is read in windows: each begins `overlap` of the context
@@ -87,7 +87,7 @@ def document_losses(
     threads: int = 1,
     precision: Precision = "float32",
 ) -> DocumentLosses:
-    """The loss of each text and the end token after it; `context` is the model's if None.
+    """Return the loss of each text and the end token after it; `context`: the model's if None.
 
     A batch has about `batch_tokens` tokens; `threads` are torch's. Raises ConfigError for no texts.
     """
@@ -119,7 +119,7 @@ def token_losses(
     threads: int = 1,
     precision: Precision = "float32",
 ) -> list[Nats]:
-    """The loss of each token of each text in nats, the end token last: float64 arrays."""
+    """Return the loss of each token of each text in nats, the end token last: float64 arrays."""
     start, end = _edges(model, tokenizer)
     items = [[start, *ids, end] for ids in _encode(tokenizer, texts)]
     size = context or model.context
@@ -140,7 +140,7 @@ def choice_log_probs(
     threads: int = 1,
     precision: Precision = "float32",
 ) -> list[OptionScores]:
-    """The log probability of each option after its prompt; `options[i]` belong to `prompts[i]`.
+    """Return the log probability of each option after its prompt; `options[i]`: of `prompts[i]`.
 
     Prompt and option are tokenised together, and blanks at the prompt's end count as the
     option's, as in lm-evaluation-harness. What is too long for the context is read in windows.
@@ -176,7 +176,7 @@ def cloze(
     threads: int = 1,
     precision: Precision = "float32",
 ) -> Cloze:
-    """Whether greedy decoding after each prompt gives its response, and the response's loss.
+    """Score each response: if greedy decoding after its prompt gives it, and its loss.
 
     Tokenised as in `choice_log_probs`. Raises ConfigError if the two lists differ in length.
     """
@@ -203,7 +203,7 @@ def greedy_match(
     threads: int = 1,
     precision: Precision = "float32",
 ) -> Hits:
-    """`cloze(...).exact`: bool [n]."""
+    """Return `cloze(...).exact`: bool [n]."""
     found = cloze(
         model,
         tokenizer,
@@ -226,7 +226,7 @@ def _continuations(
     threads: int,
     precision: Precision,
 ) -> list[tuple[Nats, Hits]]:
-    """For each (prompt, continuation): nats of the continuation's tokens, which are likeliest."""
+    """Return for each (prompt, continuation) its tokens' nats, and which are the likeliest."""
     start, _ = _edges(model, tokenizer)
     whole = _encode(tokenizer, [prompt + text for prompt, text in pairs])
     before = _encode(tokenizer, [prompt.rstrip() for prompt, _ in pairs])

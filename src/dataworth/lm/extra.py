@@ -10,7 +10,7 @@ from dataworth.errors import MissingExtra
 
 @contextlib.contextmanager
 def needs_lm(what: str) -> Iterator[None]:
-    """Turns a failing import inside the block into MissingExtra for `what`."""
+    """Turn a failing import inside the block into MissingExtra for `what`."""
     try:
         yield
     except ImportError as error:

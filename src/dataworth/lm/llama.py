@@ -73,19 +73,19 @@ class ModelConfig:
 
     @property
     def multiplier(self) -> float:
-        """How many times as wide as the muP base; 1 without muP."""
+        """The width relative to that of the muP base; 1 without muP."""
         return self.hidden / self.mup_base if self.mup_base else 1.0
 
     @property
     def attention_scale(self) -> float:
-        """What products of queries and keys are multiplied by."""
+        """The factor that products of queries and keys are multiplied by."""
         if self.mup_base:
             return math.sqrt(MUP_HEAD) / self.head_size
         return 1 / math.sqrt(self.head_size)
 
 
 class LanguageModel(Protocol):
-    """What training and evaluation ask of a causal language model; an `nn.Module` besides."""
+    """A causal language model as training and evaluation use it; an `nn.Module` besides."""
 
     @property
     def vocabulary(self) -> int:
@@ -98,22 +98,22 @@ class LanguageModel(Protocol):
         ...
 
     def __call__(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """Logits float [batch, length, vocabulary] of the token after each of ids [batch, length].
+        """Return logits [batch, length, vocabulary], float, of the token after each of ids.
 
         Where `segments` [batch, length] is given, a token sees only those of its own segment.
         """
         ...
 
     def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """The last hidden states, after the final norm: [batch, length, width]."""
+        """Return the last hidden states, after the final norm: [batch, length, width]."""
         ...
 
     def embeddings(self) -> Tensor:
-        """The input embedding of each token: [vocabulary, width]."""
+        """Return the input embedding of each token: [vocabulary, width]."""
         ...
 
     def as_module(self) -> nn.Module:
-        """Itself, as torch knows it."""
+        """Return itself, as torch knows it."""
         ...
 
 
@@ -165,7 +165,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attention_bias(segments: Tensor) -> Tensor:
-    """What is added to attention's scores, float32 [batch, 1, length, length].
+    """Return the term that is added to attention's scores, float32 [batch, 1, length, length].
 
     Zero where a token may look: at itself and those before it in the same segment. Else so low
     that nothing is left of the score; finite, because infinity minus itself is no number.
@@ -235,16 +235,16 @@ class CausalLM(nn.Module):
         return self.embed.weight if self.read_out is None else self.read_out.weight
 
     def forward(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """Logits [batch, length, vocabulary]; see `LanguageModel`."""
+        """Return logits [batch, length, vocabulary]; see `LanguageModel`."""
         return functional.linear(self.hidden(ids, segments), self.read_out_weight)
 
     def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """What the read-out is applied to, [batch, length, hidden]; see `LanguageModel`."""
+        """Return the input of the read-out, [batch, length, hidden]; see `LanguageModel`."""
         segments = torch.zeros_like(ids[:1]) if segments is None else segments
         return self.stream(ids, attention_bias(segments))
 
     def stream(self, ids: Tensor, bias: Tensor) -> Tensor:
-        """As `hidden`, with `bias` from `attention_bias`."""
+        """Compute `hidden` with a `bias` from `attention_bias`."""
         places = torch.arange(ids.shape[1], device=ids.device, dtype=torch.float32)
         angles = torch.outer(places, cast(Tensor, self.frequencies))
         cos, sin = angles.cos(), angles.sin()
@@ -255,16 +255,16 @@ class CausalLM(nn.Module):
         return out / self.config.multiplier if self.config.mup_base else out
 
     def embeddings(self) -> Tensor:
-        """The input embedding of each token."""
+        """Return the input embedding of each token."""
         return self.embed.weight
 
     def as_module(self) -> nn.Module:
-        """Itself."""
+        """Return itself."""
         return self
 
 
 def build(config: ModelConfig, seed: int = 0) -> CausalLM:
-    """A new model; its parameters depend on `config` and `seed` alone.
+    """Build a new model; its parameters depend on `config` and `seed` alone.
 
     Matrices are normal with variance 1 / fan-in, but those that write to the stream are zero, so
     that at first the stream is the embedding. The embedding has standard deviation

@@ -78,7 +78,7 @@ def available() -> int | None:
 
 
 def _weights(folder: Path) -> Iterator[Path]:
-    """The files that hold a folder's weights: of several forms one, and no file twice."""
+    """Yield the files that hold a folder's weights: of several forms one, and no file twice."""
     for suffix in ("safetensors", "bin"):
         found = sorted(
             path

@@ -1,4 +1,4 @@
-"""What AdamW remembers at the end of a training, kept beside the model: `moments.npz`.
+"""The state of AdamW at the end of a training, kept beside the model: `moments.npz`.
 
 For methods that take a step as the optimizer would, or that ask how far it came before it stopped.
 It is no part of the model: neither loading nor the model's identity depends on it.
@@ -22,7 +22,7 @@ FILE = "moments.npz"
 
 @dataclass(frozen=True)
 class OptimizerState:
-    """By the names of the parameters: `first`, `second` moments, in the shape of the parameter;
+    """AdamW's state by parameter name: `first`, `second` moments, in the parameter's shape;
     `rates`: the sum of the learning rates of all steps; `decay`: decoupled weight decay.
 
     Moments are not corrected for their start: `betas`, `step`.
@@ -60,7 +60,7 @@ def save_moments(
 
 
 def load_moments(folder: Path) -> OptimizerState | None:
-    """The state beside a model, None if there is none. DataworthError for a damaged file."""
+    """Load the state beside a model, None without one. DataworthError for a damaged file."""
     path = folder / FILE
     if not path.is_file():
         return None

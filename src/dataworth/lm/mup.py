@@ -28,7 +28,7 @@ from dataworth.lm.llama import CausalLM, ModelConfig, build
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters for an optimizer: `factor` is what the learning rate is multiplied by.
+    """Group parameters for an optimizer: `factor` multiplies the learning rate.
 
     Matrices decay, norms and biases do not. Under muP the hidden matrices have factor
     mup_base / hidden; all other factors are 1.
@@ -109,7 +109,7 @@ def _slopes(table: Sequence[Coordinate], step: int) -> dict[str, float]:
 def _activations(
     config: ModelConfig, steps: int, learning_rate: float, seed: int
 ) -> list[dict[str, float]]:
-    """Mean |activation| of each layer before training and after each step."""
+    """Return mean |activation| of each layer before training and after each step."""
     model = build(config, seed)
     optimizer = torch.optim.AdamW(parameter_groups(model, 0.0), lr=learning_rate)
     for group in optimizer.param_groups:

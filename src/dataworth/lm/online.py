@@ -45,7 +45,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a step shows of k domains, before its gradient is descended.
+    """The losses and gradients of k domains in one step, before it is descended.
 
     step: from 0, of `steps`. domain: int64 [b], of each sequence; inputs, targets: int64 [b, t];
     nats: float32 [b, t], the loss of each token, without gradient. counts: int64 [k], sequences of
@@ -73,7 +73,7 @@ class Seen:
 
 
 class OnlineMixture(Protocol):
-    """What sets the shares of the next step from the losses or gradients of the last.
+    """A rule that sets the shares of the next step from the losses or gradients of the last.
 
     gradients: it reads `Seen.gram`, for which the trainer computes each domain's gradient apart.
     probes: streams of which every step draws one sequence for the gradient alone, such as a target;
@@ -148,7 +148,7 @@ class DomainBatches:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What two trainings share that draw alike."""
+        """Fingerprints of the streams and the mixture, equal for trainings that draw alike."""
         marks = [one.fingerprint for one in (*self.streams, *self.mixture.probes)]
         return {"domains": marks, "mixture": self.mixture.identity()}
 

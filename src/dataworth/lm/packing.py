@@ -55,11 +55,11 @@ class TokenStream:
 
     @property
     def documents(self) -> int:
-        """How many documents."""
+        """The number of documents."""
         return len(self.bytes)
 
     def document(self, row: int) -> NDArray[np.unsignedinteger]:
-        """The tokens of one document, with the end token."""
+        """Return the tokens of one document, with the end token."""
         return self.tokens[self.starts[row] : self.starts[row + 1]]
 
 
@@ -92,7 +92,7 @@ def write_stream(
 
 
 def open_stream(folder: str | Path) -> TokenStream:
-    """A written stream, memory-mapped. Raises DataworthError if it is not there or damaged."""
+    """Open a written stream, memory-mapped. Raises DataworthError if absent or damaged."""
     folder = Path(folder)
     remedy = "delete the folder and write the token stream again"
     facts = read_object(folder / _FACTS, remedy)
@@ -109,7 +109,7 @@ def open_stream(folder: str | Path) -> TokenStream:
 
 
 def stream_of(texts: Iterable[str], tokenizer: Tokenizer, *, end: int | None = None) -> TokenStream:
-    """The same stream as `write_stream` gives, in memory."""
+    """Build in memory the stream that `write_stream` gives."""
     size = int(tokenizer.get_vocab_size(with_added_tokens=True))
     end = end_token(tokenizer) if end is None else end
     parts, counts, sizes = [], [0], []
@@ -132,7 +132,7 @@ def _type(vocabulary: int) -> type[np.uint16] | type[np.uint32]:
 def _encoded(
     texts: Iterable[str], tokenizer: Tokenizer, end: int, dtype: type[np.unsignedinteger]
 ) -> Iterator[tuple[NDArray[Any], list[int], list[int]]]:
-    """Blocks of texts as (tokens with ends, tokens of each, bytes of each)."""
+    """Yield blocks of texts as (tokens with ends, tokens of each, bytes of each)."""
     source = iter(texts)
     while batch := list(islice(source, _BATCH)):
         rows = [one.ids for one in tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
@@ -164,18 +164,18 @@ class Sequences:
 
     @property
     def epochs(self) -> float:
-        """How often the whole run sees each token on average."""
+        """The average number of times that the run sees each token."""
         return self.count * self.length / len(self.stream)
 
     def batch(self, start: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Inputs and targets, int64 [count, length] each, of the sequences from `start` on."""
+        """Return inputs and targets, int64 [count, length] each, of sequences from `start` on."""
         places = np.array([self._place(row) for row in range(start, start + count)])
         rows = (places[:, None] + np.arange(-1, self.length)) % len(self.stream)
         tokens = self.stream.tokens[rows].astype(np.int64)
         return tokens[:, :-1], tokens[:, 1:]
 
     def _place(self, row: int) -> int:
-        """Where in the ring sequence `row` starts."""
+        """Return the place in the ring at which sequence `row` starts."""
         epoch, index = divmod(row, self.per_epoch)
         if epoch != self._epoch:
             self._windows, self._epoch = self._order(epoch), epoch
@@ -190,7 +190,7 @@ class Sequences:
 
 
 def sequences(stream: TokenStream, length: int, tokens: int, seed: int) -> Sequences:
-    """Sequences of `length` tokens, at least `tokens` together, in the order of `seed`.
+    """Return sequences of `length` tokens, at least `tokens` together, in the order of `seed`.
 
     Where the stream is shorter than `tokens` it is read again, in a new order: `epochs` counts.
     Raises ConfigError for a length or number of tokens below one.

@@ -54,7 +54,7 @@ def predict(
     thread_count: int,
     precision: Precision,
 ) -> list[tuple[Nats, Hits]]:
-    """For tokens firsts[i] and after of each list: nats, and whether each was the likeliest.
+    """Score tokens firsts[i] and after of each list: nats, and whether each was the likeliest.
 
     Raises ConfigError if a token is not in the model's vocabulary, or for an overlap that is no
     share below one.
@@ -89,7 +89,7 @@ def predict(
 def _windows(
     item: int, ids: Sequence[int], first: int, context: int, back: int
 ) -> Iterator[_Window]:
-    """Windows of at most `context` inputs that predict ids[first:], each token once.
+    """Yield windows of at most `context` inputs that predict ids[first:], each token once.
 
     A window begins `back` tokens before the input of its first prediction; the last one earlier
     if it has room.
@@ -124,7 +124,7 @@ def _run_all(
 
 
 def _rows(windows: Sequence[_Window], capacity: int) -> list[list[_Window]]:
-    """Windows put into rows of at most `capacity` inputs (or one window), the shortest row first.
+    """Put windows into rows of at most `capacity` inputs (or one window), the shortest row first.
 
     Best fit, the longest window first: it goes where the least room is left over.
     """
@@ -146,7 +146,7 @@ def _rows(windows: Sequence[_Window], capacity: int) -> list[list[_Window]]:
 def _run(
     model: LanguageModel, rows: Sequence[Sequence[_Window]], device: torch.device
 ) -> Iterator[tuple[_Window, Nats, Hits]]:
-    """One batch."""
+    """Predict the windows of one batch."""
     width = max(sum(window.inputs for window in row) for row in rows)
     inputs = np.zeros((len(rows), width), np.int64)
     segments = np.full((len(rows), width), -1, np.int16)
@@ -178,7 +178,7 @@ def _run(
 def _scores(
     model: LanguageModel, inputs: Tensor, segments: Tensor, places: Tensor, targets: Tensor
 ) -> tuple[Nats, Hits]:
-    """Nats, and whether it was the likeliest, of each target at its place of the flat batch."""
+    """Return nats of each target at its place of the flat batch, and whether it was likeliest."""
     size = rows_at_once(_ROWS, model.vocabulary, inputs.device)
     if isinstance(model, CausalLM):  # logits of the places that are asked for alone
         hidden = model.hidden(inputs, segments).flatten(0, 1)[places]

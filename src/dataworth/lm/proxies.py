@@ -34,7 +34,7 @@ class Kept:
     """A model at one point of its training.
 
     `folder`: its name. `tokens`: seen so far. `learning_rate`: of the step that led here.
-    `loss`: of training, nats a token, the mean over the last steps. `core_seconds`: of processor
+    `loss`: of training, nats per token, the mean over the last steps. `core_seconds`: of processor
     time since the training began. `last`: the training ends here.
     """
 
@@ -48,12 +48,12 @@ class Kept:
     last: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON."""
+        """Return the results as a dictionary for JSON."""
         return dict(vars(self))
 
 
 def size_of(name: str) -> Size:
-    """A preset by its name. Raises ConfigError for one that there is not."""
+    """Return a preset by its name. Raises ConfigError for one that there is not."""
     if name not in SIZES:
         raise ConfigError(f"there is no size {name!r}; there are {', '.join(SIZES)}")
     return SIZES[name]

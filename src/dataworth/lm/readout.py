@@ -17,7 +17,7 @@ _TOGETHER = 1 << 24  # logits that a GPU makes at a time
 
 
 def rows_at_once(few: int, classes: int, device: torch.device) -> int:
-    """Rows of logits that are made at a time: `few`, which stay in a CPU's cache; more on a GPU.
+    """Return the rows of logits made at a time: `few`, for a CPU's cache; more on a GPU.
 
     There each piece costs the starting of its kernels, whatever its size.
     """
@@ -65,7 +65,7 @@ class _ReadOut(torch.autograd.Function):
 def read_out_loss(
     hidden: Tensor, weight: Tensor, targets: Tensor, *, z_loss: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """The loss to descend and the mean nats a token, both scalars, float32.
+    """Return the loss to descend and the mean nats per token, both scalars, float32.
 
     hidden [..., width], weight [vocabulary, width], targets [...] int64. The first is the mean
     cross-entropy plus `z_loss` times the mean squared log of the normaliser, the second is the

@@ -37,7 +37,7 @@ _SHAPES = 256  # compiled shapes that one process may hold
 
 
 def numbers(precision: Precision, device: torch.device) -> torch.dtype:
-    """What products are computed in. "auto": bfloat16 where the processor has it, else float32."""
+    """Return the dtype of products. "auto": bfloat16 where the processor has it, else float32."""
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
     return torch.bfloat16 if has_bfloat16(device) else torch.float32
@@ -59,7 +59,7 @@ def keep_memory() -> None:
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """`count` threads of torch inside the block: sums depend on the number."""
+    """Use `count` threads of torch inside the block: sums depend on the number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -69,7 +69,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def document_segments(inputs: Tensor, end: int) -> Tensor:
-    """Which document each input is of, int16 [batch, length]: `end` begins a new one.
+    """Number the documents of each row's inputs, int16 [batch, length]: `end` begins a new one.
 
     With `end` below zero all of a row is one segment.
     """
@@ -79,10 +79,10 @@ def document_segments(inputs: Tensor, end: int) -> Tensor:
 def loss_function(
     model: LanguageModel, compiled: Literal["auto"] | bool, tokens: int, device: torch.device
 ) -> tuple[Loss, bool]:
-    """The loss of a batch, and whether it is compiled.
+    """Return the function for a batch's loss, and whether it is compiled.
 
     It takes (model, inputs, targets, end, z_loss, dtype), inputs and targets [batch, length], and
-    gives the loss to descend and the mean nats a token, without gradient.
+    gives the loss to descend and the mean nats per token, without gradient.
     """
     if not isinstance(model, CausalLM):
         return (torch.compile(_any_loss) if compiled is True else _any_loss), compiled is True
@@ -120,7 +120,7 @@ def _any_loss(
     z_loss: float,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """The same for any model, by its logits; `dtype` comes from autocast."""
+    """Compute the loss for any model, by its logits; `dtype` comes from autocast."""
     segments = document_segments(inputs, end) if end >= 0 else None
     logits = model(inputs, segments).float().flatten(0, 1)
     nats = functional.cross_entropy(logits, targets.flatten())
@@ -131,7 +131,7 @@ def _any_loss(
 
 @cache
 def _compiled_core() -> _Core:
-    """One compiled function for all runs of the process; torch keeps a program for each shape."""
+    """Compile one function for all runs of the process; torch keeps a program for each shape."""
     import torch._dynamo
     import torch._functorch.config
 

@@ -54,7 +54,7 @@ def save_model(
 
 
 def load_model(source: str | Path, device: str = "cpu") -> LanguageModel:
-    """Our own model from a folder, or any causal model by its folder or Hugging Face name.
+    """Load our own model from a folder, or any causal model by folder or Hugging Face name.
 
     Weights are float32. Raises ConfigError if there is no such model or device, MissingExtra
     without transformers.
@@ -157,16 +157,16 @@ class HuggingFaceLM(nn.Module):
         return int(getattr(self.config, "max_position_embeddings", None) or 2048)
 
     def train(self, mode: bool = True) -> HuggingFaceLM:
-        """Stays in evaluation mode, so that training is the same each time."""
+        """Stay in evaluation mode, so that training is the same each time."""
         return self
 
     def forward(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """Logits [batch, length, vocabulary]; see `LanguageModel`."""
+        """Return logits [batch, length, vocabulary]; see `LanguageModel`."""
         out: Tensor = self.inner(input_ids=ids, use_cache=False, **self._masks(segments)).logits
         return out.float()
 
     def hidden(self, ids: Tensor, segments: Tensor | None = None) -> Tensor:
-        """The last hidden states [batch, length, width]."""
+        """Return the last hidden states [batch, length, width]."""
         body = self.inner.base_model  # without the read-out, the largest product of small models
         out: Tensor = body(
             input_ids=ids, use_cache=False, **self._masks(segments)
@@ -174,16 +174,16 @@ class HuggingFaceLM(nn.Module):
         return out.float()
 
     def embeddings(self) -> Tensor:
-        """The input embedding of each token [vocabulary, width]."""
+        """Return the input embedding of each token [vocabulary, width]."""
         out: Tensor = self.inner.get_input_embeddings().weight
         return out
 
     def as_module(self) -> nn.Module:
-        """Itself."""
+        """Return itself."""
         return self
 
     def _masks(self, segments: Tensor | None) -> dict[str, Tensor]:
-        """The mask and positions that keep segments apart."""
+        """Return the mask and positions that keep segments apart."""
         if segments is None:
             return {}
         length = segments.shape[1]
@@ -231,7 +231,7 @@ def _save_own(model: CausalLM, folder: Path, tokenizer: Tokenizer | None) -> Non
 
 
 def _as_llama(model: CausalLM) -> Iterator[tuple[str, Tensor]]:
-    """Our parameters under transformers' names, muP folded in."""
+    """Yield our parameters under transformers' names, muP folded in."""
     config, state = model.config, model.state_dict()
     query = config.attention_scale * math.sqrt(config.head_size) if config.mup_base else 1.0
     yield "model.embed_tokens.weight", state["embed.weight"]
@@ -255,7 +255,7 @@ def _as_llama(model: CausalLM) -> Iterator[tuple[str, Tensor]]:
 
 
 def _load_own(folder: Path, shape: dict[str, Any]) -> CausalLM:
-    """The inverse of `_save_own`. Raises RunError if the files do not fit together."""
+    """Undo `_save_own`. Raises RunError if the files do not fit together."""
     with damaged(folder, _REMEDY):
         config = ModelConfig(**shape)
         saved = load_file(folder / _WEIGHTS)

@@ -29,7 +29,7 @@ _SMALLEST = 257  # all bytes and the end
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int = 4096) -> Tokenizer:
-    """A byte-level BPE tokenizer with at most `vocabulary` tokens, learned from `texts`.
+    """Train a byte-level BPE tokenizer of at most `vocabulary` tokens on `texts`.
 
     The same texts, in any order, give the same tokenizer. All 256 bytes are in the vocabulary, so
     any text can be encoded; texts that hold too few different words give fewer tokens.
@@ -57,7 +57,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | Path) -> None:
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
-    """The tokenizer in a file, in a folder's `tokenizer.json`, or of a Hugging Face model's name.
+    """Load the tokenizer of a file, a folder's `tokenizer.json`, or a Hugging Face model's name.
 
     Truncation and padding are switched off: all of a text counts. Raises ConfigError if there is
     none, and MissingExtra if a name is given and transformers is not installed.
@@ -187,7 +187,7 @@ def _file(path: Path) -> Path:
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
-    """Without truncation and padding, and with special tokens of a text read as its characters."""
+    """Switch off truncation and padding, and read special tokens of a text as its characters."""
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True

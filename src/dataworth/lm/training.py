@@ -34,7 +34,7 @@ from dataworth.lm.steps import Loss, Precision, keep_memory, loss_function, numb
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained.
+    """Options for training a model.
 
     tokens: trained on, rounded up to whole steps; a shorter stream is repeated.
     batch_sequences: sequences in a step; length: tokens of each, the model's context if None.
@@ -94,7 +94,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Progress:
-    """One finished step: `loss` in nats a token, `norm` of the gradient before clipping.
+    """One finished step: `loss` in nats per token, `norm` of the gradient before clipping.
 
     `travelled`: the sum of the learning rates so far. `optimizer`: as it is now.
     """
@@ -113,7 +113,7 @@ class Progress:
 class Trained:
     """A trained model and how it came about.
 
-    curve: (tokens seen, mean training loss in nats a token since the point before). seconds: of
+    curve: (tokens seen, mean training loss in nats per token since the point before). seconds: of
     this process, compiling included. epochs: passes over the stream. precision, compiled: as
     chosen where the configuration left it open.
     """
@@ -128,7 +128,7 @@ class Trained:
 
 
 def schedule(config: TrainConfig, step: int, steps: int) -> float:
-    """What the learning rate is multiplied by at `step` (from 0) of `steps`.
+    """Return the factor of the learning rate at `step` (from 0) of `steps`.
 
     Warm-up rises in a straight line and ends at 1; the last step is the one before `final` would
     be reached, so that no step is spent at a rate of zero.
@@ -247,7 +247,7 @@ class _Run:
         self.travelled = list(itertools.accumulate(self.rates))
 
     def step(self) -> Progress:
-        """One batch: loss, gradient, clipping, AdamW."""
+        """Train on one batch: loss, gradient, clipping, AdamW."""
         state, config = self.state, self.config
         rate = self.rates[state.step]
         for group in state.optimizer.param_groups:
@@ -308,7 +308,7 @@ def _due(config: TrainConfig, step: int, steps: int) -> bool:
 def _identity(
     model: LanguageModel, rows: Sequences | DomainBatches, config: TrainConfig, precision: str
 ) -> dict[str, object]:
-    """What two runs share that compute the same: all that a checkpoint is compared by.
+    """Return all settings that determine a run's result, by which its checkpoints are compared.
 
     `precision`: as it was chosen, which may differ between devices; the device itself does not
     count.

@@ -41,7 +41,7 @@ def average_rows(
     table: NDArray[np.float32],
     weights: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """The mean of `weights[id] * table[id]` over each document's ids, float32 [n, d].
+    """Average `weights[id] * table[id]` over each document's ids, float32 [n, d].
 
     `spans` int64 [n+1]: document i has `ids[spans[i]:spans[i+1]]`. Ids below 0 are unknown and do
     not count; a document without a known one gets zeros. Sums are float64. Raises IndexError for

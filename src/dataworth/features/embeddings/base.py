@@ -1,4 +1,4 @@
-"""What an embedder is, and what all of them share."""
+"""The interface of embedders, and helpers that all of them share."""
 
 from __future__ import annotations
 
@@ -47,37 +47,37 @@ class Embedder(Protocol):
         ...
 
     def embed(self, texts: Texts) -> Vectors:
-        """A vector for each text, float32 [n, dimension]; zeros where nothing in it is known."""
+        """Embed texts, float32 [n, dimension]; zeros for a text of which nothing is known."""
         ...
 
 
 class VectorFeature(ABC):
-    """What makes an embedder a feature."""
+    """A base class by which an embedder is a feature."""
 
     columns: ClassVar[tuple[str, ...]] = ()
     dtype: ClassVar[str] = "float32"
 
     @abstractmethod
     def embed(self, texts: Texts) -> Vectors:
-        """A vector for each text, float32 [n, dimension]."""
+        """Embed texts, float32 [n, dimension]."""
 
     def values(self, documents: Documents) -> Vectors:
-        """The vectors of some documents: what a column holds."""
+        """Return the vectors of documents, which a column holds."""
         return self.embed(documents)
 
 
 def as_documents(texts: Texts) -> Documents:
-    """Texts as documents."""
+    """Wrap texts as documents; documents stay as they are."""
     return texts if isinstance(texts, Documents) else Documents.from_texts(list(texts))
 
 
 def as_texts(texts: Texts) -> list[str]:
-    """Documents as texts."""
+    """Return documents as a list of texts."""
     return texts.texts() if isinstance(texts, Documents) else list(texts)
 
 
 def batches(documents: Documents) -> list[tuple[int, int]]:
-    """Ranges of documents of about 8 MiB of text: their lists of tokens have to lie in memory."""
+    """Split documents into ranges of about 8 MiB of text, whose lists of tokens fit into memory."""
     ends = np.cumsum(documents.text_bytes)
     edges = [0]
     while edges[-1] < len(documents):
@@ -88,7 +88,7 @@ def batches(documents: Documents) -> list[tuple[int, int]]:
 
 
 def flat_ids(tokenizer: Any, texts: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Every token's id, without special tokens: (spans int64 [n+1], ids int32 [spans[-1]])."""
+    """Return every token's id, no special ones: (spans int64 [n+1], ids int32 [spans[-1]])."""
     found = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     spans = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(item) for item in found], out=spans[1:])
@@ -97,14 +97,14 @@ def flat_ids(tokenizer: Any, texts: list[str]) -> tuple[NDArray[np.int64], NDArr
 
 
 def unit_rows(vectors: NDArray[np.floating[Any]]) -> Vectors:
-    """Rows of length 1; rows of zeros stay."""
+    """Scale rows to length 1; rows of zeros stay."""
     rows = np.asarray(vectors, np.float32)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
 
 
 def model_folder(model: str, what: str) -> Path:
-    """The folder of a model: itself if it is one, else the Hugging Face model of that name.
+    """Return a model's folder: itself if it is one, else the Hugging Face model of that name.
 
     Raises ConfigError if there is neither a folder nor, here or on the hub, a model of that name.
     """
@@ -151,7 +151,7 @@ def _files(folder: Path) -> list[tuple[Path, int, int]]:
 
 
 def folder_identity(folder: Path) -> str:
-    """32 hexadecimal digits that tell a model's folder from another, wherever it lies.
+    """Return 32 hexadecimal digits that identify a model's folder, wherever it lies.
 
     Of every file of weights, vocabulary and configuration: its name, size, and sixteen stretches
     of 64 KiB spread evenly over it, with its first and last bytes. That takes no time on models of

@@ -59,11 +59,11 @@ class TokenAverage(VectorFeature):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the vectors depend on."""
+        """The settings that determine the vectors."""
         return {"files": folder_identity(Path(self._folder))}
 
     def embed(self, texts: Texts) -> Vectors:
-        """The mean input embeddings, float32 [n, dimension]."""
+        """Average the input embeddings of each text's tokens, float32 [n, dimension]."""
         documents = as_documents(texts)
         table = _table(self._folder)
         out = np.empty((len(documents), table.shape[1]), np.float32)
@@ -108,7 +108,7 @@ class StateAverage(VectorFeature):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the vectors depend on."""
+        """The settings that determine the vectors."""
         return {
             "files": folder_identity(Path(self._folder)),
             "window": self.window,
@@ -118,11 +118,11 @@ class StateAverage(VectorFeature):
         }
 
     def working(self) -> AbstractContextManager[None]:
-        """One thread for each worker."""
+        """Run torch on one thread for each worker."""
         return one_thread("lm")
 
     def embed(self, texts: Texts) -> Vectors:
-        """The mean last hidden states, float32 [n, dimension]."""
+        """Average the last hidden states of each text, float32 [n, dimension]."""
         given = as_texts(texts)
         model = load(self._folder, self.device)
         spans, ids = token_ids(self._folder, given)
@@ -144,7 +144,7 @@ class StateAverage(VectorFeature):
 def _windows(
     spans: NDArray[np.int64], size: int, most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Windows of each document's tokens: (places int64 [pieces, 2], document int64 [pieces])."""
+    """Cut documents into windows: (places int64 [pieces, 2], document int64 [pieces])."""
     places: list[tuple[int, int]] = []
     owner: list[int] = []
     for row, (start, stop) in enumerate(zip(spans[:-1].tolist(), spans[1:].tolist(), strict=True)):
@@ -158,7 +158,7 @@ def _windows(
 def _state_sums(
     model: Any, ids: NDArray[np.int32], pieces: NDArray[np.int64], precision: str
 ) -> NDArray[np.float64]:
-    """The last hidden states of some windows summed over positions, float64 [n, hidden]."""
+    """Sum the last hidden states of some windows over positions, float64 [n, hidden]."""
     import torch
 
     sizes = pieces[:, 1] - pieces[:, 0]
@@ -176,7 +176,7 @@ def _state_sums(
 
 
 def token_ids(folder: str, texts: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The ids of a model's own tokenizer, as `flat_ids` gives them."""
+    """Return the ids of a model's own tokenizer, as `flat_ids` gives them."""
     return flat_ids(_tokenizer(folder), texts)
 
 
@@ -188,7 +188,7 @@ def _tokenizer(folder: str) -> Any:
 
 
 def load(folder: str, device: str = "cpu") -> Any:
-    """A causal model ready to run (`dataworth.lm.llama.LanguageModel`), one for each device.
+    """Load a causal model (`dataworth.lm.llama.LanguageModel`), one for each device.
 
     MissingExtra without lm, ConfigError for a device that is not there.
     """
@@ -208,6 +208,6 @@ def _load(folder: str, device: str) -> Any:
 
 @kept_by_folder
 def _table(folder: str) -> Vectors:
-    """The input embeddings, float32 [vocabulary, hidden], which the CPU averages."""
+    """Return the input embeddings, float32 [vocabulary, hidden], which the CPU averages."""
     table: Vectors = load(folder).embeddings().detach().float().numpy()
     return np.ascontiguousarray(table)

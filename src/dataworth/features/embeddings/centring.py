@@ -1,4 +1,4 @@
-"""What vectors of one corpus have in common, and vectors without it.
+"""The directions that vectors of one corpus have in common, and vectors without them.
 
 Averages over words or positions share a large common part: the cosine of any two is near 1, and
 what tells documents apart is lost in it. Taking away the corpus mean, and if wanted its first
@@ -44,14 +44,14 @@ class Centring:
     store: str = ""
 
     def __call__(self, vectors: NDArray[np.floating[Any]]) -> Vectors:
-        """The vectors without what all share, float32 [n, d]."""
+        """Take the shared part away from vectors, float32 [n, d]."""
         out = np.asarray(vectors, np.float32) - self.mean
         if len(self.components):
             out -= (out @ self.components.T) @ self.components
         return unit_rows(out) if self.unit else out
 
     def matrix(self, column: FeatureColumn) -> Vectors:
-        """All rows of a column in memory, centred; ConfigError if it was fitted on another one."""
+        """Return a column's rows, centred, in memory; ConfigError if fitted on another column."""
         known = fingerprint(column.feature)
         if self.store and self.store != known:
             raise ConfigError(
@@ -90,7 +90,7 @@ class Centring:
 def fit_centring(
     vectors: FeatureColumn | NDArray[np.floating[Any]], components: int = 0, *, unit: bool = True
 ) -> Centring:
-    """The mean of some vectors, and their first principal components.
+    """Fit the mean of some vectors, and their first principal components.
 
     Sums are float64 and run in the order of the rows, so the result does not depend on how they
     were computed. Raises ConfigError if there are no rows, or not as many dimensions as components.

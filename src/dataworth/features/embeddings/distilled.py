@@ -60,11 +60,11 @@ class DistilledVectors(VectorFeature):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the vectors depend on."""
+        """The settings that determine the vectors."""
         return {"files": folder_identity(Path(self._folder))}
 
     def embed(self, texts: Texts) -> Vectors:
-        """What `StaticModel.encode` gives without a limit of tokens, float32 [n, dimension]."""
+        """Embed texts as `StaticModel.encode` does with no token limit, float32 [n, dimension]."""
         documents, loaded = as_documents(texts), _load(self._folder)
         out = np.empty((len(documents), self.dimension), np.float32)
         for start, stop in batches(documents):

@@ -37,7 +37,7 @@ class Clusters:
 
 
 def kmeans(vectors: Vectors, k: int, *, seed: int = 0, rounds: int = 25) -> Clusters:
-    """Lloyd's algorithm from `k` different random rows, until no label changes or `rounds` passed.
+    """Run Lloyd's algorithm from `k` random rows until no label changes or `rounds` passed.
 
     A cluster that lost all its documents begins again at the document that lies farthest from its
     centroid. For cosine give rows of length 1. Raises ConfigError unless 1 ≤ k ≤ n.
@@ -65,7 +65,7 @@ def kmeans(vectors: Vectors, k: int, *, seed: int = 0, rounds: int = 25) -> Clus
 
 
 def _assign(vectors: Vectors, centroids: Vectors) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Each vector's nearest centroid and its squared distance; the first one of a tie."""
+    """Return each vector's nearest centroid, the first of a tie, and its squared distance."""
     labels = np.empty(len(vectors), np.int64)
     distance = np.empty(len(vectors), np.float32)
     half = 0.5 * np.einsum("kd,kd->k", centroids, centroids)
@@ -97,7 +97,7 @@ def _means(
 def round_robin(
     labels: NDArray[np.int64], keys: NDArray[np.uint64], *, seed: int = 0
 ) -> NDArray[np.int64]:
-    """An order of all documents that takes one of each cluster in turn, int64 [n].
+    """Order all documents so that each cluster gives one in turn, int64 [n].
 
     Within a cluster, and among the clusters of one turn, by the seeded hash of `keys` (uid). Any
     beginning of the order is balanced: no cluster has two documents more than another that has

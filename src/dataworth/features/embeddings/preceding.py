@@ -1,4 +1,4 @@
-"""How near each vector is to those before it in its group, in blocks of a matrix product."""
+"""Similarity of each vector to those before it in its group, by blocked matrix products."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 @kernel
 def _mixed(value):  # type: ignore[no-untyped-def]
-    """The finaliser of SplitMix64."""
+    """Finalise as SplitMix64 does."""
     value = (value ^ (value >> np.uint64(30))) * _M1
     value = (value ^ (value >> np.uint64(27))) * _M2
     return value ^ (value >> np.uint64(31))
@@ -105,7 +105,7 @@ class NgramProjection(VectorFeature):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the vectors depend on."""
+        """The settings that determine the projections."""
         return {
             "dimensions": self.dimensions,
             "ngrams": self.ngrams.identity,
@@ -114,7 +114,7 @@ class NgramProjection(VectorFeature):
         }
 
     def embed(self, texts: Texts) -> Vectors:
-        """The projections, float32 [n, dimensions]; zeros for a text without a token."""
+        """Project texts, float32 [n, dimensions]; zeros for a text without a token."""
         documents = as_documents(texts)
         out = np.empty((len(documents), self.dimensions), np.float32)
         key = np.uint64((self.seed * 0x9E3779B97F4A7C15 + 0x70726F6A) % 2**64)

@@ -1,4 +1,4 @@
-"""How models run: on one thread for each worker, in float32 or bfloat16."""
+"""Threads, batches and number formats in which models run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_running(precision: str, batch_tokens: int, **sizes: int) -> None:
 
 @contextlib.contextmanager
 def one_thread(extra: str) -> Iterator[None]:
-    """One torch thread within the block; `extra`: what brings torch, if it is missing.
+    """Run torch on one thread within the block; `extra`: what installs torch, if it is missing.
 
     Sums then run in one order whatever the machine, and workers do not wait for each other.
     """
@@ -47,7 +47,7 @@ def one_thread(extra: str) -> Iterator[None]:
 
 
 def even_batches(sizes: NDArray[np.int64], tokens: int) -> Iterator[NDArray[np.int64]]:
-    """Rows of about `tokens` tokens together, padding included, the longest first, int64 [k].
+    """Yield rows of about `tokens` tokens, padding included, the longest first, int64 [k].
 
     Rows of about one length come together, so hardly any padding is computed. At least one row.
     """

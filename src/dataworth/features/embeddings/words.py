@@ -61,12 +61,12 @@ class WordVectors(VectorFeature):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the vectors depend on."""
+        """The settings that determine the vectors."""
         files = folder_identity(Path(self._path))
         return {"files": files, "words": _WORDS.identity, "sif": self.sif}
 
     def embed(self, texts: Texts) -> Vectors:
-        """The mean of the known words' vectors, float32 [n, dimension]."""
+        """Average the known words' vectors, float32 [n, dimension]."""
         documents = as_documents(texts)
         table = _load(self._path)[2]
         weights = None if self.sif is None else _zipf_weights(len(table), self.sif)
@@ -77,7 +77,7 @@ class WordVectors(VectorFeature):
         return out
 
     def ids(self, documents: Documents) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Every word's row in the table, -1 for unknown: (spans int64 [n+1], ids int32)."""
+        """Return every word's row in the table, -1 for unknown: (spans int64 [n+1], ids int32)."""
         hashes, rows, _ = _load(self._path)
         spans, words = _WORDS.rows(documents)
         place = np.minimum(np.searchsorted(hashes, words), len(hashes) - 1)
@@ -99,7 +99,7 @@ class WordVectors(VectorFeature):
 
 @kept_by_folder
 def _load(path: str) -> tuple[NDArray[np.uint32], NDArray[np.int32], Vectors]:
-    """Sorted hashes of the words, their rows, and the table, memory-mapped where it is float32."""
+    """Load sorted hashes of the words, their rows, and the table, mapped where it is float32."""
     folder = Path(path)
     tables, lists = sorted(folder.glob("*.npy")), sorted(folder.glob("*.parquet"))
     if len(tables) != 1 or len(lists) != 1:

@@ -1,4 +1,4 @@
-"""What a folder of a model holds, where that is not a whole model: an adapter of PEFT, or nothing.
+"""Checks of model folders, and the loading of models stored as an adapter of PEFT.
 
 An adapter (LoRA and its like) is a few trained parameters beside a base model, which the file
 `adapter_config.json` names. transformers loads both frozen; the gradients that count are those of
@@ -23,7 +23,7 @@ _SHOWN = 6  # models that an error names
 
 
 def check_folder(folder: Path) -> None:
-    """That a folder is one of a model. Raises ConfigError that says what it holds instead.
+    """Check that a folder holds a model; raise ConfigError that says what it holds instead.
 
     Other files than these two may hold a model's configuration one day: what has neither and no
     models inside is left to whoever loads it.
@@ -33,16 +33,16 @@ def check_folder(folder: Path) -> None:
     if is_adapter(folder) or (folder / _CONFIG).is_file():
         check_model_folder(folder)
         return
-    found = [path.parent.name for path in sorted(folder.glob(f"*/{_CONFIG}"))]
-    found += [path.parent.name for path in sorted(folder.glob(f"*/{ADAPTER}"))]
-    if found:
-        names = ", ".join(str(folder / name) for name in found[:_SHOWN])
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    models = [path.parent.name for path in sorted(folder.glob(f"*/{_CONFIG}"))]
+    models += [path.parent.name for path in sorted(folder.glob(f"*/{ADAPTER}"))]
+    if models:
+        names = ", ".join(str(folder / name) for name in models[:_SHOWN])
+        more = f" and {len(models) - _SHOWN} more" if len(models) > _SHOWN else ""
         raise ConfigError(f"{folder}: is no model but holds some; name one: {names}{more}")
 
 
 def loaded(folder: Path) -> Any:
-    """The model (`dataworth.lm.llama.LanguageModel`). ConfigError if it cannot be loaded."""
+    """Load the model (`dataworth.lm.llama.LanguageModel`). ConfigError if it cannot be loaded."""
     check_folder(folder)
     try:
         return load(str(folder))
@@ -56,16 +56,16 @@ def loaded(folder: Path) -> Any:
 
 
 def base_of(folder: Path) -> Path | None:
-    """The folder of the model that an adapter stands on; None if it is not on this machine."""
+    """Return the folder of an adapter's base model; None if it is not on this machine."""
     name = base_name(folder)
     return Path(name) if name and Path(name).is_dir() else None
 
 
 def identity_of(folder: Path) -> str:
-    """Tells a model from another, wherever it lies; an adapter with its base."""
-    found = folder_identity(folder)
+    """Return the identity of a model, wherever it lies; an adapter's with its base."""
+    identity = folder_identity(folder)
     base = base_of(folder) if is_adapter(folder) else None
-    return found if base is None else f"{found}-{folder_identity(base)}"
+    return identity if base is None else f"{identity}-{folder_identity(base)}"
 
 
 def thaw(model: nn.Module, folder: Path) -> None:

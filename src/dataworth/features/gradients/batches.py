@@ -61,12 +61,12 @@ class Batch:
         )
 
     def take(self, rows: slice) -> Batch:
-        """The batch of some of the examples."""
+        """Return the batch of some of the examples."""
         batch = self._each(lambda value: value[rows])
         return replace(batch, uid=None if self.uid is None else self.uid[rows])
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on another device."""
+        """Return the batch on another device."""
         return self._each(lambda value: value.to(device))
 
 
@@ -104,7 +104,7 @@ class Examples:
         return np.arange(len(self.items), dtype=np.uint64)
 
     def rows(self) -> Iterator[NDArray[np.int64]]:
-        """The rows of each batch."""
+        """Yield the rows of each batch."""
         lengths = np.ones(len(self.items), np.int64)
         if self.length is not None:
             lengths[:] = [self.length(item) for item in self.items]
@@ -125,10 +125,10 @@ class Examples:
             yield rows, self.lay([self.items[row] for row in rows], uid[rows])
 
     def take(self, rows: NDArray[np.int64]) -> Examples:
-        """Some of the examples."""
+        """Return the examples of some rows."""
         return replace(self, items=[self.items[row] for row in rows], uid=self.uids[rows])
 
 
 def items_of(examples: Sequence[Any] | Examples) -> Sequence[Any]:
-    """The items of `Examples`; a sequence of items as it is."""
+    """Return the items of `Examples`; a sequence of items as it is."""
     return examples.items if isinstance(examples, Examples) else examples

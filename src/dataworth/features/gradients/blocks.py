@@ -1,4 +1,4 @@
-"""How a model's parameters lie in one gradient vector.
+"""The layout of a model's parameters in one gradient vector.
 
 The vector is cut into blocks. A block is a matrix [rows, columns]: the weight of a linear layer
 with its bias as the last column (weights that are stored transposed are turned), the kernel of a
@@ -21,7 +21,7 @@ from dataworth.errors import ConfigError
 
 
 def told(name: str) -> str:
-    """A module's name in messages: the root has none."""
+    """Return a module's name for messages: the root has none."""
     return name or "the model itself"
 
 
@@ -59,7 +59,7 @@ class Block:
         return slice(self.start, self.start + self.size)
 
     def matrix(self, flat: Tensor) -> Tensor:
-        """The block of vectors [..., P]: [..., rows, columns]."""
+        """Cut the block out of vectors [..., P]: [..., rows, columns]."""
         return flat[..., self.span].reshape(*flat.shape[:-1], self.rows, self.columns)
 
 
@@ -75,7 +75,7 @@ class Blocks(tuple[Block, ...]):
 
     @property
     def names(self) -> list[str]:
-        """Of the blocks."""
+        """The blocks' names, in the order of the vector."""
         return [block.name for block in self]
 
     @property
@@ -86,11 +86,11 @@ class Blocks(tuple[Block, ...]):
 
     @property
     def fingerprint(self) -> str:
-        """Of names, shapes and places: two gradients can be compared if theirs are equal."""
+        """A hash of names, shapes and offsets: gradients are comparable if theirs are equal."""
         return hashlib.sha256(repr(tuple(self)).encode()).hexdigest()[:16]
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
-        """Vectors [..., P] as the parameters' own shapes [..., *shape], by name."""
+        """Return vectors [..., P] as the parameters' own shapes [..., *shape], by name."""
         out = {}
         lead = flat.shape[:-1]
         for block in self:
@@ -104,7 +104,7 @@ class Blocks(tuple[Block, ...]):
         return out
 
     def flatten(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """The opposite of `unflatten`; ConfigError names a parameter that is missing."""
+        """Undo `unflatten`; ConfigError names a parameter that is missing."""
         missing = [name for name in self.parameters if name not in parameters]
         if missing:
             raise ConfigError(f"nothing is known of the parameters {', '.join(missing[:5])}")
@@ -123,11 +123,11 @@ class Blocks(tuple[Block, ...]):
         return torch.cat(parts, -1)
 
     def expand(self, values: Tensor) -> Tensor:
-        """One number a block [blocks] as one a coordinate [P]."""
+        """Repeat one number per block [blocks] as one per coordinate [P]."""
         sizes = torch.tensor([block.size for block in self]).to(values.device)
         return values.repeat_interleave(sizes, output_size=self.size)  # or a GPU is asked for it
 
 
 def columns_of(shape: tuple[int, ...]) -> int:
-    """Columns of a weight [out, ...]."""
+    """Return the number of columns of a weight [out, ...]."""
     return prod(shape[1:])

@@ -1,4 +1,4 @@
-"""What is asked for: errors that several parts of the engine raise alike."""
+"""Argument checks that several modules of the engine share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataworth.errors import ConfigError
 
 
 def fits(vectors: Tensor, size: int, name: str) -> None:
-    """ConfigError for vectors that are not of the length that a preconditioner was fitted on."""
+    """Raise ConfigError for vectors of another length than a preconditioner was fitted on."""
     if vectors.shape[-1] != size:
         raise ConfigError(
             f"{name} was fitted on gradients of {size:,} numbers, these have "
@@ -20,13 +20,13 @@ def fits(vectors: Tensor, size: int, name: str) -> None:
 
 
 def some(examples: Sized) -> None:
-    """ConfigError without examples."""
+    """Raise ConfigError if there are no examples."""
     if not len(examples):
         raise ConfigError("there are no examples to fit on")
 
 
 def one_of(what: str, given: object, choices: Any) -> None:
-    """ConfigError for what is not one of the choices (a `Literal`, or a sequence of strings)."""
+    """Raise ConfigError for a value that is not a choice (of a `Literal` or a sequence)."""
     names: Sequence[str] = get_args(choices) or choices
     if given not in names:
         raise ConfigError(f"{what} is one of {', '.join(names)}, not {given!r}")

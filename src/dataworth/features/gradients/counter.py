@@ -32,7 +32,7 @@ _BYTES = (1 - 2 * ((np.arange(256)[:, None] >> np.arange(8)) & 1)).astype(np.flo
 
 @njit(cache=True, nogil=True)
 def _mixed(value):  # type: ignore[no-untyped-def]
-    """The finaliser of SplitMix64."""
+    """Finalise as SplitMix64 does."""
     value = (value ^ (value >> np.uint64(30))) * _MIX1
     value = (value ^ (value >> np.uint64(27))) * _MIX2
     return value ^ (value >> np.uint64(31))
@@ -40,7 +40,7 @@ def _mixed(value):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _word(key, row, word):  # type: ignore[no-untyped-def]
-    """64 random bits for (key, row, word)."""
+    """Return 64 random bits for (key, row, word)."""
     return _mixed(_mixed(row * _GOLDEN + key) + word * _MIX2 + _MIX1)
 
 
@@ -108,19 +108,19 @@ def _scatter(key, first, width, values, out):  # type: ignore[no-untyped-def]
 
 
 def key_of(seed: int, stream: int) -> np.uint64:
-    """The key of one matrix: a hash of the seed and of what the matrix is for."""
+    """Return the key of one matrix: a hash of the seed and of what the matrix is for."""
     return np.uint64(hash_uid(seed, np.array([stream], np.uint64), _SIGNS)[0])
 
 
 def signs(key: np.uint64, rows: int, columns: int, first: int = 0) -> NDArray[np.float32]:
-    """Rows `first` and on of a matrix of random signs: float32 [rows, columns]."""
+    """Return rows `first` and on of a matrix of random signs: float32 [rows, columns]."""
     out = np.empty((rows, columns), np.float32)
     _signs(key, np.uint64(first), _BYTES, out)
     return out
 
 
 def normals(key: np.uint64, rows: int, columns: int, first: int = 0) -> NDArray[np.float32]:
-    """Rows `first` and on of a matrix of standard normal numbers: float32 [rows, columns]."""
+    """Return rows `first` and on of a standard normal matrix: float32 [rows, columns]."""
     out = np.empty((rows, columns), np.float32)
     _normals(key, np.uint64(first), out)
     return out
@@ -143,7 +143,7 @@ def scatter(
 def signs_on(
     device: torch.device, key: np.uint64, rows: int, columns: int, first: int = 0
 ) -> Tensor:
-    """As `signs`, made on a device."""
+    """Return the rows of `signs`, float32, computed on a device."""
     row = torch.arange(first, first + rows, device=device)[:, None]
     word = torch.arange(-(-columns // 64), device=device)[None, :]
     bits = _word_on(key, row, word)[:, :, None] >> torch.arange(64, device=device)
@@ -151,7 +151,7 @@ def signs_on(
 
 
 def scatter_on(key: np.uint64, values: Tensor, out: Tensor, width: int, first: int = 0) -> None:
-    """As `scatter`, on the device of the values, some columns at a time."""
+    """Add `values` into `out` as `scatter` does, on their device, some columns at a time."""
     parts = out.shape[1] // width
     tile = max(1, _SCATTERED // (max(len(values), 1) * parts))
     part = torch.arange(parts, device=values.device)[None, :]
@@ -165,7 +165,7 @@ def scatter_on(key: np.uint64, values: Tensor, out: Tensor, width: int, first: i
 
 
 def _word_on(key: np.uint64, row: Tensor, word: Tensor) -> Tensor:
-    """As `_word`: the same 64 bits, in int64, whose products wrap around as those of uint64 do."""
+    """Return the 64 bits of `_word` in int64, whose products wrap around as those of uint64 do."""
     mixed = _mixed_on(row * _signed(_GOLDEN) + _signed(key))
     return _mixed_on(mixed + word * _signed(_MIX2) + _signed(_MIX1))
 
@@ -177,7 +177,7 @@ def _mixed_on(value: Tensor) -> Tensor:
 
 
 def _shifted(value: Tensor, count: int) -> Tensor:
-    """To the right, zeros coming in: of signed numbers it would be copies of the sign."""
+    """Shift to the right, zeros coming in: of signed numbers it would be copies of the sign."""
     return (value >> count) & ((1 << (64 - count)) - 1)
 
 
@@ -193,13 +193,13 @@ def _bits(seed: int, uid: NDArray[np.uint64], count: int, stream: int) -> NDArra
 def uniform(
     seed: int, uid: NDArray[np.uint64], count: int, device: torch.device, stream: int = 0
 ) -> Tensor:
-    """`count` numbers in (0, 1) for each uid: float64 [n, count]."""
+    """Draw `count` numbers in (0, 1) for each uid: float64 [n, count]."""
     bits = _bits(seed, uid, count, stream) >> np.uint64(12)
     return torch.from_numpy((bits.astype(np.float64) + 0.5) * 2.0**-52).to(device)
 
 
 def normal(seed: int, uid: NDArray[np.uint64], count: int, device: torch.device) -> Tensor:
-    """`count` standard normal numbers for each uid: float64 [n, count]."""
+    """Draw `count` standard normal numbers for each uid: float64 [n, count]."""
     u = uniform(seed, uid, count, device, 1)
     v = uniform(seed, uid, count, device, 2)
     return torch.sqrt(-2 * torch.log(u)) * torch.cos(2 * math.pi * v)

@@ -40,7 +40,7 @@ _HELD = 1 << 24  # numbers that whole gradients may have at a time
 
 
 def windows(ids: list[int], context: int, most: int = 0) -> list[list[int]]:
-    """Pieces of at most `context` ids in which each id but the first is predicted once.
+    """Cut ids into pieces of at most `context`, in which each id but the first is predicted once.
 
     `most`: so many pieces, from the beginning; 0 for all.
     """
@@ -50,7 +50,7 @@ def windows(ids: list[int], context: int, most: int = 0) -> list[list[int]]:
 
 
 def model_identity(model: nn.Module) -> str:
-    """Sixteen hexadecimal digits of a model's parameters and buffers."""
+    """Return sixteen hexadecimal digits that identify a model's parameters and buffers."""
     digest = hashlib.blake2b(digest_size=8)
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -106,7 +106,7 @@ class DocumentGradients:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What the rows depend on."""
+        """The settings that determine the stored rows."""
         text = self.tokenizer.to_str().encode()
         return {
             "model": model_identity(self.engine.model),
@@ -122,33 +122,33 @@ class DocumentGradients:
         }
 
     def working(self) -> AbstractContextManager[None]:
-        """One thread for each worker."""
+        """Run torch on one thread for each worker."""
         return one_thread("lm")
 
     def values(self, documents: Documents) -> NDArray[np.float32]:
-        """Stored rows of documents, float32 [n, k + 2]. Of chats the assistant's words count."""
+        """Return rows to store, float32 [n, k + 2]. Of chats the assistant's words count."""
         read = self._readings.read(documents)
         with exclusive(self.engine.device):
             return encode(self._gradients(read).cpu().numpy())
 
     def gradients(self, texts: list[str]) -> Tensor:
-        """The projected gradients of texts, [n, k]."""
+        """Return the projected gradients of texts, [n, k]."""
         return self._gradients(self._readings.read(Documents.from_texts(texts)))
 
     def _worker(self) -> tuple[Gradients, Any, AbstractContextManager[Any]]:
-        """This thread's engine and projector, and what is held meanwhile.
+        """Return this thread's engine and projector, and the lock held while they run.
 
         The engine has a copy of the model with the same weights in memory; a model that cannot be
         copied is shared, and one thread at a time runs it.
         """
-        found: Any = getattr(self._local, "found", None)
-        if found is None:
+        worker: Any = getattr(self._local, "found", None)
+        if worker is None:
             engine, held = self.engine, cast(AbstractContextManager[Any], _ONE)
             with suppress(RuntimeError, TypeError, AttributeError):
                 engine, held = Gradients(twin(self.engine.model), self.engine.task), nullcontext()
             projector = self.projection.bind(engine.blocks, engine.device)
-            found = self._local.found = engine, projector, held
-        return cast(tuple[Gradients, Any, AbstractContextManager[Any]], found)
+            worker = self._local.found = engine, projector, held
+        return cast(tuple[Gradients, Any, AbstractContextManager[Any]], worker)
 
     def _gradients(self, read: Sequence[Read]) -> Tensor:
         engine, projector, held = self._worker()
@@ -170,10 +170,10 @@ class DocumentGradients:
                 continue
             for number, piece in enumerate(windows(one.ids, self.context, self.most)):
                 start = number * (self.context - 1)
-                said = None if one.said is None else one.said[start : start + len(piece)]
-                predicted = len(piece) - 1 if said is None else sum(said[1:])
+                mask = None if one.said is None else one.said[start : start + len(piece)]
+                predicted = len(piece) - 1 if mask is None else sum(mask[1:])
                 if predicted:
-                    items.append(piece if said is None else (piece, np.array(said, np.bool_)))
+                    items.append(piece if mask is None else (piece, np.array(mask, np.bool_)))
                     owner.append(row)
                     counted[row] += predicted
         predicted_tokens = counted.to(engine.device)
@@ -182,8 +182,8 @@ class DocumentGradients:
         out = torch.zeros(len(read), width, dtype=engine.dtype, device=engine.device)
         for rows, batch in engine.task.examples(items, size=64, tokens=self.tokens):
             factors = engine.factors(batch)
-            part = projector(factors) if self.step is None else factors.gradients()
-            out.index_add_(0, owners[torch.from_numpy(rows)].to(engine.device), part)
+            gradients = projector(factors) if self.step is None else factors.gradients()
+            out.index_add_(0, owners[torch.from_numpy(rows)].to(engine.device), gradients)
             del factors  # or the next batch's would be made beside them
         if self.reduction == "mean":
             out /= predicted_tokens.clamp_min(1)[:, None]

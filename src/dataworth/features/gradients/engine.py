@@ -112,32 +112,32 @@ class Gradients:
         return {u.weight for u in self._uses if u.kind == EMBEDDING and u.weight is not None}
 
     def parameters(self) -> dict[str, Tensor]:
-        """The covered parameters, by name."""
+        """Return the covered parameters, by name."""
         return dict(self._parameters)
 
     def losses(self, batch: Batch, of: Of = "loss", seed: int = 0) -> Tensor:
-        """The loss of each example alone: [n]; no gradient."""
+        """Return the loss of each example alone: [n]; no gradient."""
         with torch.no_grad(), evaluating(self.model):
             return self._losses(batch.to(self.device), of, seed)
 
     def factors(self, batch: Batch, of: Of = "loss", seed: int = 0) -> Factors:
-        """The gradients of each example's training loss, of its measurement, or of its loss with
+        """Return the gradients of each example's loss, of its measure, or of its loss with
         labels drawn from the model (`seed`).
 
         Raises InputError for a loss that is not finite, and for gradients that are not those of
         plain differentiation.
         """
         batch = batch.to(self.device)
-        found = self._record(batch, of, seed)
-        self._finite(batch, found.losses, of)
+        factors = self._record(batch, of, seed)
+        self._finite(batch, factors.losses, of)
         self._batches += 1
         if self._check and self._batches == self._next:
-            found = self._checked(batch, of, seed, found)
+            factors = self._checked(batch, of, seed, factors)
             self._next *= _AGAIN
-        return found
+        return factors
 
     def _finite(self, batch: Batch, losses: Tensor, of: Of) -> None:
-        """InputError that names the first example whose loss is not a finite number."""
+        """Raise InputError that names the first example whose loss is not a finite number."""
         if bool(torch.isfinite(losses).all()):
             return
         row = int(torch.isfinite(losses).int().argmin())
@@ -148,18 +148,21 @@ class Gradients:
             "model's parameters"
         )
 
-    def _checked(self, batch: Batch, of: Of, seed: int, found: Factors) -> Factors:
-        """What was found, or what is found by looking at functions, if it is right."""
+    def _checked(self, batch: Batch, of: Of, seed: int, factors: Factors) -> Factors:
+        """Return factors that plain differentiation confirms, from modules or from functions.
+
+        Raises InputError if neither are confirmed.
+        """
         truth = self._truth(batch, of, seed)
         if not bool(torch.isfinite(truth).all()):
             raise InputError(
                 "the loss of an example is finite, but its gradient by plain differentiation is "
                 "not: a root of 0 or the like in the model or in the loss?"
             )
-        if self._wrong(found, truth):
+        if self._wrong(factors, truth):
             self._functions = True
-            found = self._record(batch, of, seed)
-        if wrong := self._wrong(found, truth):
+            factors = self._record(batch, of, seed)
+        if wrong := self._wrong(factors, truth):
             raise InputError(
                 f"the gradients of {', '.join(told(name) for name in wrong[:5])}"
                 + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
@@ -167,10 +170,10 @@ class Gradients:
                 "used outside its module, or the batch's examples are mixed. Freeze these "
                 "parameters or name the modules to take"
             )
-        return found
+        return factors
 
     def gradients(self, batch: Batch, of: Of = "loss", seed: int = 0) -> Tensor:
-        """As `factors`, formed: [n, P]."""
+        """Return each example's gradient as a vector, [n, P]; arguments as of `factors`."""
         return self.factors(batch, of, seed).gradients()
 
     def _losses(self, batch: Batch, of: Of, seed: int) -> Tensor:
@@ -199,22 +202,22 @@ class Gradients:
                 raise
             self.apart = True
             try:
-                found = self._each(batch, of, seed)
+                factors = self._each(batch, of, seed)
             except (RuntimeError, DataworthError):
                 self.apart = False
                 raise error from None
             why = str(error).partition("\n")[0]
             log.warning("gradients are taken of each example alone, which is slower: %s", why)
-            return found
+            return factors
 
     def _each(self, batch: Batch, of: Of, seed: int) -> Factors:
-        """Return those of each example alone, put together."""
+        """Return the factors of each example run alone, merged into those of a batch."""
         if batch.uid is None:
             batch = replace(batch, uid=np.arange(len(batch), dtype=np.uint64))
-        found = [
+        singles = [
             self._together(batch.take(slice(row, row + 1)), of, seed) for row in range(len(batch))
         ]
-        return merged(found, batch.tokens)
+        return merged(singles, batch.tokens)
 
     def _together(self, batch: Batch, of: Of, seed: int) -> Factors:
         with (
@@ -232,7 +235,7 @@ class Gradients:
         return Factors(self.blocks, recorder.calls(self.blocks), losses.detach(), self.dtype)
 
     def _truth(self, batch: Batch, of: Of, seed: int) -> Tensor:
-        """The gradient of the batch's last example alone, by plain differentiation: [P]."""
+        """Differentiate the loss of the batch's last example alone, without hooks: [P]."""
         alone = batch.take(slice(len(batch) - 1, len(batch)))
         with evaluating(self.model), torch.enable_grad():
             loss = self._losses(alone, of, seed).sum()
@@ -244,12 +247,12 @@ class Gradients:
             }
         ).to(self.dtype)
 
-    def _wrong(self, found: Factors, truth: Tensor) -> list[str]:
-        """The blocks in which the last example's gradient is not `truth`."""
+    def _wrong(self, factors: Factors, truth: Tensor) -> list[str]:
+        """Name the blocks in which the last example's gradient is not `truth`."""
         least = self._rounding * truth.abs().max()
         wrong = []
         for index, block in enumerate(self.blocks):
-            ours, theirs = found.block(index)[-1].flatten(), truth[block.span]
+            ours, theirs = factors.block(index)[-1].flatten(), truth[block.span]
             bound = torch.maximum(self._tolerance * theirs.abs().max(), least)
             # Not "greater": a difference that is no number is wrong too.
             if ours.shape != theirs.shape or not bool((ours - theirs).abs().max() <= bound):
@@ -351,8 +354,8 @@ class _Recorder:
             )
 
     def calls(self, blocks: Blocks) -> list[list[Call]]:
-        """What was kept, by block."""
-        found: list[list[Call]] = [[] for _ in blocks]
+        """Return the recorded calls by block. InputError for an input that was changed in place."""
+        calls: list[list[Call]] = [[] for _ in blocks]
         for use, value, version, kept in self._seen:
             if value._version != version:
                 raise InputError(
@@ -363,8 +366,8 @@ class _Recorder:
             for grad in kept:
                 module = self.modules[use.name]
                 for index, call in calls_of(use, module, value, grad, self.examples):
-                    found[index].append(_widened(call, blocks[index].columns))
-        return found
+                    calls[index].append(_widened(call, blocks[index].columns))
+        return calls
 
 
 class _Functions(TorchFunctionMode):
@@ -391,7 +394,7 @@ class _Functions(TorchFunctionMode):
 
 
 def _widened(call: Call, columns: int) -> Call:
-    """With a column of zeros for the bias of another module that shares the weight."""
+    """Append columns of zeros for the bias of another module that shares the weight."""
     if call.right is None or call.right.shape[-1] == columns:
         return call
     zeros = call.right.new_zeros(*call.right.shape[:-1], columns - call.right.shape[-1])
@@ -400,7 +403,7 @@ def _widened(call: Call, columns: int) -> Call:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and back to what each module was in."""
+    """Set evaluation mode within the block; each module gets its own mode back."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -412,7 +415,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter asks for a gradient, meanwhile."""
+    """Freeze all parameters within the block: none asks for a gradient."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.requires_grad_(False)

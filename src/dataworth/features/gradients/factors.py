@@ -34,7 +34,7 @@ class PositionScores:
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """Of a batch of n examples: `calls` by block; `losses` [n], what the gradients are of.
+    """Factored gradients of n examples: `calls` by block; `losses` [n], differentiated.
 
     Sums are taken in `dtype`: float32, or float64 where the model is.
     """
@@ -48,7 +48,7 @@ class Factors:
         return len(self.losses)
 
     def block(self, index: int) -> Tensor:
-        """The gradients of one block: [n, rows, columns]."""
+        """Form the gradients of one block: [n, rows, columns]."""
         block = self.blocks[index]
         out: Tensor | None = None
         for call in self.calls[index]:
@@ -70,11 +70,11 @@ class Factors:
         return out
 
     def gradients(self) -> Tensor:
-        """The gradients [n, P]."""
+        """Form the gradients [n, P]."""
         return torch.cat([self.block(i).flatten(1) for i in range(len(self.blocks))], 1)
 
     def squared_norms(self) -> Tensor:
-        """Squared length of each gradient [n], by the cheaper way for each block."""
+        """Return the squared norm of each gradient [n], by the cheaper way for each block."""
         total = self.losses.new_zeros(len(self), dtype=self.dtype)
         for index, block in enumerate(self.blocks):
             if self._ghost_is_cheaper(block, self.calls[index]):
@@ -90,7 +90,7 @@ class Factors:
         return positions * (block.rows + block.columns) < block.size
 
     def dot(self, other: Factors) -> Tensor:
-        """Inner products with the gradients of another batch [n, m], no gradient being formed."""
+        """Multiply with the gradients of another batch [n, m], without forming any gradient."""
         out = self.losses.new_zeros((len(self), len(other)), dtype=self.dtype)
         for mine, theirs in zip(self.calls, other.calls, strict=True):
             for a in mine:
@@ -102,20 +102,20 @@ class Factors:
         return out
 
     def scores_by_block(self, vectors: Tensor) -> Tensor:
-        """Inner products with vectors [q, P], by block: [n, q, blocks]."""
+        """Return inner products with vectors [q, P], by block: [n, q, blocks]."""
         return torch.stack(
             [self.block_scores(i, b.matrix(vectors)) for i, b in enumerate(self.blocks)], -1
         )
 
     def scores(self, vectors: Tensor) -> Tensor:
-        """Inner products of the gradients with vectors [q, P]: [n, q]."""
+        """Return inner products of the gradients with vectors [q, P]: [n, q]."""
         total = self.losses.new_zeros((len(self), len(vectors)), dtype=self.dtype)
         for index, block in enumerate(self.blocks):
             total += self.block_scores(index, block.matrix(vectors))
         return total
 
     def block_scores(self, index: int, vectors: Tensor) -> Tensor:
-        """Inner products in one block with [q, rows, columns]: [n, q]."""
+        """Return inner products in one block with [q, rows, columns]: [n, q]."""
         calls = self.calls[index]
         rows = self.blocks[index].rows
         # Reading the rows that occur costs about as much as eight of a plain product.
@@ -127,7 +127,7 @@ class Factors:
         return self.block(index).flatten(1) @ vectors.flatten(1).to(self.dtype).T
 
     def scores_by_position(self, vectors: Tensor) -> PositionScores:
-        """Inner products with vectors [q, P], by the position in the sequence they come from.
+        """Return inner products with vectors [q, P], split by position in the sequence.
 
         A call of a module is by position if it has as many as the longest; calls with one position
         (a classifier's last layer), or with positions of another order, make up the rest.
@@ -168,7 +168,7 @@ def _add_rows(out: Tensor, call: Call, dtype: torch.dtype) -> None:
 
 
 def _own_product(a: Call, b: Call, dtype: torch.dtype) -> Tensor:
-    """The product of each example's part `a` with its own part `b`: [n]."""
+    """Return the product of each example's part `a` with its own part `b`: [n]."""
     sides = []
     if a.left.dtype == torch.int64 and b.left.dtype == torch.int64:
         sides.append((a.left.unsqueeze(2) == b.left.unsqueeze(1)).to(dtype))
@@ -187,7 +187,7 @@ def _own_product(a: Call, b: Call, dtype: torch.dtype) -> Tensor:
 
 
 def _left_pairs(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
-    """Row sides' products of all pairs of positions: [n * t, m * s]."""
+    """Multiply the row sides of all pairs of positions: [n * t, m * s]."""
     if a.dtype == torch.int64 and b.dtype == torch.int64:
         return (a.flatten().unsqueeze(1) == b.flatten().unsqueeze(0)).to(dtype)
     if a.dtype == torch.int64:
@@ -198,7 +198,7 @@ def _left_pairs(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _product(a: Call, b: Call, dtype: torch.dtype) -> Tensor:
-    """The products of all examples' parts `a` with all parts `b`: [n, m]."""
+    """Multiply all examples' parts `a` with all parts `b`: [n, m]."""
     pairs = _left_pairs(a.left, b.left, dtype)
     if a.right is not None and b.right is not None:
         pairs = pairs * (a.right.flatten(0, 1).to(dtype) @ b.right.flatten(0, 1).to(dtype).T)
@@ -207,7 +207,7 @@ def _product(a: Call, b: Call, dtype: torch.dtype) -> Tensor:
 
 
 def _table_scores(call: Call, vectors: Tensor, dtype: torch.dtype) -> Tensor:
-    """Products of an embedding's part with [q, rows, columns], row by row that occurs: [n, q]."""
+    """Multiply an embedding's part with [q, rows, columns], by rows that occur: [n, q]."""
     assert call.right is not None
     right = call.right.to(dtype)
     columns = [(vector.to(dtype)[call.left] * right).sum((1, 2)) for vector in vectors]
@@ -215,7 +215,7 @@ def _table_scores(call: Call, vectors: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _position_scores(call: Call, matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """Products of each position's part with one matrix [rows, columns]: [n, positions]."""
+    """Multiply each position's part with one matrix [rows, columns]: [n, positions]."""
     if call.left.dtype == torch.int64:
         assert call.right is not None
         return (matrix[call.left] * call.right.to(dtype)).sum(2)

@@ -21,12 +21,12 @@ class Called(nn.Module):
         self.config = getattr(model, "config", None)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's outputs."""
+        """Return the model's outputs."""
         return functional_call(self._model[0], self.values, args, kwargs)
 
 
 @contextlib.contextmanager
 def differentiable() -> Iterator[None]:
-    """Attention that can be differentiated twice and forwards: fused kernels cannot."""
+    """Use attention that can be differentiated twice and forwards: fused kernels cannot."""
     with sdpa_kernel(SDPBackend.MATH):
         yield

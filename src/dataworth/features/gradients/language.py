@@ -77,21 +77,21 @@ class Reader:
     def __init__(self, source: str, reading: Reading | None = None) -> None:
         self.reading = reading = reading or Reading()
         self.folder = model_folder(source, _WHAT)
-        found = loaded(self.folder)
+        model = loaded(self.folder)
         device = find_device(reading.device)
-        if device.type != "cpu" and reading.context > int(found.context):
-            _check_context(found, reading.context)
+        if device.type != "cpu" and reading.context > int(model.context):
+            _check_context(model, reading.context)
         self.model = twin(_placed(str(self.folder), device, find_dtype(reading.dtype, device)))
         thaw(self.model, self.folder)
-        self._foreign = hasattr(found, "inner")  # of transformers
+        self._foreign = hasattr(model, "inner")  # of transformers
         self.tokenizer = load_tokenizer(self.folder)
         template = chat_template(self.tokenizer, self.folder) if reading.chats == "model" else None
         self.edges = _edges(self.tokenizer, self.folder)
         self._readings = Readings(self.tokenizer, self.edges, template)
-        self.known_context = int(found.context)
+        self.known_context = int(model.context)
         self.context = reading.context or min(self.known_context, LONGEST)
         self.engine = Gradients(self.model, CausalLM("sum", "sum", reading.layers or None))
-        self.vocabulary = int(found.vocabulary)
+        self.vocabulary = int(model.vocabulary)
         self._held = _HELD if device.type == "cpu" else _HELD_GPU
         check_vocabulary(self.tokenizer, self.vocabulary, self.folder)
         room = max(self.context, min(_BATCH, _LOGITS // max(self.vocabulary, 1)))
@@ -121,7 +121,7 @@ class Reader:
         return identity_of(self.folder)
 
     def moments(self) -> Moments:
-        """Of the optimizer that trained the model. ConfigError if they are not beside it."""
+        """Return Adam's moments from the model's training. ConfigError if none are beside it."""
         kept = load_moments(self.folder)
         if kept is None and self._foreign:
             kept = trainer_state(self.folder, self.model)
@@ -161,11 +161,11 @@ class Reader:
         return max(1, min(_MOST, self._held // self.largest))
 
     def working(self) -> AbstractContextManager[None]:
-        """One thread of torch, so that sums run in one order on any machine."""
+        """Run torch on one thread, so that sums run in one order on any machine."""
         return one_thread("lm")
 
     def items(self, documents: Documents) -> Items:
-        """The documents' windows."""
+        """Cut the documents into windows."""
         items: list[Any] = []
         owner: list[int] = []
         number: list[int] = []
@@ -191,17 +191,17 @@ class Reader:
         return Items(items, rows, numbers, uid, tokens)
 
     def read(self, documents: Documents) -> list[Read]:
-        """The documents as the model reads them."""
+        """Return the documents as the model reads them."""
         return self._readings.read(documents)
 
     def examples(self, items: Items) -> Examples:
-        """The windows in batches that fit into memory."""
+        """Return the windows in batches that fit into memory."""
         return self.engine.task.examples(
             items.items, items.uid, size=self.batch_windows, tokens=self.batch_tokens
         )
 
     def _near(self, vectors: Tensor) -> Tensor:
-        """Vectors on the model's device if they have room there, or each batch would move them."""
+        """Move vectors to the model's device if they fit there, or each batch would move them."""
         return vectors.to(self.engine.device) if vectors.numel() <= _NEAR else vectors
 
     def _batches(self, items: Items) -> Iterator[tuple[NDArray[np.int64], Batch]]:
@@ -209,23 +209,23 @@ class Reader:
             yield items.owner[rows], batch
 
     def parts(self, documents: Documents) -> Iterator[tuple[NDArray[np.int64], Items]]:
-        """Some documents at a time: (their rows, their windows, with owners among these rows)."""
+        """Yield some documents at a time: (rows, windows, with owners among these rows)."""
         for start in range(0, len(documents), _TOGETHER):
             rows = np.arange(start, min(start + _TOGETHER, len(documents)))
             yield rows, self.items(documents.take(rows))
 
     def losses(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """Nats summed over each document's tokens [n], and the tokens [n]."""
+        """Return nats summed over each document's tokens [n], and the tokens [n]."""
         nats, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
             for owner, batch in self._batches(items):
-                found = self.engine.losses(batch).double().cpu().numpy()
-                np.add.at(nats, rows[owner], found)
+                values = self.engine.losses(batch).double().cpu().numpy()
+                np.add.at(nats, rows[owner], values)
         return nats, tokens
 
     def errors(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """The lengths of softmax minus one-hot summed over each document's tokens [n], tokens [n].
+        """Return the norms |softmax - one-hot| summed over each document's tokens [n], tokens [n].
 
         No gradient is taken.
         """
@@ -233,12 +233,12 @@ class Reader:
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
             for owner, batch in self._batches(items):
-                found = self._errors(batch.to(self.engine.device)).double().cpu().numpy()
-                np.add.at(out, rows[owner], found)
+                norms = self._errors(batch.to(self.engine.device)).double().cpu().numpy()
+                np.add.at(out, rows[owner], norms)
         return out, tokens
 
     def _errors(self, batch: Batch) -> Tensor:
-        """Of a batch, summed over positions that count: [n]."""
+        """Return the norms |softmax - one-hot| summed over a batch's counted positions: [n]."""
         with torch.no_grad(), evaluating(self.model):
             shares = self.engine.task.outputs(self.model, batch).softmax(-1)
         counted = batch.targets != IGNORED
@@ -250,7 +250,7 @@ class Reader:
     def token_scores(
         self, documents: Documents, score: Callable[[Tensor, Tensor], Tensor]
     ) -> list[Values]:
-        """The scores of each document's predicted tokens, in the order of its windows.
+        """Return the scores of each document's predicted tokens, in the order of its windows.
 
         `score` makes them [k] of the logits [k, vocabulary] before tokens and of these tokens [k].
         """
@@ -270,7 +270,7 @@ class Reader:
         return [np.concatenate([np.zeros(0), *(one for _, one in some)]) for some in in_order]
 
     def gradient(self, documents: Documents) -> tuple[Tensor, int]:
-        """The gradient of the loss summed over all tokens of all documents [P], and the tokens."""
+        """Return the gradient summed over all tokens of all documents [P], and the tokens."""
         engine = self.engine
         total = torch.zeros(engine.size, dtype=torch.float64, device=engine.device)
         tokens = 0
@@ -291,7 +291,7 @@ class Reader:
         of: Callable[[Factors, Tensor], Tensor] | None = None,
         together: int = 0,
     ) -> tuple[Values, NDArray[np.int64]]:
-        """Inner products of the documents' gradients with vectors [q, P]: [n, q], and tokens [n].
+        """Return inner products of documents' gradients with vectors [q, P]: [n, q], and tokens.
 
         `together`: vectors that are in memory at a time, if they are mapped; 0: all.
         """
@@ -305,24 +305,24 @@ class Reader:
                 factors = self.engine.factors(batch)
                 for start in range(0, q, step):
                     some = vectors[start : start + step].to(self.engine.device)
-                    part = score(factors, some).double().cpu().numpy()
-                    np.add.at(out[:, start : start + step], rows[owner], part)
+                    values = score(factors, some).double().cpu().numpy()
+                    np.add.at(out[:, start : start + step], rows[owner], values)
                 del factors  # or the next batch's would be made beside them
         return out, tokens
 
     def lengths(self, documents: Documents) -> tuple[Values, NDArray[np.int64]]:
-        """The length of each document's gradient [n], and tokens [n].
+        """Return the gradient norm of each document [n], and tokens [n].
 
         Documents of one window are measured without forming a gradient where that is cheaper.
         """
         nothing = torch.zeros(0, self.engine.size, dtype=self.engine.dtype)
-        _, found, tokens = self.scores_and_lengths(documents, nothing)
-        return found, tokens
+        _, norms, tokens = self.scores_and_lengths(documents, nothing)
+        return norms, tokens
 
     def scores_and_lengths(
         self, documents: Documents, vectors: Tensor, *, together: int = 0
     ) -> tuple[Values, Values, NDArray[np.int64]]:
-        """`scores` [n, q] and `lengths` [n] in one pass over the documents, and tokens [n]."""
+        """Return `scores` [n, q], `lengths` [n] and tokens [n] by one pass over the documents."""
         q, n, vectors = len(vectors), len(documents), self._near(vectors)
         step = together or max(q, 1)
         out, size, tokens = np.zeros((n, q)), np.zeros(n), np.zeros(n, np.int64)
@@ -331,12 +331,12 @@ class Reader:
             single, several = by_windows(items, len(rows))
             for owner, batch in self._batches(single):
                 factors = self.engine.factors(batch)
-                found = factors.squared_norms().clamp_min(0).sqrt()
-                size[rows[owner]] = found.double().cpu().numpy()
+                norms = factors.squared_norms().clamp_min(0).sqrt()
+                size[rows[owner]] = norms.double().cpu().numpy()
                 for at in range(0, q, step):
                     some = vectors[at : at + step].to(self.engine.device)
-                    part = factors.scores(some).double().cpu().numpy()
-                    out[rows[owner], at : at + step] = part
+                    scores = factors.scores(some).double().cpu().numpy()
+                    out[rows[owner], at : at + step] = scores
                 del factors  # or the next batch's would be made beside them
             for owners, total in self._sums(several):
                 size[rows[owners]] = total.double().norm(dim=1).cpu().numpy()
@@ -346,7 +346,7 @@ class Reader:
         return out, size, tokens
 
     def _sums(self, items: Items) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-        """Gradients summed over each document's windows: (owners [d], [d, P]) of some at a time."""
+        """Yield gradients summed over windows, for some documents: (owners [d], sums [d, P])."""
         engine = self.engine
         owners = np.unique(items.owner)
         few = max(1, self._held // engine.size)
@@ -365,7 +365,7 @@ class Reader:
     def self_scores(
         self, documents: Documents, preconditioner: Preconditioner
     ) -> tuple[Values, NDArray[np.int64]]:
-        """Each document's score for itself [n], without the scale, and tokens [n]."""
+        """Return each document's score for itself [n], without the scale, and tokens [n]."""
         out, tokens = np.zeros(len(documents)), np.zeros(len(documents), np.int64)
         engine = self.engine
         for rows, items in self.parts(documents):
@@ -375,25 +375,25 @@ class Reader:
             batches = replace(self.examples(single), size=min(few, _MOST))
             for places, batch in batches:
                 gradients = engine.gradients(batch)
-                found = (preconditioner.apply(gradients) * gradients).sum(1)
-                out[rows[single.owner[places]]] = found.double().cpu().numpy()
+                scores = (preconditioner.apply(gradients) * gradients).sum(1)
+                out[rows[single.owner[places]]] = scores.double().cpu().numpy()
             for owners, total in self._sums(several):
-                found = (preconditioner.apply(total) * total).sum(1)
-                out[rows[owners]] = found.double().cpu().numpy()
+                scores = (preconditioner.apply(total) * total).sum(1)
+                out[rows[owners]] = scores.double().cpu().numpy()
         return out, tokens
 
     def projected(
         self, documents: Documents, projector: Projector
     ) -> tuple[Tensor, NDArray[np.int64]]:
-        """The documents' projected gradients [n, k], and tokens [n]."""
+        """Return the documents' projected gradients [n, k], and tokens [n]."""
         engine = self.engine
         out = torch.zeros(len(documents), projector.dimension, dtype=engine.dtype)
         tokens = np.zeros(len(documents), np.int64)
         for rows, items in self.parts(documents):
             tokens[rows] = items.tokens
             for owner, batch in self._batches(items):
-                part = projector(engine.factors(batch)).cpu().to(out.dtype)
-                out.index_add_(0, torch.from_numpy(rows[owner]), part)
+                projections = projector(engine.factors(batch)).cpu().to(out.dtype)
+                out.index_add_(0, torch.from_numpy(rows[owner]), projections)
         return out, tokens
 
 
@@ -405,11 +405,11 @@ class Readers:
         self._local = threading.local()
 
     def __call__(self) -> Reader:
-        """This thread's reader."""
-        found: Reader | None = getattr(self._local, "reader", None)
-        if found is None:
-            found = self._local.reader = Reader(self.source, self.reading)
-        return found
+        """Return this thread's reader."""
+        reader: Reader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = Reader(self.source, self.reading)
+        return reader
 
     def __getstate__(self) -> dict[str, Any]:
         return {"source": self.source, "reading": self.reading}
@@ -419,15 +419,15 @@ class Readers:
 
 
 def _placed(folder: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """The model on the device and in the numbers asked for: one for all threads."""
+    """Return the model on the device and in the dtype asked for: one for all threads."""
     with _placing:
         return _placed_once(folder, device, dtype)
 
 
 @kept_by_folder
 def _placed_once(folder: str, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    found = loaded(Path(folder))
-    whole: nn.Module = getattr(found, "inner", found)
+    outer = loaded(Path(folder))
+    whole: nn.Module = getattr(outer, "inner", outer)
     if device.type == "cpu" and dtype == torch.float32:
         return whole
     try:

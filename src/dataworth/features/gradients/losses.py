@@ -25,7 +25,7 @@ _state = threading.local()
 
 @contextlib.contextmanager
 def first_order() -> Iterator[None]:
-    """Within the block, losses are differentiated once at most, by plain backward passes."""
+    """Allow only plain backward passes within the block: losses are differentiated once."""
     _state.fast = True
     try:
         yield
@@ -67,7 +67,7 @@ class _Fast(torch.autograd.Function):
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """Cross-entropy in nats, shaped as `targets`, times `weights`; targets of -100 give 0.
+    """Return cross-entropy in nats, shaped as `targets`, times `weights`; 0 for targets of -100.
 
     `outputs`: logits [*targets, classes].
     """
@@ -82,7 +82,7 @@ def cross_entropy(outputs: Tensor, targets: Tensor, weights: Tensor | None) -> T
 
 
 def margin(outputs: Tensor, targets: Tensor) -> Tensor:
-    """How far the right class is ahead: its logit minus the log of the others' summed exponentials.
+    """Return the right class's logit minus the log-sum-exp of the other classes' logits.
 
     `outputs` [*targets, classes]; shaped as `targets`. It is log(p / (1 - p)), not held by 0 and 1.
     """

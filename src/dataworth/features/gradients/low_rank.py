@@ -20,8 +20,8 @@ from dataworth.features.gradients.modules import Call
 
 @dataclass(frozen=True, eq=False)
 class LowRank:
-    """Of q vectors, block by block: `left` [q, rows, r] and `right` [q, r, columns], or, where that
-    would take more room, the whole matrices [q, rows, columns] as `left` and None.
+    """Low-rank factors of q vectors by block: `left` [q, rows, r] and `right` [q, r, columns], or,
+    where these would take more room, the whole matrices [q, rows, columns] as `left` and None.
     """
 
     blocks: Blocks
@@ -32,7 +32,7 @@ class LowRank:
         return len(self.left[0])
 
     def scores(self, factors: Factors) -> Tensor:
-        """Inner products with a batch's gradients: [n, q]."""
+        """Return inner products with a batch's gradients: [n, q]."""
         total = factors.losses.new_zeros((len(factors), len(self)), dtype=factors.dtype)
         for index in range(len(self.blocks)):
             left, right = self.left[index], self.right[index]
@@ -45,7 +45,7 @@ class LowRank:
 
     @staticmethod
     def joined(parts: list[LowRank]) -> LowRank:
-        """The vectors of several, one after the other."""
+        """Join the vectors of several, one after the other."""
         first = parts[0]
         left, right = [], []
         for index in range(len(first.blocks)):
@@ -58,7 +58,7 @@ class LowRank:
 
 
 def compress(blocks: Blocks, vectors: Tensor, rank: int) -> LowRank:
-    """The nearest vectors [q, P] of this rank in each block (singular values)."""
+    """Approximate vectors [q, P] by the nearest of this rank in each block (singular values)."""
     if rank < 1:
         raise ConfigError(f"a rank is at least 1, not {rank}")
     lefts: list[Tensor] = []
@@ -76,7 +76,7 @@ def compress(blocks: Blocks, vectors: Tensor, rank: int) -> LowRank:
 
 
 def _scores(call: Call, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
-    """One call's part: [n, q]."""
+    """Return one call's part of the scores: [n, q]."""
     q, _, rank = left.shape
     thin = left.to(dtype).transpose(0, 1).flatten(1)  # [rows, q * r]
     named = call.left.dtype == torch.int64

@@ -96,18 +96,18 @@ class Run:
         return Called(self.model, values)
 
     def named(self, vector: Tensor) -> dict[str, Tensor]:
-        """Parameters by name, from a state's first vector."""
+        """Return the parameters by name, from a state's first vector."""
         return dict(self._called(vector).values)
 
     def losses(self, vector: Tensor, queries: Sequence[Any] | Examples) -> Tensor:
-        """The measurement of each query, [q], with these parameters [P]."""
+        """Return the measurement of each query, [q], with these parameters [P]."""
         items = items_of(queries)
         batch = self.task.lay(items, np.arange(len(items), dtype=np.uint64)).to(vector.device)
-        found = self.task.measure(self.task.outputs(self._called(vector), batch), batch)
-        return found.flatten(1).sum(1) if found.dim() > 1 else found
+        measured = self.task.measure(self.task.outputs(self._called(vector), batch), batch)
+        return measured.flatten(1).sum(1) if measured.dim() > 1 else measured
 
     def _chunks(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-        """Rows that run at once."""
+        """Yield rows that run at once."""
         size = self.chunk or max(len(rows), 1)
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
@@ -115,7 +115,7 @@ class Run:
     def _gradient(
         self, vector: Tensor, rows: NDArray[np.int64], weights: Tensor, *, graph: bool
     ) -> Tensor:
-        """By `vector`, of the summed loss of some rows; `weights`: theirs."""
+        """Differentiate the loss summed over some rows, times their `weights`, by `vector`."""
         batch = self.task.lay([self.items[row] for row in rows], rows.astype(np.uint64))
         batch = batch.to(weights.device)
         losses = self.task.loss(self.task.outputs(self._called(vector), batch), batch)
@@ -124,14 +124,14 @@ class Run:
         return torch.autograd.grad(total, vector, create_graph=graph)[0]
 
     def _divisor(self, weights: Tensor) -> Tensor:
-        """Of a batch's gradient; `weights`: of its rows."""
+        """Return the divisor of a batch's summed gradient; `weights`: of its rows."""
         if self.divide == "rows":
             return weights.new_full((), float(len(weights)))
         total = weights.sum()
         return torch.where(total == 0, 1.0, total)  # nothing is left: no gradient
 
     def _batch_gradient(self, vector: Tensor, number: int, weights: Tensor) -> Tensor:
-        """Of a step's whole batch, not to be differentiated; `weights` [n]: of all examples."""
+        """Return the detached gradient of a step's whole batch; `weights` [n]: of all examples."""
         rows = np.asarray(self.order[number], np.int64)
         vector = vector.detach().requires_grad_()
         total = torch.zeros_like(vector)
@@ -146,7 +146,7 @@ class Run:
         return torch.from_numpy(np.asarray(self.order[number], np.int64))
 
     def _weights(self, weights: Tensor | None, dimensions: int = 1) -> Tensor:
-        """Those given, [n] or [m, n], or ones [n]."""
+        """Return the weights given, [n] or [m, n], or ones [n]."""
         count = len(self.items)
         if weights is None:
             return torch.ones(count)
@@ -157,7 +157,7 @@ class Run:
         return weights
 
     def train(self, weights: Tensor | None = None) -> State:
-        """The state after all steps; `weights` [n] of the examples, 1 if not given.
+        """Return the state after all steps; `weights` [n] of the examples, 1 if not given.
 
         An example of weight 0 costs nothing: so the run is trained on a subset, its steps being
         those of the whole (`divide` says how large they are). ConfigError for as many weights as
@@ -169,7 +169,7 @@ class Run:
             return self._advance(self.optimizer.start(start), 0, len(self.order), weights)
 
     def train_many(self, weights: Tensor) -> Tensor:
-        """The parameters [m, P] after training with each row of `weights` [m, n], all side by side.
+        """Train with each row of `weights` [m, n], all side by side: the parameters [m, P].
 
         As `train`, but for rounding: many times as fast for small models, where most of the time
         goes into calling. Rows of weight 0 cost as much as others, and `chunk` is not heeded.
@@ -284,7 +284,7 @@ class _Back:
         self.held = self.most = 0
 
     def through(self, state: State, first: int, last: int, adjoint: State) -> State:
-        """Back over steps `first` to `last`, the state before them being known."""
+        """Go back over steps `first` to `last`, the state before them being known."""
         if last - first == 1:
             return self._step(state, first, adjoint)
         width = math.ceil((last - first) / self.branching)
@@ -301,7 +301,7 @@ class _Back:
         return adjoint
 
     def _step(self, state: State, number: int, adjoint: State) -> State:
-        """The adjoint before a step, from that after it.
+        """Return the adjoint before a step, from that after it.
 
         First back through the optimizer, which gives the adjoint of the gradient, then through the
         gradient, some rows and queries at a time: it is a sum over rows.
@@ -353,7 +353,7 @@ class _Back:
 def smoothness(
     run: Run, queries: Sequence[Any] | Examples, *, distance: float = 0.1, seed: int = 0
 ) -> float:
-    """How far a run can be trusted to have meaningful derivatives, in [-1, 1]; near 1 is smooth.
+    """Return a run's metasmoothness in [-1, 1]: near 1, its derivatives are meaningful.
 
     Three trainings, with the weights moved by 0, 1 and 2 times `distance` in a random direction of
     signs: the share of the queries' losses, weighed by how far they move, that go on in the same

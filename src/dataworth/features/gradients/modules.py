@@ -1,4 +1,4 @@
-"""Which parameters are covered, and what a module's call adds to their gradients.
+"""Covered parameters, and the terms that each call of a module adds to their gradients.
 
 For one call of a module, with input `a` and the gradient `g` of the loss in its output, the
 gradient of a weight is a sum over positions of outer products, row side times column side:
@@ -44,11 +44,11 @@ class Use:
 
     @property
     def folded(self) -> bool:
-        """Whether the bias is the last column of the weight's block."""
+        """True if the bias is the last column of the weight's block."""
         return self.weight is not None and self.weight == self.bias
 
     def trailing(self, module: nn.Module) -> int:
-        """Dimensions of the module's input that are no positions."""
+        """Return the number of dimensions of the module's input that are no positions."""
         if self.kind == NORM:
             return int(module.weight.dim())  # type: ignore[operator]
         if self.kind == CONVOLUTION:
@@ -58,7 +58,7 @@ class Use:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """What one call of a module adds to one block, as outer products.
+    """One module call's contribution to one block's gradient, as outer products.
 
     `left`: the row side [n, positions, rows], or int64 [n, positions]: the row of a one. `right`:
     the column side [n, positions, columns]; None for one column of ones. `placed`: whether they are
@@ -77,7 +77,7 @@ class Call:
 
 
 def kind_of(module: nn.Module) -> str | None:
-    """The kind of a module, None for those that are not covered."""
+    """Return the kind of a module, None for those that are not covered."""
     if isinstance(module, nn.Linear):
         return LINEAR
     if isinstance(module, nn.Conv1d | nn.Conv2d):
@@ -94,7 +94,7 @@ def kind_of(module: nn.Module) -> str | None:
 
 
 def _refusal(name: str, module: nn.Module) -> str | None:
-    """Why a module with trained parameters cannot be covered, or None."""
+    """Describe, for a message, a module whose parameters cannot be covered; None for others."""
     if kind_of(module) is None:
         return f"{told(name)} ({type(module).__name__})"
     odd = {key for key, _ in module.named_parameters(recurse=False)} - {"weight", "bias"}
@@ -106,7 +106,7 @@ def _refusal(name: str, module: nn.Module) -> str | None:
 
 
 def _chosen(model: nn.Module, patterns: Sequence[str] | None) -> list[tuple[str, nn.Module]]:
-    """The modules that hold trained parameters themselves and fit a pattern."""
+    """Return the modules that hold trained parameters themselves and fit a pattern."""
     held = [
         (name, module)
         for name, module in model.named_modules()
@@ -186,7 +186,7 @@ class _Builder:
 
 
 def cover(model: nn.Module, patterns: Sequence[str] | None) -> tuple[Blocks, list[Use]]:
-    """The blocks of a model's trained parameters, and the modules that use them.
+    """Return the blocks of a model's trained parameters, and the modules that use them.
 
     Raises ConfigError that names the modules whose parameters are trained but not covered, if they
     were asked for.
@@ -215,7 +215,7 @@ def cover(model: nn.Module, patterns: Sequence[str] | None) -> tuple[Blocks, lis
 
 
 def _by_example(name: str, value: Tensor, examples: int, trailing: int) -> Tensor:
-    """`value` as [n, positions, *trailing dimensions]."""
+    """Reshape `value` to [n, positions, *trailing dimensions]."""
     tail = value.shape[value.dim() - trailing :]
     lead = value.shape[: value.dim() - trailing]
     if not lead or lead[0] % examples:
@@ -229,7 +229,7 @@ def _by_example(name: str, value: Tensor, examples: int, trailing: int) -> Tenso
 def calls_of(
     use: Use, module: nn.Module, value: Tensor, grad: Tensor, examples: int
 ) -> list[tuple[int, Call]]:
-    """What one call of `module` on `value` adds, by block; `grad`: of the loss in its output."""
+    """Return the terms of one call of `module` on `value`, by block; `grad`: in its output."""
     if use.kind == EMBEDDING:
         ids = _by_example(use.name, value, examples, 0).long()
         right = _by_example(use.name, grad, examples, 1)
@@ -241,31 +241,31 @@ def calls_of(
         return [(use.weight, Call(use.name, ids, right))]
     if use.kind == NORM:
         grad = _by_example(use.name, grad, examples, module.weight.dim()).flatten(2)  # type: ignore[operator]
-        found = []
+        calls = []
         if use.weight is not None:
             scaled = _normalised(module, value)
             scaled = _by_example(use.name, scaled, examples, module.weight.dim()).flatten(2)  # type: ignore[operator]
-            found.append((use.weight, Call(use.name, grad * scaled, None)))
+            calls.append((use.weight, Call(use.name, grad * scaled, None)))
         if use.bias is not None:
-            found.append((use.bias, Call(use.name, grad, None)))
-        return found
+            calls.append((use.bias, Call(use.name, grad, None)))
+        return calls
     if use.kind == CONVOLUTION:
         left, right = _convolution(use.name, module, value, grad, examples)
     else:
         left = _by_example(use.name, grad, examples, 1)
         right = _by_example(use.name, value, examples, 1)
-    found = []
+    calls = []
     if use.weight is not None:
         if use.folded:
             right = torch.cat([right, right.new_ones(*right.shape[:-1], 1)], -1)
-        found.append((use.weight, Call(use.name, left, right)))
+        calls.append((use.weight, Call(use.name, left, right)))
     if use.bias is not None and not use.folded:
-        found.append((use.bias, Call(use.name, left, None)))
-    return found
+        calls.append((use.bias, Call(use.name, left, None)))
+    return calls
 
 
 def _normalised(module: nn.Module, value: Tensor) -> Tensor:
-    """What a normalisation multiplies with its weight; the engine checks that it is so."""
+    """Return the factor of a normalisation's weight; the engine checks that it is so."""
     if isinstance(module, nn.LayerNorm):
         return functional.layer_norm(value, module.normalized_shape, None, None, module.eps)
     if isinstance(module, nn.RMSNorm):
@@ -282,7 +282,7 @@ def _normalised(module: nn.Module, value: Tensor) -> Tensor:
 def _convolution(
     name: str, module: nn.Module, value: Tensor, grad: Tensor, examples: int
 ) -> tuple[Tensor, Tensor]:
-    """Both sides of a convolution: [n, groups * places, out], [n, groups * places, in * size].
+    """Return a convolution's sides [n, groups * places, out], [n, groups * places, in * size].
 
     A group is taken as places of its own, at which the other groups' outputs have no gradient.
     """

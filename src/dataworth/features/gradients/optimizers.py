@@ -19,11 +19,11 @@ class Optimizer(Protocol):
     """A differentiable step."""
 
     def start(self, parameters: Tensor) -> State:
-        """The state before the first step."""
+        """Return the state before the first step."""
         ...
 
     def step(self, state: State, gradient: Tensor, number: int) -> State:
-        """The state after step `number`, counted from 0."""
+        """Return the state after step `number`, counted from 0."""
         ...
 
 
@@ -40,11 +40,11 @@ class Descent:
     weight_decay: float = 0.0
 
     def start(self, parameters: Tensor) -> State:
-        """Nothing remembered."""
+        """Return a state with no momentum."""
         return (parameters, torch.zeros_like(parameters))
 
     def step(self, state: State, gradient: Tensor, number: int) -> State:
-        """As torch's SGD."""
+        """Take a step as torch's SGD does."""
         parameters, speed = state
         speed = self.momentum * speed + gradient + self.weight_decay * parameters
         return (parameters - _rate(self.learning_rate, number) * speed, speed)
@@ -68,11 +68,11 @@ class Adam:
             raise ConfigError("epsilon_root is above 0: the root's derivative is infinite at 0")
 
     def start(self, parameters: Tensor) -> State:
-        """No moments yet."""
+        """Return a state with moments of 0."""
         return (parameters, torch.zeros_like(parameters), torch.zeros_like(parameters))
 
     def step(self, state: State, gradient: Tensor, number: int) -> State:
-        """As torch's AdamW, but for `epsilon_root`."""
+        """Take a step as torch's AdamW does, but for `epsilon_root`."""
         parameters, first, second = state
         b1, b2 = self.betas
         rate = _rate(self.learning_rate, number)

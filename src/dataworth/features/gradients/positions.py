@@ -1,4 +1,4 @@
-"""What each token of a document adds to its scores: for a few documents that are shown."""
+"""Shares of a document's tokens in its scores, for a few documents that are shown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def by_position(
     vectors: Tensor,
     of: Sequence[NDArray[np.int64]] | None = None,
 ) -> list[NDArray[np.float32]]:
-    """The parts of the inner products of documents' gradients with vectors [q, P], by token.
+    """Split inner products of documents' gradients with vectors [q, P] by token.
 
     `of`: for each document, the rows of the vectors that count for it; all if it is not given.
     For each document [its vectors, 1 + tokens of the text that is read]: first the part of the
@@ -43,9 +43,11 @@ def by_position(
         owners = items.owner[rows]
         for query in np.unique(np.concatenate([wanted[owner] for owner in owners])).tolist():
             some = np.flatnonzero([query in wanted[owner] for owner in owners])
-            part = factors if len(some) == len(rows) else _some(factors, some)
-            found = part.scores_by_position(vectors[query : query + 1].to(reader.engine.device))
-            values, rest = found.positions.cpu().numpy()[:, 0], found.rest.cpu().numpy()[:, 0]
+            chosen = factors if len(some) == len(rows) else _some(factors, some)
+            products = chosen.scores_by_position(
+                vectors[query : query + 1].to(reader.engine.device)
+            )
+            values, rest = products.positions.cpu().numpy()[:, 0], products.rest.cpu().numpy()[:, 0]
             for i, row in enumerate(rows[some]):
                 owner = items.owner[row]
                 into = out[owner][int(np.flatnonzero(wanted[owner] == query)[0])]
@@ -59,7 +61,7 @@ def by_position(
 
 
 def _some(factors: Factors, rows: NDArray[np.int64]) -> Factors:
-    """The factors of some examples of the batch."""
+    """Return the factors of some examples of the batch."""
     at = torch.from_numpy(rows).to(factors.losses.device)
 
     def take(call: Call) -> Call:

@@ -1,4 +1,4 @@
-"""How far can an approximation be trusted? Compare it with the exact answer on a tiny copy.
+"""The accuracy of approximations, compared with the exact answer on a tiny copy.
 
 The copy has the model's own architecture with a few hundred to a few thousand parameters, trained
 for a moment on sequences with something to learn; there, the dense curvature can be formed and
@@ -51,7 +51,7 @@ _SMALL = {
 
 
 def small_copy(model: nn.Module, seed: int = 0) -> nn.Module:
-    """A new tiny model of the same architecture: of Hugging Face models and those of `lm`.
+    """Build a tiny model of the same architecture: of Hugging Face models and those of `lm`.
 
     A model of PEFT gives a tiny base with adapters as they are configured, which alone are trained.
     Raises ConfigError for others: make one by hand.
@@ -88,7 +88,7 @@ def small_copy(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def _small_adapters(model: Any, seed: int) -> nn.Module:
-    """A tiny base with the model's adapters beside it, new ones."""
+    """Build a tiny base with new adapters of the model's kind beside it."""
     from peft import get_peft_model
 
     base = small_copy(model.get_base_model(), seed)
@@ -97,8 +97,8 @@ def _small_adapters(model: Any, seed: int) -> nn.Module:
         try:
             config = copy.deepcopy(model.active_peft_config)
             config.inference_mode = False  # or they would be frozen
-            made: nn.Module = get_peft_model(base, config)
-            return made
+            adapted: nn.Module = get_peft_model(base, config)
+            return adapted
         except (TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise _no_copy(model, error) from error
 
@@ -111,7 +111,7 @@ def _no_copy(model: nn.Module, error: Exception | None = None) -> ConfigError:
 
 
 def sequences(count: int, seed: int) -> list[list[int]]:
-    """Ids of a Markov chain that mostly takes one of two ways on: there is much to learn."""
+    """Draw ids of a Markov chain that mostly takes one of two ways on: there is much to learn."""
     ways = np.random.default_rng(7).integers(0, VOCABULARY, (VOCABULARY, 2))
     generator = np.random.default_rng([8, seed])
     out = []
@@ -128,8 +128,8 @@ def sequences(count: int, seed: int) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of one approximation with the dense answer: correlations of values and of ranks, and the
-    ratio of their spreads (1 where the scale is right too).
+    """The agreement of one approximation with the dense answer: correlations of values and of
+    ranks, and the ratio of their spreads (1 where the scale is right too).
     """
 
     name: str
@@ -141,7 +141,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class SelfCheck:
-    """What was compared, and how each approximation did."""
+    """A comparison of approximations with the truth on a small copy, and its results."""
 
     architecture: str
     parameters: int
@@ -172,18 +172,18 @@ def compare(
     kind: Kind = "gauss_newton",
     damping: Damping | None = None,
 ) -> SelfCheck:
-    """Scores by each of `fits` against those by the dense curvature, with one rule of damping.
+    """Compare scores by each of `fits` with those by the dense curvature, under one damping rule.
 
     Correlations are within queries and averaged over them. ConfigError if the model has too many
     parameters for a dense curvature.
     """
     exact = dense(engine, examples, kind=kind, damping=damping)
     truth = scores(engine, examples, queries, exact).astype(np.float64)
-    found = []
+    agreements = []
     for name, fit in fits.items():
         preconditioner = fit(engine, examples)
         ours = scores(engine, examples, queries, preconditioner).astype(np.float64)
-        found.append(
+        agreements.append(
             Agreement(
                 name,
                 preconditioner.describe(),
@@ -198,12 +198,12 @@ def compare(
         len(examples),
         len(queries),
         exact.describe(),
-        tuple(found),
+        tuple(agreements),
     )
 
 
 def _correlation(ours: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
-    """The mean over columns of Pearson's correlation."""
+    """Return the mean over columns of Pearson's correlation."""
     a, b = ours - ours.mean(0), truth - truth.mean(0)
     both = np.sqrt((a**2).sum(0) * (b**2).sum(0))
     return float(np.mean((a * b).sum(0) / np.where(both > 0, both, 1)))
@@ -240,7 +240,7 @@ def self_check(
 
 
 def _train(engine: Gradients, examples: Examples, steps: int) -> None:
-    """Adam on all examples at once: a moment's training, the same each time."""
+    """Train by Adam on all examples at once for a moment, the same each time."""
     optimizer = torch.optim.Adam(list(engine.parameters().values()), 1e-2)
     batches = [batch.to(engine.device) for _, batch in examples]
     for _ in range(steps):

@@ -31,7 +31,7 @@ def projected_rows(
     projection: Projection,
     of: Literal["loss", "measure"] = "loss",
 ) -> torch.Tensor:
-    """The projected gradients of each example, [n, k]."""
+    """Return the projected gradients of each example, [n, k]."""
     projector = projection.bind(engine.blocks, engine.device)
     out = torch.empty(len(examples), projector.dimension, dtype=engine.dtype, device=engine.device)
     for rows, batch in examples:
@@ -48,8 +48,8 @@ def projected_scores(
     of: Literal["loss", "measure"] = "loss",
     damping: Damping | None = None,
 ) -> NDArray[np.float32]:
-    """Scores [n, q], float32; `of`: what the examples' gradients are of, the queries' being of the
-    measure. ConfigError if damping is 0 and the examples do not span the projection.
+    """Return scores [n, q], float32; `of`: what the examples' gradients are of; the queries' are
+    of the measure. ConfigError if damping is 0 and the examples do not span the projection.
     """
     rows = projected_rows(engine, examples, projection, of)
     inverse = gram([rows], damping=damping)
@@ -59,7 +59,7 @@ def projected_scores(
 
 
 def wrong_share(engine: Gradients, examples: Examples) -> NDArray[np.float32]:
-    """1 - p of the right class [n], where the task measures minus the margin: how fast the loss
+    """Return 1 - p of the right class [n], if the task measures minus the margin: how fast the loss
     falls when the margin grows.
     """
     out = np.empty(len(examples), np.float32)

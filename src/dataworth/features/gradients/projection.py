@@ -54,11 +54,11 @@ class Projector(Protocol):
         ...
 
     def __call__(self, factors: Factors) -> Tensor:
-        """The projected gradients of a batch: [n, k]."""
+        """Return the projected gradients of a batch: [n, k]."""
         ...
 
     def flat(self, vectors: Tensor) -> Tensor:
-        """Projected vectors: [q, k] from [q, P]."""
+        """Project vectors: [q, k] from [q, P]."""
         ...
 
 
@@ -71,7 +71,7 @@ class Projection(Protocol):
         ...
 
     def bind(self, blocks: Blocks, device: torch.device | None = None) -> Projector:
-        """The projection of gradients with these blocks."""
+        """Return the projection of gradients with these blocks."""
         ...
 
 
@@ -141,13 +141,13 @@ class _Dense:
         self._tiles: dict[tuple[int, int], Tensor] = {}
 
     def _entries(self, start: int, stop: int) -> Tensor:
-        """Rows `start` to `stop` of the matrix, times the root of its columns."""
-        found = self._tiles.get((start, stop))
-        if found is None:
-            found = self._made(start, stop)
+        """Return rows `start` to `stop` of the matrix, times the root of its columns."""
+        tile = self._tiles.get((start, stop))
+        if tile is None:
+            tile = self._made(start, stop)
             if self._cached:
-                self._tiles[start, stop] = found
-        return found
+                self._tiles[start, stop] = tile
+        return tile
 
     def _made(self, start: int, stop: int) -> Tensor:
         if self.options.entries == "rademacher" and self.device.type != "cpu":
@@ -314,7 +314,7 @@ class _TwoSided:
 
 
 def _left(call: Call, block: Block, rows: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """The row side, projected: [n, positions, k]."""
+    """Project the row side: [n, positions, k]."""
     if call.left.dtype == torch.int64:
         if rows is None:
             return functional.one_hot(call.left, block.rows).to(dtype)
@@ -324,7 +324,7 @@ def _left(call: Call, block: Block, rows: Tensor | None, dtype: torch.dtype) -> 
 
 
 def _right(call: Call, columns: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """The column side, projected: [n, positions, k]; a single column is never projected."""
+    """Project the column side: [n, positions, k]; a single column is never projected."""
     if call.right is None:
         return torch.ones(*call.left.shape[:2], 1, dtype=dtype, device=call.left.device)
     right = call.right.to(dtype)

@@ -1,4 +1,4 @@
-"""What the gradients of documents are multiplied with: vectors of any number of queries, in a file.
+"""Vectors of any number of queries, in a file, to multiply documents' gradients with.
 
 They are read from the file as they are needed, so they do not have to fit into memory.
 """
@@ -29,7 +29,7 @@ def fit_vectors(
 ) -> None:
     """Write what gradients are multiplied with: float32 [queries, P], a `.npy` file.
 
-    A query's measure is its loss in nats a token. InputError for a query without a token.
+    A query's measure is its loss in nats per token. InputError for a query without a token.
     """
     engine = reader.engine
     group = max(1, TOGETHER // engine.size)
@@ -44,14 +44,14 @@ def fit_vectors(
                 if not tokens:
                     raise InputError(f"query {number + 1} has no token to predict: leave it out")
                 vectors[row] = gradient / tokens
-            found = preconditioner.apply(vectors) * preconditioner.scale
-            out[start : start + len(vectors)] = found.cpu().numpy()
+            moved = preconditioner.apply(vectors) * preconditioner.scale
+            out[start : start + len(vectors)] = moved.cpu().numpy()
         out.flush()
         del out
 
 
 def mapped(vectors: NDArray[np.float32]) -> Tensor:
-    """The vectors of a file that is mapped, read when they are needed."""
+    """Map the vectors of a file into memory, read when they are needed."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable")  # nothing writes to them
         return torch.from_numpy(vectors)

@@ -1,4 +1,4 @@
-"""How documents are cut into the windows that a causal language model sees at once."""
+"""Documents as tokens, cut into the windows that a causal language model sees at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ for all pairs of positions, and for the logits of all."""
 
 @dataclass(frozen=True)
 class Reading:
-    """How documents are read. `layers`: patterns of the modules that count (`*.mlp.*`); none: all
+    """Options for reading. `layers`: patterns of the modules that count (`*.mlp.*`); none: all
     with trained parameters. `context`: tokens that the model sees at once, 0: as many as it was
     made for, 2,048 at most. `windows`: of a document that count, from its beginning; 0: all.
     `batch_tokens`: positions that run at once, 0: as suits the model; it changes results by
@@ -72,7 +72,7 @@ class Items:
     tokens: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.int64]) -> Items:
-        """Some windows."""
+        """Return some of the windows."""
         items = [self.items[row] for row in rows]
         return replace(
             self, items=items, owner=self.owner[rows], number=self.number[rows], uid=self.uid[rows]
@@ -80,7 +80,7 @@ class Items:
 
 
 def by_windows(items: Items, documents: int) -> tuple[Items, Items]:
-    """The windows of documents that have one, and of those that have several."""
+    """Split windows into those of documents that have one, and of those that have several."""
     alone = np.bincount(items.owner, minlength=documents)[items.owner] == 1
     return items.take(np.flatnonzero(alone)), items.take(np.flatnonzero(~alone))
 
@@ -115,9 +115,9 @@ class Readings:
         encoded = self.tokenizer.encode_batch(
             [documents.text(row) for row in rows], add_special_tokens=False
         )
-        said = spoken(documents, dict(zip(rows, encoded, strict=True)))
+        counted = spoken(documents, dict(zip(rows, encoded, strict=True)))
         for row, one in zip(rows, encoded, strict=True):
-            counts = said.get(row)
+            counts = counted.get(row)
             if counts is not None:
                 counts = [*(False for _ in self.first), *counts, *(True for _ in self.last)]
             ids = [*self.first, *one.ids, *self.last]
@@ -137,28 +137,28 @@ def turns_of(documents: Documents) -> dict[int, list[tuple[str, str]]]:
     if spans is None:
         return out
     data, starts = documents.data, documents.starts
-    for place in np.argsort(spans.document, kind="stable").tolist():
-        row = int(spans.document[place])
-        first, last = int(spans.start[place]), int(spans.end[place])
+    for span in np.argsort(spans.document, kind="stable").tolist():
+        row = int(spans.document[span])
+        first, last = int(spans.start[span]), int(spans.end[span])
         content = data[starts[row] + first : starts[row] + last].tobytes().decode()
-        out.setdefault(row, []).append((spans.role[place], content))
+        out.setdefault(row, []).append((spans.role[span], content))
     return out
 
 
 def spoken(documents: Documents, encoded: Mapping[int, Encoding]) -> dict[int, list[bool]]:
-    """For chats: which tokens the assistant says, by row. Others are not in it."""
+    """Return by row, for chats only, which tokens the assistant says."""
     spans = documents.spans
     if spans is None:
         return {}
     out: dict[int, list[bool]] = {}
     for row in np.intersect1d(spans.document, np.array(list(encoded), np.int64)).tolist():
         data = documents.text(row).encode()
-        said = np.zeros(len(data.decode()), np.bool_)
-        for place in np.flatnonzero(spans.document == row).tolist():
-            if spans.role[place] == "assistant":
+        mask = np.zeros(len(data.decode()), np.bool_)
+        for span in np.flatnonzero(spans.document == row).tolist():
+            if spans.role[span] == "assistant":
                 # Offsets of tokens are in characters, those of spans in bytes.
-                first = len(data[: int(spans.start[place])].decode())
-                last = len(data[: int(spans.end[place])].decode())
-                said[first:last] = True
-        out[row] = [bool(said[a:b].any()) for a, b in encoded[row].offsets]
+                first = len(data[: int(spans.start[span])].decode())
+                last = len(data[: int(spans.end[span])].decode())
+                mask[first:last] = True
+        out[row] = [bool(mask[a:b].any()) for a, b in encoded[row].offsets]
     return out

@@ -35,7 +35,7 @@ _FREE = ("tokenizer", "context", "most", "first", "reduction", "step")
 
 
 def encode(gradients: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Rows to be stored, float32 [n, k + 2], from gradients [n, k]; 16 bits a number will do."""
+    """Encode gradients [n, k] as stored rows, float32 [n, k + 2]; 16 bits a number will do."""
     values = np.asarray(gradients, np.float64)
     length = np.linalg.norm(values, axis=1)
     out = np.zeros((len(values), values.shape[1] + EXTRA), np.float32)
@@ -50,20 +50,20 @@ def encode(gradients: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The nearest numbers of eight binary digits, ties to even: the upper half of a float32."""
+    """Round to eight binary digits, ties to even: the upper half of a float32."""
     bits = values.astype(np.float32).view(np.uint32)
     odd = (bits >> np.uint32(16)) & np.uint32(1)
     return ((bits + np.uint32(0x7FFF) + odd) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 def lengths(rows: NDArray[Any]) -> NDArray[np.float64]:
-    """The lengths of stored gradients, [n]."""
+    """Return the gradient norms of stored rows, [n]."""
     log = rows[:, -2].astype(np.float64) + rows[:, -1]
     return np.where(log <= _NOTHING / 2, 0.0, np.exp(np.maximum(log, _NOTHING / 2)))
 
 
 def decode(rows: NDArray[Any], *, unit: bool = False) -> NDArray[np.float32]:
-    """Gradients float32 [n, k] from stored rows; `unit`: of length 1 (those of length 0 stay)."""
+    """Decode gradients float32 [n, k] from stored rows; `unit`: to norm 1 (norm 0 stays)."""
     values = rows[:, :-EXTRA].astype(np.float32)
     if unit:
         length = np.linalg.norm(values, axis=1, keepdims=True)
@@ -79,7 +79,7 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
 
     def blocks(self, rows: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """(number of the first row, gradients float32 [at most `rows`, k]) in order."""
+        """Yield (number of the first row, gradients float32 [at most `rows`, k]) in order."""
         ...
 
 
@@ -95,7 +95,7 @@ class Stored:
 
     @property
     def uid(self) -> NDArray[np.uint64]:
-        """Of each row."""
+        """The uid of each row."""
         return self.column.uid
 
     def blocks(self, rows: int = _BLOCK) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -127,7 +127,7 @@ def score_rows(
     out: str | Path | None = None,
     rows: int = _BLOCK,
 ) -> NDArray[np.float32]:
-    """Scores float32 [examples, queries] of stored gradients, both sides read block by block.
+    """Score stored gradients block by block: float32 [examples, queries].
 
     `preconditioner`: fitted on projected gradients (`gram`), linear. `out`: a `.npy` file to write
     them to, which is mapped; else they are held in memory. At most 2 * `rows` gradients are in
@@ -155,7 +155,7 @@ def score_rows(
 
 
 def _together(examples: Rows, queries: Rows) -> None:
-    """ConfigError for two columns whose inner products mean nothing."""
+    """Raise ConfigError for two columns whose inner products mean nothing."""
     if not (isinstance(examples, Stored) and isinstance(queries, Stored)):
         return
     ours, theirs = examples.column, queries.column
@@ -189,11 +189,11 @@ def _fill(
         vectors = torch.from_numpy(np.array(block, np.float32))
         width = vectors.shape[1]
         vectors = preconditioner.apply(vectors) * preconditioner.scale
-        for row, part in examples.blocks(rows):
-            if part.shape[1] != width:
+        for row, stored in examples.blocks(rows):
+            if stored.shape[1] != width:
                 raise ConfigError(
-                    f"the examples' gradients have {part.shape[1]:,} numbers and the queries' "
+                    f"the examples' gradients have {stored.shape[1]:,} numbers and the queries' "
                     f"{width:,}: project both alike"
                 )
-            found = torch.from_numpy(np.array(part, np.float32)) @ vectors.T
-            result[row : row + len(part), column : column + len(block)] = found.numpy()
+            products = torch.from_numpy(np.array(stored, np.float32)) @ vectors.T
+            result[row : row + len(stored), column : column + len(block)] = products.numpy()

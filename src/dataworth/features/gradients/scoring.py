@@ -28,7 +28,7 @@ HELD = 1 << 30
 def query_vectors(
     engine: Gradients, queries: Examples, preconditioner: Preconditioner | None = None
 ) -> Tensor:
-    """The queries' gradients with the preconditioner and its scale applied: [q, P]."""
+    """Return the queries' gradients, preconditioned and scaled: [q, P]."""
     preconditioner = preconditioner or Identity()
     out = torch.empty(len(queries), engine.size, dtype=engine.dtype, device=engine.device)
     for rows, batch in queries:
@@ -37,7 +37,7 @@ def query_vectors(
 
 
 def _groups(engine: Gradients, queries: int, held: int) -> Iterator[NDArray[np.int64]]:
-    """Queries whose gradients fit `held` bytes together."""
+    """Yield rows of queries whose gradients fit into `held` bytes together."""
     size = torch.empty((), dtype=engine.dtype).element_size()
     together = max(1, held // (size * engine.size))
     for start in range(0, queries, together):
@@ -57,8 +57,8 @@ def _stream(
     for chosen in _groups(engine, len(queries), held):
         vectors = query_vectors(engine, queries.take(chosen), preconditioner)
         for rows, batch in examples:
-            part = score(engine.factors(batch), vectors)
-            out[rows[:, None], chosen[None, :]] = part.cpu().numpy()
+            values = score(engine.factors(batch), vectors)
+            out[rows[:, None], chosen[None, :]] = values.cpu().numpy()
 
 
 def scores(
@@ -70,7 +70,7 @@ def scores(
     rank: int | None = None,
     held: int = HELD,
 ) -> NDArray[np.float32]:
-    """Scores [n, q], float32: rows as in `examples`, columns as in `queries`.
+    """Return scores [n, q], float32: rows as in `examples`, columns as in `queries`.
 
     `held`: bytes of query gradients in memory; more queries mean more passes over the examples.
     `rank`: keep the queries' gradients in thin matrices of this rank (`low_rank`), all at once, in
@@ -119,7 +119,7 @@ def scores_by_block(
     *,
     held: int = HELD,
 ) -> NDArray[np.float32]:
-    """Scores by block [n, q, blocks]; their sum over blocks is the whole."""
+    """Return scores by block [n, q, blocks]; their sum over blocks is the whole."""
     chosen = preconditioner or Identity()
 
     def score(factors: Factors, vectors: Tensor) -> Tensor:
@@ -137,7 +137,7 @@ def scores_by_block(
 def self_scores(
     engine: Gradients, examples: Examples, preconditioner: Preconditioner | None = None
 ) -> NDArray[np.float32]:
-    """The score of each example for itself [n], in its training loss: large for what is unlike the
+    """Return each example's score for itself [n], in its training loss: large if it is unlike the
     rest, mislabelled examples among it.
     """
     chosen = preconditioner or Identity()
@@ -145,13 +145,13 @@ def self_scores(
     for rows, batch in examples:
         factors = engine.factors(batch)
         if isinstance(chosen, Identity):
-            found = factors.squared_norms() * chosen.scale
+            values = factors.squared_norms() * chosen.scale
         elif isinstance(chosen, Eigen):
-            found = chosen.squares(factors) * chosen.scale
+            values = chosen.squares(factors) * chosen.scale
         else:
             gradients = factors.gradients()
-            found = (chosen.apply(gradients) * chosen.train(gradients)).sum(1) * chosen.scale
-        out[rows] = found.cpu().numpy()
+            values = (chosen.apply(gradients) * chosen.train(gradients)).sum(1) * chosen.scale
+        out[rows] = values.cpu().numpy()
         del factors  # or the next batch's would be made beside them
     return out
 
@@ -165,7 +165,7 @@ def scores_over_draws(
     unit: bool = True,
     held: int = HELD,
 ) -> NDArray[np.float32]:
-    """Scores [n, q] where a loss hangs on random numbers, as in diffusion: means over draws.
+    """Return mean scores [n, q] over draws, for losses that hang on random numbers (diffusion).
 
     Each of `examples` has the same items in the same order with other random numbers, and so have
     `queries`. `unit`: the example's gradient in each draw is divided by its length, so that draws
@@ -190,11 +190,11 @@ def scores_over_draws(
         for draw in examples:
             for rows, batch in draw:
                 factors = engine.factors(batch)
-                found = factors.scores(vectors)
+                values = factors.scores(vectors)
                 if unit:
                     # A gradient of length 0 has no direction, and products of 0.
-                    found = found / factors.squared_norms().sqrt().clamp_min(1e-30)[:, None]
-                total[torch.from_numpy(rows)] += found
+                    values = values / factors.squared_norms().sqrt().clamp_min(1e-30)[:, None]
+                total[torch.from_numpy(rows)] += values
                 del factors  # or the next batch's would be made beside them
         out[:, group] = (total / len(examples)).cpu().numpy()
     return out
@@ -206,7 +206,7 @@ def scores_by_position(
     queries: Examples,
     preconditioner: Preconditioner | None = None,
 ) -> list[NDArray[np.float32]]:
-    """What each position of each example adds to its scores: a list of [q, positions].
+    """Split each example's scores by its positions: a list of [q, positions].
 
     Padding is cut off. What has no position (a classifier's last layer) is left out, so that a sum
     may be short of the whole score by it. For few examples: the queries' gradients are held at
@@ -218,15 +218,15 @@ def scores_by_position(
     vectors = query_vectors(engine, queries, chosen)
     out: list[NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(examples)
     for rows, batch in examples:
-        found = engine.factors(batch).scores_by_position(vectors).positions.cpu().numpy()
-        for place, row in enumerate(rows):
-            mask = slice(None) if batch.mask is None else batch.mask[place].cpu().numpy()
-            out[row] = found[place][:, mask].astype(np.float32)
+        values = engine.factors(batch).scores_by_position(vectors).positions.cpu().numpy()
+        for index, row in enumerate(rows):
+            mask = slice(None) if batch.mask is None else batch.mask[index].cpu().numpy()
+            out[row] = values[index][:, mask].astype(np.float32)
     return out
 
 
 def gradient_lengths(engine: Gradients, examples: Examples, of: Of = "loss") -> NDArray[np.float32]:
-    """The length of each example's gradient [n], unformed where that is cheaper."""
+    """Return each example's gradient norm [n], without forming it where that is cheaper."""
     out = np.empty(len(examples), np.float32)
     for rows, batch in examples:
         out[rows] = engine.factors(batch, of).squared_norms().sqrt().cpu().numpy()

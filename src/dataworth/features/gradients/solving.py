@@ -69,7 +69,7 @@ _SERIES = 10  # steps of the series, each on a batch, for one of conjugate gradi
 
 @dataclass(frozen=True)
 class Curvature:
-    """How a preconditioner is fitted.
+    """Options for fitting a preconditioner.
 
     `damping`: share of each block's mean eigenvalue that is added. `sample`: documents that it is
     fitted on. `steps`: of conjugate gradients, at most; a series takes ten times as many, each on
@@ -97,7 +97,7 @@ class Curvature:
 
     @property
     def fitted(self) -> bool:
-        """Whether anything is fitted on documents."""
+        """True if the preconditioner is fitted on documents."""
         return self.solver not in (*_PLAIN, "adam")
 
     @property
@@ -106,7 +106,7 @@ class Curvature:
         return _PASSES.get(self.solver, 0)
 
     def products(self, parameters: int, vectors: int = 1) -> int:
-        """Products of a vector with the sample's curvature until so many vectors are solved for.
+        """Count the products with the sample's curvature until so many vectors are solved for.
 
         `parameters`: that count; a dense curvature takes a product for each of them, once.
         """
@@ -118,19 +118,19 @@ class Curvature:
         return (self.steps + 1) * vectors + SCALING if self.solver == "lissa" else 0
 
     def passes(self, parameters: int, vectors: int = 1) -> int:
-        """Times that the gradients of the sample are taken, or as much work is done; arguments as
+        """Count the passes over the sample's gradients, or as much other work; arguments as
         those of `products`.
         """
         # A product with the curvature costs about as much as four gradients, at most.
         return self.fits + 4 * self.products(parameters, vectors)
 
     def chosen(self, documents: Documents) -> Documents:
-        """The first `sample` of documents in random order."""
+        """Return the first `sample` of documents in random order."""
         return documents.take(np.arange(min(self.sample, len(documents))))
 
 
 def training_windows(items: Items, tokens: float) -> int:
-    """How many windows like these hold so many tokens: the N of an influence, at least 1."""
+    """Return the number of windows like these in so many tokens: an influence's N, at least 1."""
     mean = float(items.tokens.sum()) / max(len(items.items), 1)
     return max(1, round(tokens / max(mean, 1)))
 
@@ -151,7 +151,7 @@ def check_solver(reader: Reader, solver: str) -> None:
 
 
 def solve(reader: Reader, sample: Documents, how: Curvature, tokens: float = 0) -> Preconditioner:
-    """The preconditioner, fitted on the first documents of a random sample.
+    """Fit the preconditioner on the first documents of a random sample.
 
     `tokens`: that the model was trained on; 0: those of the sample. Raises DataworthError for a
     sample without a token, ConfigError for too many parameters (`dense`).
@@ -180,7 +180,7 @@ def fit(
     count: int | None = None,
     products: tuple[Examples, int] | None = None,
 ) -> Preconditioner:
-    """The preconditioner, fitted on examples; for solvers that need no more than these.
+    """Fit the preconditioner on examples, for solvers that need no more than these.
 
     `count`: of the training examples, where these are a sample. `products`: the examples in
     batches for products with the curvature, and vectors to take at a time; as they are, if None.
@@ -220,8 +220,8 @@ def fit(
 
 
 def residual_of(found: Preconditioner) -> float | None:
-    """What a solver that goes step by step has left unsolved, the most of any vector so far,
-    relative to the vector; None for others, and before the first.
+    """Return the largest residual that an iterative solver left of any vector so far, relative to
+    the vector; None for other solvers, and before the first vector.
     """
     if isinstance(found, ConjugateGradients | NeumannSeries):
         return found.solved.residual
@@ -229,7 +229,7 @@ def residual_of(found: Preconditioner) -> float | None:
 
 
 def _as_trained(reader: Reader, items: Items, how: Curvature, count: int) -> ConjugateGradients:
-    """Damped by parameter, by what the training is like that stopped where this one did."""
+    """Fit a solver damped, by parameter, as by stopping the training where it stopped."""
     # The optimizer saw means over tokens, the curvature is of sums over windows.
     tokens = float(items.tokens.sum()) / len(items.items)
     stopped = reader.moments().stopped() * tokens
@@ -243,7 +243,7 @@ def _as_trained(reader: Reader, items: Items, how: Curvature, count: int) -> Con
 
 
 def bounded(reader: Reader, items: Items) -> tuple[Examples, int]:
-    """The windows in batches for products with the curvature, and vectors to take at a time."""
+    """Return windows in batches for curvature products, and how many vectors to take at a time."""
     positions, together = product_size(reader)
     return replace(reader.examples(items), tokens=positions), together
 
@@ -262,7 +262,7 @@ def _conjugate(
 
 
 def product_size(reader: Reader) -> tuple[int, int]:
-    """(positions, vectors) that products with the curvature take at a time.
+    """Return the (positions, vectors) that products with the curvature take at a time.
 
     Their logits are passed over many times: few enough to stay in the cache are twice as fast. A
     GPU has no such cache, and takes more at a time.
@@ -273,7 +273,7 @@ def product_size(reader: Reader) -> tuple[int, int]:
 
 
 def pack(found: Preconditioner) -> tuple[dict[str, NDArray[Any]], str]:
-    """(arrays, description) of a fitted preconditioner, to be saved; `unpack` reads them.
+    """Return (arrays, description) of a fitted preconditioner to save; `unpack` reads them.
 
     ConfigError for one that solves anew for each vector.
     """
@@ -325,7 +325,7 @@ def unpack(
     about: str,
     device: torch.device | None = None,
 ) -> Preconditioner:
-    """The preconditioner that `pack` saved, for gradients with these blocks on the device.
+    """Restore a preconditioner that `pack` saved, for gradients with these blocks on the device.
 
     DataworthError for arrays that do not fit the blocks.
     """

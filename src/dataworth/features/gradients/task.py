@@ -1,4 +1,4 @@
-"""What is trained on and what is measured: a task is four small functions.
+"""Training losses and measurements: a task is four small functions.
 
     lay(items, uid) -> Batch            how examples become a batch
     loss(outputs, batch) -> Tensor      the training loss, [n], or [n, positions] to be summed
@@ -44,28 +44,28 @@ class Task(ABC):
 
     @abstractmethod
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
-        """A batch of examples."""
+        """Lay a batch of examples."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """The training loss [n], or [n, positions] to be summed over positions."""
+        """Return the training loss [n], or [n, positions] to be summed over positions."""
 
     def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """What a query measures, smaller is better: [n] or [n, positions]. Here the loss."""
+        """Return the queries' measure, smaller is better: [n] or [n, positions]. Here the loss."""
         return self.loss(outputs, batch)
 
     def modules(self, model: nn.Module) -> Sequence[str] | None:
-        """Patterns (`*.mlp.*`) of the modules that count; None for all with trained parameters."""
+        """Return patterns (`*.mlp.*`) of the modules that count; None for all that are trained."""
         return None
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The model's outputs, [n, ...]."""
+        """Return the model's outputs, [n, ...]."""
         if isinstance(batch.inputs, Mapping):
             return _tensor(model(**batch.inputs))
         return _tensor(model(*batch.inputs))
 
     def sample(self, outputs: Tensor, batch: Batch, seed: int) -> Batch:
-        """The batch with targets drawn from what the model believes, for the true Fisher.
+        """Draw the batch's targets from what the model believes, for the true Fisher.
 
         Draws are keyed by (seed, uid, position), so that batching changes none of them.
         """
@@ -82,16 +82,16 @@ class Task(ABC):
         size: int = 16,
         tokens: int | None = None,
     ) -> Examples:
-        """Items in batches of this task."""
+        """Return items in batches of this task."""
         return Examples(items, self.lay, uid, size, tokens, self.length)
 
     def length(self, item: Any) -> int:
-        """Positions that an item takes: what batches are sorted by."""
+        """Return the positions that an item takes, by which batches are sorted."""
         return 1
 
 
 def _tensor(outputs: Any) -> Tensor:
-    """The logits of what a model gives."""
+    """Return the logits among what a model gives."""
     logits = getattr(outputs, "logits", None)
     if logits is None:
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
@@ -101,7 +101,7 @@ def _tensor(outputs: Any) -> Tensor:
 
 
 def _check_classes(targets: Tensor, classes: int) -> None:
-    """InputError for targets that are not numbers of classes."""
+    """Raise InputError for targets that are not numbers of classes."""
     if targets.is_floating_point():
         raise InputError(f"labels are whole numbers, not {str(targets.dtype)[6:]}")
     wrong = (targets != IGNORED) & ((targets < 0) | (targets >= classes))
@@ -112,7 +112,7 @@ def _check_classes(targets: Tensor, classes: int) -> None:
 
 
 def sampled_classes(outputs: Tensor, batch: Batch, seed: int) -> Batch:
-    """The batch with classes drawn from softmax(outputs); targets of -100 stay."""
+    """Return the batch with classes drawn from softmax(outputs); targets of -100 stay."""
     draws = uniform(seed, _uid(batch), batch.targets[0].numel(), outputs.device).reshape(-1, 1)
     logits = outputs.reshape(len(draws), -1)
     drawn = torch.empty(len(draws), dtype=torch.int64, device=outputs.device)
@@ -155,12 +155,12 @@ class CausalLM(Task):
     context: int | None = None
 
     def __post_init__(self) -> None:
-        for given in (self.reduction, self.measured):
-            if given not in ("sum", "mean"):
-                raise ConfigError(f"a reduction is 'sum' or 'mean', not {given!r}")
+        for reduction in (self.reduction, self.measured):
+            if reduction not in ("sum", "mean"):
+                raise ConfigError(f"a reduction is 'sum' or 'mean', not {reduction!r}")
 
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
-        """Padded on the right: causal attention never looks there, so no mask is needed."""
+        """Pad ids on the right: causal attention never looks there, so no mask is needed."""
         pairs = [item if isinstance(item, tuple) else (item, None) for item in items]
         targets = []
         for number, (ids, weighted) in zip(uid, pairs, strict=True):
@@ -184,7 +184,7 @@ class CausalLM(Task):
         return Batch((ids,), _padded(targets, IGNORED), None, mask, uid)
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Logits [n, positions, vocabulary]. InputError for ids that the model does not know."""
+        """Return logits [n, positions, vocabulary]. InputError for ids unknown to the model."""
         assert isinstance(batch.inputs, tuple)
         (ids,) = batch.inputs
         try:
@@ -208,23 +208,23 @@ class CausalLM(Task):
         return losses
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Nats [n, positions]."""
+        """Return nats [n, positions]."""
         return self._loss(outputs, batch, self.reduction)
 
     def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Nats [n, positions], of each token or of the mean token."""
+        """Return nats [n, positions], of each token or of the mean token."""
         return self._loss(outputs, batch, self.measured)
 
     def modules(self, model: nn.Module) -> Sequence[str] | None:
-        """The patterns given."""
+        """Return the patterns given."""
         return self.patterns
 
     def sample(self, outputs: Tensor, batch: Batch, seed: int) -> Batch:
-        """Each next token drawn from the model's prediction."""
+        """Draw each next token from the model's prediction."""
         return sampled_classes(outputs, batch, seed)
 
     def length(self, item: Any) -> int:
-        """Tokens."""
+        """Return the number of tokens."""
         return len(item[0] if isinstance(item, tuple) else item)
 
 
@@ -244,7 +244,7 @@ class SequenceClassification(Task):
         one_of("measured", self.measured, Measured)
 
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
-        """Ids and attention mask."""
+        """Lay ids and an attention mask."""
         ids = _padded([item[0] for item in items], self.padding)
         lengths = torch.tensor([len(item[0]) for item in items])
         mask = torch.arange(ids.shape[1]) < lengths[:, None]
@@ -253,26 +253,26 @@ class SequenceClassification(Task):
         return Batch(inputs, labels, None, mask, uid)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Nats [n]. InputError for a label that is no class of the model."""
+        """Return nats [n]. InputError for a label that is no class of the model."""
         _check_classes(batch.targets, outputs.shape[-1])
         return cross_entropy(outputs, batch.targets, batch.weights)
 
     def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Nats, or minus the margin [n]."""
+        """Return nats, or minus the margin [n]."""
         if self.measured == "margin":
             return -margin(outputs, batch.targets)
         return self.loss(outputs, batch)
 
     def modules(self, model: nn.Module) -> Sequence[str] | None:
-        """The patterns given."""
+        """Return the patterns given."""
         return self.patterns
 
     def sample(self, outputs: Tensor, batch: Batch, seed: int) -> Batch:
-        """Labels drawn from the model's prediction."""
+        """Draw labels from the model's prediction."""
         return sampled_classes(outputs, batch, seed)
 
     def length(self, item: Any) -> int:
-        """Tokens."""
+        """Return the number of tokens."""
         return len(item[0])
 
 
@@ -296,7 +296,7 @@ class Supervised(Task):
             raise ConfigError("a margin is of classes: kind='cross_entropy'")
 
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
-        """Stacked. InputError for items that are no pairs or not all of one shape."""
+        """Stack pairs. InputError for items that are no pairs or not all of one shape."""
         try:
             x = torch.stack([torch.as_tensor(item[0]) for item in items])
             y = torch.stack([torch.as_tensor(item[1]) for item in items])
@@ -305,7 +305,7 @@ class Supervised(Task):
         return Batch((x,), y, None, None, uid)
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The model's outputs, [n, ...]. InputError for inputs that it cannot be called with."""
+        """Return outputs, [n, ...]. InputError for inputs that the model cannot be called with."""
         try:
             return super().outputs(model, batch)
         except torch.OutOfMemoryError:
@@ -319,7 +319,7 @@ class Supervised(Task):
             ) from error
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Nats [n]. InputError for a label that is no class of the model."""
+        """Return nats [n]. InputError for a label that is no class of the model."""
         if self.kind == "cross_entropy":
             _check_classes(batch.targets, outputs.shape[-1])
             return cross_entropy(outputs, batch.targets, batch.weights)
@@ -328,17 +328,17 @@ class Supervised(Task):
         return losses if batch.weights is None else losses * batch.weights
 
     def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Nats, or minus the margin [n]."""
+        """Return nats, or minus the margin [n]."""
         if self.measured == "margin":
             return -margin(outputs, batch.targets)
         return self.loss(outputs, batch)
 
     def modules(self, model: nn.Module) -> Sequence[str] | None:
-        """The patterns given."""
+        """Return the patterns given."""
         return self.patterns
 
     def sample(self, outputs: Tensor, batch: Batch, seed: int) -> Batch:
-        """Classes by softmax, or the outputs with Gaussian noise of variance 1."""
+        """Draw classes by softmax, or add Gaussian noise of variance 1 to the outputs."""
         if self.kind == "cross_entropy":
             return sampled_classes(outputs, batch, seed)
         noise = normal(seed, _uid(batch), outputs[0].numel(), outputs.device)
@@ -356,23 +356,23 @@ class FunctionTask(Task):
     sampling: Callable[[Tensor, Batch, int], Batch] | None = None
 
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
-        """As given."""
+        """Lay a batch by `lay_items`."""
         return self.lay_items(items, uid)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """As given."""
+        """Return `training_loss`."""
         return self.training_loss(outputs, batch)
 
     def measure(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """As given, or the loss."""
+        """Return `measurement`, or `training_loss` where there is none."""
         return (self.measurement or self.training_loss)(outputs, batch)
 
     def modules(self, model: nn.Module) -> Sequence[str] | None:
-        """The patterns given."""
+        """Return the patterns given."""
         return self.patterns
 
     def sample(self, outputs: Tensor, batch: Batch, seed: int) -> Batch:
-        """As given."""
+        """Draw targets by `sampling`, or as `Task` does where there is none."""
         if self.sampling is None:
             return super().sample(outputs, batch, seed)
         return self.sampling(outputs, batch, seed)

@@ -95,7 +95,7 @@ def fit_ngram_model(
 def _vocabulary(
     feature: HashedNgrams, lines: Documents, hashes: NDArray[np.uint64], minimum: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
-    """The words that occur often enough, in the order in which they come: text and hashes."""
+    """Return the words that occur often enough, in order of occurrence: text and hashes."""
     table = empty_table(len(hashes))
     firsts = np.empty(len(hashes), np.int64)
     firsts = firsts[: kernels.collect_words(hashes, table, firsts)]
@@ -114,16 +114,16 @@ def _vocabulary(
 def _stream(
     spans: NDArray[np.int64], hashes: NDArray[np.uint64], known: NDArray[np.uint64]
 ) -> Ints:
-    """The numbers of all words, each line that has one within BEGIN and END."""
-    found = np.empty(len(hashes), np.int32)
-    kernels.number_words(hashes, word_table(known), found)
+    """Number all words, each line that has one within BEGIN and END."""
+    numbers = np.empty(len(hashes), np.int32)
+    kernels.number_words(hashes, word_table(known), numbers)
     counts = np.diff(spans)
     counts = counts[counts > 0]
     ids = np.empty(len(hashes) + 2 * len(counts), np.int32)
     begins = np.cumsum(counts + 2) - counts - 2
     inside = np.ones(len(ids), np.bool_)
     inside[begins] = inside[begins + counts + 1] = False
-    ids[begins], ids[begins + counts + 1], ids[inside] = BEGIN, END, found
+    ids[begins], ids[begins + counts + 1], ids[inside] = BEGIN, END, numbers
     return ids
 
 
@@ -157,7 +157,7 @@ def _count(
 def _adjust(
     prefixes: list[Ints], suffixes: list[Ints], last: list[Ints], counts: list[Counts]
 ) -> list[Counts]:
-    """The counts a(hw) of each length; <s> is never predicted and counts 0."""
+    """Adjust the counts a(hw) of each length; <s> is never predicted and counts 0."""
     adjusted = []
     first = last[0]
     for n, occurs in enumerate(counts):
@@ -171,20 +171,20 @@ def _adjust(
 
 
 def _discounts(adjusted: Counts) -> NDArray[np.float64]:
-    """D of counts 0, 1, 2, and 3 and more; those of lmplz's fallback where one is out of range."""
+    """Estimate D of counts 0, 1, 2, and 3 and more; lmplz's fallback where one is out of range."""
     t1, t2, t3, t4 = (float(np.count_nonzero(adjusted == i)) for i in (1, 2, 3, 4))
     if t1 and t2 and t3:
         y = t1 / (t1 + 2 * t2)
-        found = (1 - 2 * y * t2 / t1, 2 - 3 * y * t3 / t2, 3 - 4 * y * t4 / t3)
-        if all(0 < d <= i for i, d in enumerate(found, 1)):
-            return np.array([0.0, *found])
+        discounts = (1 - 2 * y * t2 / t1, 2 - 3 * y * t3 / t2, 3 - 4 * y * t4 / t3)
+        if all(0 < d <= i for i, d in enumerate(discounts, 1)):
+            return np.array([0.0, *discounts])
     return np.array([0.0, *_FALLBACK])
 
 
 def _smooth(
     prefixes: list[Ints], suffixes: list[Ints], adjusted: list[Counts]
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-    """Log10 of probabilities and of backoffs of each length."""
+    """Return log10 of probabilities and of backoffs of each length."""
     logs, backoffs = [], []
     below = np.full(1, 1 / (len(adjusted[0]) - 1))  # <s> is no word to predict
     for n, counts in enumerate(adjusted):

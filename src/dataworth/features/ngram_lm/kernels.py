@@ -31,7 +31,7 @@ _FLOATS = "Array(float32, 1, 'C', readonly=True)"
 
 @kernel
 def _slot(table, key):  # type: ignore[no-untyped-def]
-    """The slot of a key, or the empty one where it would stand."""
+    """Find the slot of a key, or the empty one where it would stand."""
     mask = np.uint64(len(table) - 1)
     slot = multiply_fold(key ^ _K1, _K2) & mask
     while table[slot, _0] != key and table[slot, _0] != _0:
@@ -46,7 +46,7 @@ def _pair(state, word):  # type: ignore[no-untyped-def]
 
 @eager(f"int64({BYTES}, {INTS}, {INTS}, int64[::1], int64[::1], int64[::1])")
 def find_lines(data, from_, to, owner, starts, ends):  # type: ignore[no-untyped-def]
-    """Write the lines of all texts: the row of the text, start and end; returns their number."""
+    """Write the lines of all texts: the row of the text, start and end; return their number."""
     count = 0
     for row in range(len(from_)):
         start = from_[row]
@@ -62,7 +62,7 @@ def find_lines(data, from_, to, owner, starts, ends):  # type: ignore[no-untyped
 
 @eager(f"int64({_HASHES}, {_TABLE}, int32[::1])")
 def number_words(hashes, table, ids):  # type: ignore[no-untyped-def]
-    """Write the id of each word, UNKNOWN for one that is not in the table; returns the known."""
+    """Write the id of each word, UNKNOWN for one that is not in the table; return the known."""
     known = 0
     for i in range(len(hashes)):
         slot = _slot(table, hashes[i] | _1)
@@ -91,7 +91,7 @@ def collect_words(hashes, table, firsts):  # type: ignore[no-untyped-def]
 
 @eager(f"int64({_IDS}, {_IDS}, int32[::1], uint64[:, ::1], int32[::1], int32[::1], int64[::1])")
 def count_ngrams(ids, below, at, table, prefix, suffix, counts):  # type: ignore[no-untyped-def]
-    """Number the n-grams of one order in the order in which they come; returns how many.
+    """Number the n-grams of one order in the order in which they come; return how many.
 
     `ids`: words of all lines, each line within BEGIN and END. `below`: the number of the n-gram of
     one word less that ends at each word, -1 for none; `at` receives that of this order. `prefix`,
@@ -134,7 +134,7 @@ def fill_ngrams(prefix, word, state, log_prob, table, floats):  # type: ignore[n
 
 @kernel
 def _score_word(word, state, table, floats, unigram, entered, backoff, fallback):  # type: ignore[no-untyped-def]
-    """(log10 of the word's probability after a state, the next state); a state of -1 is empty."""
+    """Return log10 of the word's probability after a state (-1: empty), and the next state."""
     total = 0.0
     while state >= 0:
         slot = _slot(table, _pair(state, word))

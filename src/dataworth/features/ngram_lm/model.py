@@ -44,7 +44,7 @@ class LineScores:
 
 
 def lines_of(documents: Documents) -> tuple[NDArray[np.int64], Documents]:
-    """The lines of documents: the row of each one's document, int64 [lines], and the lines."""
+    """Split documents into lines: the row of each one's document, int64 [lines], and the lines."""
     breaks = int(np.count_nonzero(documents.data == 10))
     owner, starts, ends = np.empty((3, len(documents) + breaks), np.int64)
     total = kernels.find_lines(
@@ -197,7 +197,7 @@ class NgramModel:
             file.write("\n\\end\\\n")
 
     def _arpa_lines(self, words: list[str]) -> Iterator[Iterator[str]]:
-        """Lines of the n-grams of each length."""
+        """Yield lines of the n-grams of each length."""
         before, start, first = [""], 0, 0
         for n, size in enumerate(self.sizes.tolist(), 1):
             span = slice(start, start + size)
@@ -226,12 +226,12 @@ ARRAYS: dict[str, Any] = {
 
 
 def empty_table(entries: int) -> NDArray[np.uint64]:
-    """A table with room for so many entries, at most half full."""
+    """Make an empty table with room for so many entries, at most half full."""
     return np.zeros((1 << max(2 * entries, 2).bit_length(), 2), np.uint64)
 
 
 def word_table(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The table of words from their hashes."""
+    """Build the table of words from their hashes."""
     table = empty_table(len(hashes))
     kernels.collect_words(hashes, table, np.empty(len(hashes), np.int64))
     return table

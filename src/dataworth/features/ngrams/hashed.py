@@ -84,7 +84,7 @@ class HashedNgrams:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the numbers depend on, as JSON."""
+        """The settings that determine the numbers, as JSON."""
         tokens = self.tokens
         if tokens not in MODES:
             tokens = "blake2b:" + hashlib.blake2b(Path(tokens).read_bytes()).hexdigest()[:32]
@@ -97,7 +97,7 @@ class HashedNgrams:
         }
 
     def _arguments(self, documents: Documents) -> tuple[Any, ...]:
-        """What every kernel takes first."""
+        """Return the arguments that every kernel takes first."""
         longest = int(documents.text_bytes.max()) if len(documents) else 0
         return (
             documents.data,
@@ -112,7 +112,7 @@ class HashedNgrams:
         )
 
     def _scratch(self, longest: int) -> tuple[Any, ...]:
-        """This thread's working memory; kept between batches, since the SHA-256 cache is in it."""
+        """Return this thread's working memory, kept between batches for its SHA-256 cache."""
         kept: dict[HashedNgrams, tuple[int, tuple[Any, ...]]] = vars(_local).setdefault("kept", {})
         size, memory = kept.pop(self, (0, ()))
         if not memory:
@@ -143,7 +143,7 @@ class HashedNgrams:
         return NgramCounts(counts, tokens, grams)
 
     def score(self, documents: Documents, weights: NDArray[np.float64]) -> NgramScores:
-        """For each document and column of `weights` float64 [buckets, T]: the sum over n-grams."""
+        """Sum over each document's n-grams each column of `weights` float64 [buckets, T]."""
         n = len(documents)
         if self.tokens not in MODES:
             ids, spans, tokens = self._tokenizer_buckets(documents)
@@ -160,7 +160,7 @@ class HashedNgrams:
         return NgramScores(sums, tokens, grams)
 
     def rows(self, documents: Documents) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-        """Every n-gram occurrence's bucket: (spans int64 [n+1], buckets uint32 [spans[-1]])."""
+        """Return the bucket of every n-gram: (spans int64 [n+1], buckets uint32 [spans[-1]])."""
         if self.tokens not in MODES:
             ids, spans, _ = self._tokenizer_buckets(documents)
             return spans, ids
@@ -170,13 +170,13 @@ class HashedNgrams:
         return spans, out
 
     def _spans(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where each document's n-grams begin, from its number of tokens: int64 [n+1]."""
+        """Return the bounds of each document's n-grams, from its number of tokens: int64 [n+1]."""
         shorter = np.arange(self.ngrams)[None, :]
         grams = np.maximum(tokens[:, None] - shorter, 0).sum(1)
         return _spans(grams)
 
     def lengths(self, documents: Documents) -> NDArray[np.int64]:
-        """Number of tokens of each document, int64 [n]."""
+        """Return the number of tokens of each document, int64 [n]."""
         if self.tokens not in MODES:
             return self._tokenizer_buckets(documents)[2]
         out = np.empty(len(documents), np.int64)
@@ -184,7 +184,7 @@ class HashedNgrams:
         return out
 
     def hashes(self, documents: Documents) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-        """64-bit hashes of the tokens of each document: (spans int64 [n+1], uint64 [spans[-1]])."""
+        """Hash the tokens of each document to 64 bits: (spans int64 [n+1], uint64 [spans[-1]])."""
         if self.tokens not in MODES:
             found = load_tokenizer(self.tokens).encode_batch_fast(
                 documents.texts(), add_special_tokens=False
@@ -198,7 +198,7 @@ class HashedNgrams:
         return spans, out
 
     def words(self, documents: Documents) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The tokens of all documents as UTF-8, each with a space behind it, and their ends [T]."""
+        """Return all documents' tokens as UTF-8, each with a space behind it, and the ends [T]."""
         if self.tokens not in MODES:
             found = load_tokenizer(self.tokens).encode_batch_fast(
                 documents.texts(), add_special_tokens=False
@@ -214,7 +214,7 @@ class HashedNgrams:
         return out[: ends[-1] + 1 if len(ends) else 0], ends
 
     def grams(self, text: str) -> list[tuple[str, int]]:
-        """Each n-gram occurrence of a text in words, with its bucket: for explanations."""
+        """Return each n-gram of a text in words, with its bucket, for explanations."""
         documents = Documents.from_texts([text])
         _, ids = self.rows(documents)
         if self.tokens in MODES:
@@ -228,7 +228,7 @@ class HashedNgrams:
         return list(zip(names, ids.tolist(), strict=True))
 
     def _words(self, documents: Documents) -> list[str]:
-        """The tokens of a single document."""
+        """Return the tokens of a single document."""
         room = int(documents.text_bytes[0]) * 2 + 256
         starts, ends = np.empty(room, np.uint32), np.empty(room, np.uint32)
         lowered, size = np.empty(room, np.uint8), np.zeros(1, np.int64)
@@ -239,7 +239,7 @@ class HashedNgrams:
     def _tokenizer_buckets(
         self, documents: Documents
     ) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.int64]]:
-        """Buckets of n-grams of a tokenizer's ids: (buckets, spans [n+1], tokens [n])."""
+        """Return buckets of n-grams of a tokenizer's ids: (buckets, spans [n+1], tokens [n])."""
         encoded = load_tokenizer(self.tokens).encode_batch_fast(
             documents.texts(), add_special_tokens=False
         )

@@ -82,7 +82,7 @@ _SECOND = np.array([(1 << 8 * max(size - 8, 0)) - 1 for size in range(17)], np.u
 
 @kernel
 def _token_hashes(lowered, starts, ends, count, hashes, long):  # type: ignore[no-untyped-def]
-    """`hashes[i]` of every token: first all as if they had 16 bytes at most, without a branch.
+    """Hash every token to `hashes[i]`: first all as if of 16 bytes at most, without a branch.
 
     `long` uint32 receives the longer ones, which are then hashed again.
     """
@@ -104,7 +104,7 @@ def _token_hashes(lowered, starts, ends, count, hashes, long):  # type: ignore[n
 
 @kernel
 def _fast_buckets(tokens, count, ngrams, buckets, hashes, have, ids):  # type: ignore[no-untyped-def]
-    """Buckets of all 1- to n-grams that end in this segment, as `ids`; returns their number.
+    """Write buckets of all 1- to n-grams that end in this segment, as `ids`; return their number.
 
     `tokens` are the hashes of the segment's tokens. `hashes` keeps the last n-1 grams across
     segments: entry j is the hash of the j+1-gram that ends at the token before. `have` is how many
@@ -147,7 +147,7 @@ def _fast_buckets(tokens, count, ngrams, buckets, hashes, have, ids):  # type: i
 
 @kernel
 def _sha_buckets(lowered, starts, ends, count, ngrams, buckets, keys, values, message, words, ids):  # type: ignore[no-untyped-def]
-    """The published buckets of all n-grams of a whole text; returns their number.
+    """Write the published buckets of all n-grams of a whole text; return their number.
 
     `keys` uint64 [2^k] and `values` uint32 remember the buckets of n-grams seen, by their fast
     hash: two n-grams share an entry wrongly only if these are equal but for the lowest bit, which
@@ -184,7 +184,7 @@ def _sha_buckets(lowered, starts, ends, count, ngrams, buckets, keys, values, me
 def _text_buckets(  # type: ignore[no-untyped-def]
     data, at, end, table, mode, sha, ngrams, buckets, have, scratch
 ):
-    """Tokens of one segment and the buckets of its n-grams: (tokens, n-grams)."""
+    """Write tokens of one segment and buckets of its n-grams; return (tokens, n-grams)."""
     lowered, starts, ends, work, masks, hashes, ids, keys, values, message, words, all_, long = (
         scratch
     )
@@ -288,7 +288,7 @@ def count(data, from_, to, table, mode, sha, ngrams, buckets, scratch, counts, t
 
 @eager(f"int64({_COMMON}, uint32[::1])")
 def list_buckets(data, from_, to, table, mode, sha, ngrams, buckets, scratch, out):  # type: ignore[no-untyped-def]
-    """Write the buckets of one text after another to `out`; returns how many.
+    """Write the buckets of one text after another to `out`; return how many.
 
     Every n-gram occurrence is one entry; the caller knows the numbers from `lengths`.
     """
@@ -311,7 +311,7 @@ def list_buckets(data, from_, to, table, mode, sha, ngrams, buckets, scratch, ou
 
 @eager(f"int64({_COMMON}, uint64[::1])")
 def hash_tokens(data, from_, to, table, mode, sha, ngrams, buckets, scratch, out):  # type: ignore[no-untyped-def]
-    """Write the 64-bit hashes of one text's tokens after another to `out`; returns how many."""
+    """Write the 64-bit hashes of one text's tokens after another to `out`; return how many."""
     lowered, starts, ends, hashes = scratch[0], scratch[1], scratch[2], scratch[11]
     total = 0
     for row in range(len(from_)):
@@ -356,7 +356,7 @@ def write_tokens(data, from_, to, table, mode, sha, ngrams, buckets, scratch, ou
 
 @eager(f"void({_COMMON}, int64[::1])")
 def lengths(data, from_, to, table, mode, sha, ngrams, buckets, scratch, out):  # type: ignore[no-untyped-def]
-    """Number of tokens of each text: much faster than `count`, since nothing is hashed."""
+    """Count the tokens of each text: much faster than `count`, since nothing is hashed."""
     lowered, starts, ends, work, masks = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
     for row in range(len(from_)):
         out[row] = count_tokens(
@@ -375,7 +375,7 @@ def lengths(data, from_, to, table, mode, sha, ngrams, buckets, scratch, out):  
 
 @eager(f"int64({_COMMON}, uint32[::1], uint32[::1], uint8[::1], int64[::1])")
 def cut(data, from_, to, table, mode, sha, ngrams, buckets, scratch, starts, ends, text, sizes):  # type: ignore[no-untyped-def]
-    """The tokens of one text as places in its lower-cased form: for explanations and tests.
+    """Return one text's tokens as places in its lower-cased form, for explanations and tests.
 
     `starts`, `ends` uint32 and `text` uint8 receive them; `sizes` int64 [1] the bytes of `text`.
     """
@@ -403,7 +403,7 @@ def cut(data, from_, to, table, mode, sha, ngrams, buckets, scratch, starts, end
 
 @eager(f"void({INTS}, {INTS}, int64, uint64, uint32[::1])")
 def id_buckets(ids, tokens, ngrams, buckets, out):  # type: ignore[no-untyped-def]
-    """Buckets of all n-grams of token ids, text after text, in the order of `rows`.
+    """Write buckets of all n-grams of token ids, text after text, in the order of `rows`.
 
     `ids` int64: the ids of all texts; `tokens` int64 [n]: how many each text has.
     An id counts as a token of 8 bytes (see the fast hash above).

@@ -40,7 +40,7 @@ def _hash_byte(hashed, wide, byte):  # type: ignore[no-untyped-def]
 
 @kernel
 def _find(keys, wide):  # type: ignore[no-untyped-def]
-    """The slot of a word, or the empty one where it would be. Keys are never 0."""
+    """Find the slot of a word, or the empty one where it would be. Keys are never 0."""
     mask = np.uint64(len(keys) - 1)
     wide |= _1
     slot = (wide ^ (wide >> np.uint64(29))) & mask
@@ -72,7 +72,7 @@ def _add(table, row, out, number):  # type: ignore[no-untyped-def]
 def _add_word(  # type: ignore[no-untyped-def]
     hashed, wide, keys, rows, table, words, buckets, partial, have, out, number
 ):
-    """Add a word's row and those of the n-grams that end with it; returns how many."""
+    """Add a word's row and those of the n-grams that end with it; return how many."""
     total = 0
     slot = _find(keys, wide)
     if keys[slot] != np.uint64(0):

@@ -33,7 +33,7 @@ _MATRIX = f"{INTS}, {_IDS}, {_IDS}, {_READ}"
 
 @eager(f"int64({INTS}, {_IDS}, uint32[::1], int64[::1], uint32[::1], uint32[::1])")
 def _merge(spans, ids, seen, out_spans, out_ids, out_counts):  # type: ignore[no-untyped-def]
-    """Join equal buckets of each row, in the order of first occurrence; returns how many."""
+    """Join equal buckets of each row, in the order of first occurrence; return how many."""
     total = 0
     for row in range(len(spans) - 1):
         first = total
@@ -268,7 +268,7 @@ def _norm(vector: Floats) -> float:
 
 
 def _sigmoid(values: Floats) -> Floats:
-    """1 / (1 + exp(-z)), without overflow."""
+    """Return 1 / (1 + exp(-z)), without overflow."""
     half: Floats = 0.5 * (1 + np.tanh(0.5 * values))
     return half
 

@@ -11,17 +11,17 @@ Cache = tuple[NDArray[np.uint64], NDArray[np.uint32]]
 
 
 def cache_for(entries: int) -> Cache:
-    """An empty cache of SHA-256 buckets; `entries` is a power of two, 1 where there is no use."""
+    """Make an empty cache of SHA-256 buckets; `entries` is a power of two, 1 if it has no use."""
     return np.zeros(entries, np.uint64), np.empty(entries, np.uint32)
 
 
 def cache_of(scratch: tuple[Any, ...]) -> Cache:
-    """The cache in a working memory."""
+    """Return the cache in a working memory."""
     return scratch[7], scratch[8]
 
 
 def scratch_for(longest: int, ngrams: int, cache: Cache) -> tuple[Any, ...]:
-    """Working memory for texts of up to `longest` bytes; not shared between threads."""
+    """Make working memory for texts of up to `longest` bytes; not shared between threads."""
     # A segment without white space is as long as its text; lower case can be half as long again.
     # Most texts touch little of it, and what is not touched takes no memory.
     room = longest * 3 // 2 + 160

@@ -21,7 +21,7 @@ def _primes(number: int) -> list[int]:
 
 
 def _root_bits(number: int, root: int) -> int:
-    """The first 32 bits of the fraction of `number ** (1 / root)`, by whole numbers alone."""
+    """Return the first 32 bits of the fraction of `number ** (1 / root)`, by integers alone."""
     scaled = number << (32 * root)
     low, high = 0, 1 << 40
     while low < high:
@@ -76,7 +76,7 @@ def _compress(state, words):  # type: ignore[no-untyped-def]
 
 @kernel
 def sha_bucket(message, size, buckets, words):  # type: ignore[no-untyped-def]
-    """SHA-256 of `message[:size]` modulo `buckets` (below 2^32). `words` uint32 [64] is scratch."""
+    """Hash `message[:size]` by SHA-256, modulo `buckets` (below 2^32); `words` is scratch [64]."""
     state = (
         _START[0],
         _START[1],

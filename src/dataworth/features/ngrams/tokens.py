@@ -50,7 +50,7 @@ _0 = np.uint64(0)
 
 @kernel
 def decode(data, at):  # type: ignore[no-untyped-def]
-    """The code point at `at` of valid UTF-8 and its number of bytes."""
+    """Decode the code point at `at` of valid UTF-8; return it and its number of bytes."""
     first = np.uint64(data[at])
     if first < np.uint64(0x80):
         return first, _ONE
@@ -68,7 +68,7 @@ def decode(data, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def _encode(code, out, at):  # type: ignore[no-untyped-def]
-    """Write a code point as UTF-8; returns the place behind it."""
+    """Write a code point as UTF-8; return the place behind it."""
     if code < np.uint64(0x80):
         out[at] = np.uint8(code)
         return at + _ONE
@@ -90,7 +90,7 @@ def _encode(code, out, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def places_in_steps(bits, base, out, count):  # type: ignore[no-untyped-def]
-    """Append the places of the set bits to `out`, eight at a time; returns the new count.
+    """Append the places of the set bits to `out`, eight at a time; return the new count.
 
     Up to seven entries past the count are scratch: a loop without a branch for each bit.
     """
@@ -105,7 +105,7 @@ def places_in_steps(bits, base, out, count):  # type: ignore[no-untyped-def]
 
 @kernel
 def places_at_once(bits, base, out, count):  # type: ignore[no-untyped-def]
-    """The same in a few instructions; up to 64 entries past the count are scratch."""
+    """Append as `places_in_steps` does, faster; up to 64 entries past the count are scratch."""
     places64(bits, base, out, count)
     return count + ones(bits)
 
@@ -115,7 +115,7 @@ _places = places_at_once if COMPRESSES else places_in_steps
 
 @kernel
 def segment_end(data, at, end):  # type: ignore[no-untyped-def]
-    """Where the segment that begins at `at` ends: at ASCII white space, or with the text.
+    """Return the end of the segment that begins at `at`: ASCII white space, or the text's end.
 
     White space neither belongs to a token nor can a capital sigma look through it.
     """
@@ -135,7 +135,7 @@ def segment_end(data, at, end):  # type: ignore[no-untyped-def]
 
 @kernel
 def _sigma(data, at, start, end, table):  # type: ignore[no-untyped-def]
-    """Lower case of the capital sigma at `at`: final where a cased letter stands before, not after.
+    """Return the lower case of the capital sigma at `at`: final after a cased letter, not before.
 
     The rule of the Unicode standard (Final_Sigma), as Python's str.lower applies it.
     """
@@ -164,7 +164,7 @@ def _sigma(data, at, start, end, table):  # type: ignore[no-untyped-def]
 
 @kernel
 def _tokenize_plainly(data, start, end, table, mode, lowered, starts, ends):  # type: ignore[no-untyped-def]
-    """The segment's tokens by a loop over code points: any character, any context."""
+    """Tokenize the segment by a loop over code points: any character, any context."""
     count = _0
     size_out = _0
     previous = np.uint32(0)  # class of the token under way: 0 none, 1 word, 2 punctuation
@@ -263,7 +263,7 @@ def _copy_tail(data, at, end, work):  # type: ignore[no-untyped-def]
 
 @kernel
 def tokenize(data, start, end, table, mode, lowered, starts, ends, work, masks):  # type: ignore[no-untyped-def]
-    """Tokens of the segment `data[start:end]`; returns their number.
+    """Tokenize the segment `data[start:end]`; return the number of tokens.
 
     `lowered` uint8 receives the lower-cased bytes (room for 1.5 times the segment + 64),
     `starts` and `ends` uint32 the places of the tokens in it. `work` uint8 [64] and `masks`
@@ -339,7 +339,7 @@ def tokenize(data, start, end, table, mode, lowered, starts, ends, work, masks):
 
 @kernel
 def count_tokens(data, start, end, table, mode, work, masks, lowered, starts, ends):  # type: ignore[no-untyped-def]
-    """Number of tokens of `data[start:end]`, without their places where the text is ASCII."""
+    """Count the tokens of `data[start:end]`, without their places where the text is ASCII."""
     total = _0
     at = start
     whole = np.uint64(len(data))

@@ -26,7 +26,7 @@ SINGLE = 1 << 26  # word character of a script without spaces between words
 
 @cache
 def unicode_table() -> NDArray[np.uint32]:
-    """The table, uint32 [1_114_112]; surrogates, which no valid text holds, are 0."""
+    """Return the table, uint32 [1_114_112]; 0 for surrogates, which no valid text holds."""
     path = Path(__file__).with_name(f"unicode_{UNICODE.replace('.', '_')}.npz")
     with np.load(path, allow_pickle=False) as runs:
         first, value = runs["first"], runs["value"]

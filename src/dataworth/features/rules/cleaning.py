@@ -1,4 +1,4 @@
-"""Which lines RefinedWeb's cleaning removes, and what kind of text it is, as kernels."""
+"""Kernels: lines that RefinedWeb's cleaning removes, and a text's kind."""
 
 from __future__ import annotations
 

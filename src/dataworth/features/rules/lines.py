@@ -65,7 +65,7 @@ def stands_at(data, place, end, sought, spans, number):  # type: ignore[no-untyp
 
 @kernel
 def holds(data, start, end, texts):  # type: ignore[no-untyped-def]
-    """Which of the texts stand between two places, in any case of ASCII, a bit for each."""
+    """Return a bit for each text: 1 if it stands between two places, in any case of ASCII."""
     sought, spans = texts
     bits = 0
     for number in range(len(spans) - 1):
@@ -79,7 +79,7 @@ def holds(data, start, end, texts):  # type: ignore[no-untyped-def]
 
 @kernel
 def line_end(data, start, end, table):  # type: ignore[no-untyped-def]
-    """(where the line that begins here ends, where the next one begins), as str.splitlines."""
+    """Return the end of the line that begins here, and the next one's start, as str.splitlines."""
     at, stop = np.uint64(start), np.uint64(end)
     while at < stop:
         code, width = decode(data, at)
@@ -162,7 +162,7 @@ def line_shares(documents: Documents, short: int) -> NDArray[np.float64]:
 
 @kernel
 def split_words(data, start, end, table):  # type: ignore[no-untyped-def]
-    """(words between white space, characters of the longest one)."""
+    """Count the words between white space, and the characters of the longest one."""
     count, longest, size = 0, 0, 0
     at, stop = np.uint64(start), np.uint64(end)
     while at < stop:
@@ -179,7 +179,7 @@ def split_words(data, start, end, table):  # type: ignore[no-untyped-def]
 
 @kernel
 def _citation(data, place, end, table, texts):  # type: ignore[no-untyped-def]
-    """The bytes of a mark such as `[12]` or `[edit]` that begins here; 0 for none."""
+    """Return the bytes of a mark such as `[12]` or `[edit]` that begins here; 0 for none."""
     sought, spans = texts
     for number in range(len(spans) - 1):
         size = spans[number + 1] - spans[number]

@@ -41,7 +41,7 @@ _DOT, _ELLIPSIS, _BULLET, _DASH, _HASH = ord("."), ord("…"), ord("•"), ord("
 
 @kernel
 def _signs(data, start, end, table):  # type: ignore[no-untyped-def]
-    """(hashes, ellipses, lines, lines with a bullet, lines that end in an ellipsis)."""
+    """Count (hashes, ellipses, lines, lines with a bullet, lines that end in an ellipsis)."""
     hashes, ellipses, lines, bullets, trailing = 0, 0, 0, 0, 0
     run = 0  # of dots, of which three are an ellipsis
     empty, blank = True, True

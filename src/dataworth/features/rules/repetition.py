@@ -31,7 +31,7 @@ _MIX = np.uint64(0xE7037ED1A0B428DB)
 
 @kernel
 def find_slot(keys, stamps, stamp, key, mask):  # type: ignore[no-untyped-def]
-    """The slot of a key in an open hash table, in which only entries of this `stamp` count."""
+    """Find a key's slot in an open hash table, in which only entries of this `stamp` count."""
     slot = (multiply_fold(key ^ _MIX, _BASE)) & mask
     while stamps[slot] == stamp and keys[slot] != key:
         slot = (slot + _1) & mask
@@ -40,7 +40,7 @@ def find_slot(keys, stamps, stamp, key, mask):  # type: ignore[no-untyped-def]
 
 @kernel
 def mask_for(size):  # type: ignore[no-untyped-def]
-    """Slots less one of a table that is at most half full with `size` entries."""
+    """Return the slots less one of a table that is at most half full with `size` entries."""
     slots = 16
     while slots < 2 * size:
         slots *= 2
@@ -97,7 +97,7 @@ def _duplicates(data, start, end, least, memory):  # type: ignore[no-untyped-def
 
 @kernel
 def stripped(data, start, end, table):  # type: ignore[no-untyped-def]
-    """The text's bounds without white space around it."""
+    """Return the text's bounds without white space around it."""
     first, last = np.int64(-1), np.int64(start)
     at, stop = np.uint64(start), np.uint64(end)
     while at < stop:
@@ -112,7 +112,7 @@ def stripped(data, start, end, table):  # type: ignore[no-untyped-def]
 
 @kernel
 def _top(tokens, n, memory):  # type: ignore[no-untyped-def]
-    """The characters of the most frequent n-gram; the one that came first among equals."""
+    """Return the characters in the most frequent n-gram's occurrences, the first among equals."""
     keys, stamps, counts, last = memory
     last[0] += 1
     stamp = np.uint32(last[0])
@@ -143,7 +143,7 @@ def _top(tokens, n, memory):  # type: ignore[no-untyped-def]
 
 @kernel
 def _repeated(tokens, n, memory):  # type: ignore[no-untyped-def]
-    """The characters in n-grams that were there before."""
+    """Count the characters in n-grams that were there before."""
     keys, stamps, _, last = memory
     last[0] += 1
     stamp = np.uint32(last[0])

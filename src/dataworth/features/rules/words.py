@@ -56,7 +56,7 @@ def _hash(codes, i, j):  # type: ignore[no-untyped-def]
 
 @kernel
 def _looked_up(key, keys, values):  # type: ignore[no-untyped-def]
-    """The packed lengths of an exception's parts; 0 for none."""
+    """Return the packed lengths of an exception's parts; 0 for none."""
     slot = key & np.uint64(SLOTS - 1)
     while keys[slot] != 0:
         if keys[slot] == key:
@@ -135,7 +135,7 @@ def _suffix(codes, flags, i, j):  # type: ignore[no-untyped-def]
 
 @kernel
 def _infix(codes, flags, i, p, j):  # type: ignore[no-untyped-def]
-    """The length of what splits characters i to j at p; 0 for nothing."""
+    """Return the length of what splits characters i to j at p; 0 for nothing."""
     code = codes[p]
     if flags[p] & _LETTER:
         return 0
@@ -208,7 +208,7 @@ def _emit(codes, flags, at, i, j, tokens, count):  # type: ignore[no-untyped-def
 
 @kernel
 def _inside(codes, flags, i, j, packed, bounds, words):  # type: ignore[no-untyped-def]
-    """Append to `bounds` where words end in what is left of a chunk; returns their number.
+    """Append to `bounds` where words end in what is left of a chunk; return their number.
 
     `packed`: the lengths of an exception's parts, 0 for none.
     """
@@ -321,7 +321,7 @@ def _chunk(codes, flags, size, keys, values, split, bounds):  # type: ignore[no-
 
 @kernel
 def _cut(data, start, end, table, keys, values, chunk, tokens, count):  # type: ignore[no-untyped-def]
-    """Write the words of `data[start:end]` to `tokens`; returns (the new count, characters)."""
+    """Write the words of `data[start:end]` to `tokens`; return (the new count, characters)."""
     codes, flags, at, split, bounds = chunk
     characters, size = 0, 0
     common = ~np.uint32(0)

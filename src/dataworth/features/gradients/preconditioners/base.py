@@ -43,7 +43,7 @@ class Damping:
 
     @staticmethod
     def of_descent(learning_rate: float, steps: int, momentum: float = 0.0) -> Damping:
-        """What gradient descent that stops after `steps` is like: 1 / (rate * steps), fixed.
+        """Return the damping equivalent to gradient descent of `steps` steps: 1 / (rate * steps).
 
         Along a direction of curvature c it has come (1 - (1 - rate * c) ** steps) / c far, which is
         nearly 1 / (c + 1 / (rate * steps)): at most 1.3 times that. With momentum the rate is
@@ -57,11 +57,11 @@ class Damping:
         return Damping(fixed=(1 - momentum) / (learning_rate * steps))
 
     def values(self, means: Tensor) -> Tensor:
-        """The damping of each block, from the mean eigenvalues of their curvature: [blocks]."""
+        """Return the damping of each block [blocks], from the mean eigenvalues of the curvature."""
         return self.factor * means if self.fixed is None else torch.full_like(means, self.fixed)
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the damping in words."""
         if self.fixed is not None:
             return f"damping {self.fixed:g}"
         return f"damping {self.factor:g} times each block's mean curvature"
@@ -78,29 +78,29 @@ class Preconditioner(Protocol):
 
     @property
     def unit(self) -> str:
-        """Of the scores."""
+        """The unit of the scores."""
         ...
 
     @property
     def scale(self) -> float:
-        """What inner products are multiplied with."""
+        """The factor that inner products are multiplied by."""
         ...
 
     @property
     def linear(self) -> bool:
-        """Whether `train` is the identity."""
+        """True if `train` is the identity."""
         ...
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """What stands on the query's side: [q, P] from [q, P]."""
+        """Transform gradients of queries: [q, P] from [q, P]."""
         ...
 
     def train(self, gradients: Tensor) -> Tensor:
-        """What stands on the example's side: [n, P] from [n, P]."""
+        """Transform gradients of examples: [n, P] from [n, P]."""
         ...
 
     def describe(self) -> str:
-        """What it is and how it was fitted, in words."""
+        """Describe in words the preconditioner and how it was fitted."""
         ...
 
 
@@ -110,7 +110,7 @@ class Linear:
     linear = True
 
     def train(self, gradients: Tensor) -> Tensor:
-        """The gradients as they are."""
+        """Return the gradients unchanged."""
         return gradients
 
 
@@ -121,7 +121,7 @@ COPY = "estimated reduction of the query's loss in nats from one more copy of th
 def resolved(
     damping: Damping | Tensor, blocks: Blocks, means: Tensor | None = None
 ) -> tuple[Tensor, str]:
-    """(damping of each block or parameter, in words) from a rule or from numbers.
+    """Return the damping of each block or parameter, and its words, from a rule or numbers.
 
     `means` [blocks]: the curvature's, where they are known; only a fixed damping does without.
     ConfigError for a rule that needs them, and for as many numbers as are neither blocks nor
@@ -146,11 +146,11 @@ def resolved(
 
 
 def each(damping: Tensor, blocks: Blocks, like: Tensor) -> Tensor:
-    """The damping of each parameter [P], from one for each block or parameter."""
+    """Return the damping of each parameter [P], from one for each block or parameter."""
     damping = damping if len(damping) == blocks.size else blocks.expand(damping)
     return damping.to(like)
 
 
 def divided(vectors: Tensor, curvature: Tensor) -> Tensor:
-    """`vectors / curvature`, and 0 where there is no curvature at all: no gradient leads there."""
+    """Return `vectors / curvature`, 0 where there is no curvature: no gradient leads there."""
     return torch.where(curvature > 0, vectors / curvature.clamp_min(1e-300), 0.0)

@@ -1,4 +1,4 @@
-"""Whether a solver that goes step by step came near enough to the answer."""
+"""The convergence of iterative solvers: residuals, steps, and a warning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENOUGH = 0.1
 
 @dataclass
 class Solved:
-    """What became of all vectors so far.
+    """The convergence over all vectors so far.
 
     `residual`: the largest |v - (curvature + damping) x| / |v| of any; None: none was solved yet.
     `steps`: the most that were taken. `vectors`: how many were solved.
@@ -27,7 +27,7 @@ class Solved:
     _warned: bool = False
 
     def add(self, residual: Tensor, vectors: Tensor, steps: int, name: str, remedy: str) -> None:
-        """`residual`, `vectors` [q, P]. Logs a warning, once, if the answer is far off."""
+        """Record `residual` of `vectors` [q, P]; log a warning, once, if the answer is far off."""
         if not len(vectors):
             return
         length = vectors.double().norm(dim=1)
@@ -48,7 +48,7 @@ class Solved:
             )
 
     def describe(self) -> str:
-        """In words, to be appended; empty as long as nothing was solved."""
+        """Describe the convergence in words to append; empty as long as nothing was solved."""
         if self.residual is None:
             return ""
         return f", residual {self.residual:.2g} after {_steps(self.steps)}"

@@ -45,7 +45,7 @@ class Dual(Linear):
     unit = COPY
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Solved, sums in float64: [q, P]. ConfigError for vectors of another length."""
+        """Solve for vectors, with sums in float64: [q, P]. ConfigError for another length."""
         fits(vectors, len(self.damping), self.name)
         damped = vectors / self.damping.to(vectors.dtype)
         seen = damped.double() @ self.rows.double().T
@@ -53,7 +53,7 @@ class Dual(Linear):
         return damped - solved @ self.rows.to(vectors.dtype) / self.damping.to(vectors.dtype)
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the preconditioner in words."""
         return self.about
 
 
@@ -94,7 +94,7 @@ def dual(
 
 
 def _rows(engine: Gradients, batch: Batch, examples: int, largest: int) -> list[Tensor]:
-    """The rows of one batch's examples, one part for each output: [n, P] each."""
+    """Return the rows of one batch's examples, one part for each output: [n, P] each."""
     batch = batch.to(engine.device)
     weights = _roots(engine, batch)
     total = examples * weights.shape[2]
@@ -103,31 +103,31 @@ def _rows(engine: Gradients, batch: Batch, examples: int, largest: int) -> list[
             f"{examples:,} examples with {weights.shape[2]:,} outputs each are {total:,} rows; at "
             f"most {largest:,} are allowed"
         )
-    found = []
+    rows = []
     for column in range(weights.shape[2]):
         weighed = replace(batch, targets=weights[:, :, column], weights=None)
         view = Gradients(engine.model, _Outputs(engine.task), check=False)
-        found.append(view.gradients(weighed))
-    return found
+        rows.append(view.gradients(weighed))
+    return rows
 
 
 def _roots(engine: Gradients, batch: Batch) -> Tensor:
-    """R with R R^T = H for each example: [n, outputs, outputs]."""
+    """Return R with R R^T = H for each example: [n, outputs, outputs]."""
     with evaluating(engine.model), torch.no_grad():
-        made = engine.task.outputs(engine.model, batch)
+        outputs = engine.task.outputs(engine.model, batch)
     # In float64: what is left of a certain prediction's curvature is the small end of a difference.
-    made = made.detach().double().requires_grad_()
+    outputs = outputs.detach().double().requires_grad_()
     with torch.enable_grad():
-        loss = engine.task.loss(made, batch).sum()
-        (slope,) = torch.autograd.grad(loss, made, create_graph=True)
+        loss = engine.task.loss(outputs, batch).sum()
+        (slope,) = torch.autograd.grad(loss, outputs, create_graph=True)
         slope = slope.flatten(1)
         columns = []
         for column in range(slope.shape[1]):
-            part = slope[:, column].sum()
-            if not part.requires_grad:  # a loss that is linear in its outputs
+            component = slope[:, column].sum()
+            if not component.requires_grad:  # a loss that is linear in its outputs
                 columns.append(torch.zeros_like(slope))
                 continue
-            (bent,) = torch.autograd.grad(part, made, retain_graph=True)
+            (bent,) = torch.autograd.grad(component, outputs, retain_graph=True)
             columns.append(bent.flatten(1))
     curvature = torch.stack(columns, 2).detach().double()
     values, vectors = torch.linalg.eigh((curvature + curvature.transpose(1, 2)) / 2)
@@ -144,17 +144,17 @@ class _Outputs(Task):
         self.task = task
 
     def lay(self, items: Sequence[Any], uid: NDArray[np.uint64]) -> Batch:
-        """Of the task."""
+        """Lay a batch of examples as the task does."""
         return self.task.lay(items, uid)
 
     def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Of the task."""
+        """Return the outputs as the task computes them."""
         return self.task.outputs(model, batch)
 
     def modules(self, model: nn.Module) -> Sequence[str] | None:
-        """Of the task."""
+        """Return the task's patterns of the modules that count."""
         return self.task.modules(model)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """[n]."""
+        """Return the inner products [n]."""
         return (outputs.flatten(1) * batch.targets.to(outputs.dtype)).sum(1)

@@ -38,13 +38,13 @@ class Dense(Linear):
     unit = COPY
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Solved in float64. ConfigError for vectors of another length."""
+        """Solve in float64. ConfigError for vectors of another length."""
         fits(vectors, len(self.factor), self.name)
         solved = torch.cholesky_solve(vectors.double().T, self.factor).T
         return solved.masked_fill(self.idle, 0.0).to(vectors.dtype)
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the preconditioner in words."""
         return self.about
 
 
@@ -92,7 +92,7 @@ def dense(
 
 
 def _matrix(products: Products, together: int) -> Tensor:
-    """The curvature [P, P], symmetric, float64: some columns at a time."""
+    """Return the curvature [P, P], symmetric, float64: some columns at a time."""
     engine = products.engine
     size = engine.size
     matrix = torch.zeros(size, size, dtype=torch.float64, device=engine.device)

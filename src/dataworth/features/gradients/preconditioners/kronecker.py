@@ -44,13 +44,13 @@ class _Side:
 
     @staticmethod
     def empty(length: int, longest: int, device: torch.device) -> _Side:
-        """A side whose parts have `longest` coordinates at most; 0: not rotated."""
+        """Return a side whose parts have `longest` coordinates at most; 0: not rotated."""
         shape = parts_of(length, longest) if longest else (length,)
         total = torch.zeros(shape, dtype=torch.float64, device=device)
         return _Side(total, bool(longest), length)
 
     def add(self, rows: Tensor | None, count: int, dtype: torch.dtype) -> None:
-        """Rows [m, length]; ids [m]; or None for ones."""
+        """Add rows [m, length]; ids [m]; or None for ones."""
         if rows is None:
             self.total += count
         elif rows.dtype == torch.int64:
@@ -64,8 +64,8 @@ class _Side:
             self.total += rows.to(dtype).square().sum(0)
 
     def basis(self, count: int) -> tuple[Tensor, Tensor | None]:
-        """Eigenvalues of the mean, and each part's eigenvectors in columns, [parts, width, width]
-        or [length, length] of one part; None for own coordinates.
+        """Return eigenvalues of the mean, and eigenvectors as columns of [parts, width, width],
+        or [length, length] for one part; None for own coordinates.
         """
         mean = self.total / max(count, 1)
         if not self.rotated:
@@ -75,28 +75,28 @@ class _Side:
         values, vectors = [], eye.repeat(len(mean), 1, 1)
         for part, into in zip(mean, vectors, strict=True):
             size = min(width, left)
-            found, into[:size, :size] = torch.linalg.eigh(((part + part.T) / 2)[:size, :size])
-            values.append(found.clamp_min(0))
+            eigenvalues, into[:size, :size] = torch.linalg.eigh(((part + part.T) / 2)[:size, :size])
+            values.append(eigenvalues.clamp_min(0))
             left -= size
         return torch.cat(values), vectors[0] if len(vectors) == 1 else vectors
 
 
 def parts_of(length: int, longest: int) -> tuple[int, int, int]:
-    """The shape of a side's factor: (parts, width, width), the last part padded."""
+    """Return the shape of a side's factor: (parts, width, width), the last part padded."""
     parts = -(-length // longest)
     width = -(-length // parts)
     return parts, width, width
 
 
 def _padded(rows: Tensor, basis: Tensor) -> Tensor:
-    """Rows [..., length] as [..., parts, width], with zeros at the end."""
+    """Return rows [..., length] as [..., parts, width], with zeros at the end."""
     parts, width = basis.shape[0], basis.shape[-1]
     rows = torch.nn.functional.pad(rows, (0, parts * width - rows.shape[-1]))
     return rows.reshape(*rows.shape[:-1], parts, width)
 
 
 def _times(rows: Tensor, basis: Tensor) -> Tensor:
-    """Rows [..., length] times a basis, part by part."""
+    """Multiply rows [..., length] by a basis, part by part."""
     if basis.dim() == 2:
         return rows @ basis
     out = torch.einsum("...pi,pij->...pj", _padded(rows, basis), basis)
@@ -122,7 +122,7 @@ class Eigen(Linear):
     unit = COPY
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Solved block by block: [q, P]. ConfigError for vectors of another length."""
+        """Solve block by block: [q, P]. ConfigError for vectors of another length."""
         fits(vectors, self.blocks.size, self.name)
         parts = []
         for index, block in enumerate(self.blocks):
@@ -132,7 +132,7 @@ class Eigen(Linear):
         return torch.cat(parts, 1)
 
     def squares(self, factors: Factors) -> Tensor:
-        """Products of each gradient of a batch with itself through the inverse, unscaled: [n]."""
+        """Return each gradient's product with itself through the inverse, unscaled: [n]."""
         total = factors.losses.new_zeros(len(factors), dtype=factors.dtype)
         for index, values in enumerate(self.values):
             turned = _turned_block(factors, index, self.rows[index], self.columns[index])
@@ -140,14 +140,14 @@ class Eigen(Linear):
         return total
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the preconditioner in words."""
         return self.about
 
 
 def _turned_block(
     factors: Factors, index: int, rows: Tensor | None, columns: Tensor | None
 ) -> Tensor:
-    """One block's gradients along the eigenvectors: [n, rows, columns].
+    """Rotate one block's gradients to the eigenvectors: [n, rows, columns].
 
     With few positions the sides are turned before their outer product is taken: for a plain
     classifier, which has one, that is as many times cheaper as the layer has outputs.
@@ -193,12 +193,12 @@ class _Content:
 
     @staticmethod
     def of(mask: Tensor, device: torch.device) -> _Content:
-        """From a mask [n, positions]."""
+        """Find the positions that a mask [n, positions] counts."""
         return _Content(mask.shape, mask.flatten().nonzero()[:, 0].to(device))
 
 
 def _kept(side: Tensor | None, content: _Content | None) -> Tensor | None:
-    """Positions that hold content: [m, ...]."""
+    """Select the positions that hold content: [m, ...]."""
     if side is None:
         return None
     flat = side.flatten(0, 1)
@@ -246,7 +246,7 @@ class _Passes:
 
 
 def _sides(passes: _Passes, longest: int) -> list[_Sums]:
-    """The first pass."""
+    """Sum both sides of each block over the examples, in a first pass."""
     engine = passes.engine
     sums: list[_Sums] = []
     for batch, factors in passes:

@@ -53,18 +53,18 @@ class Products:
         self._kept: list[Part] | None = list(self._parts()) if keep else None
 
     def __call__(self, vectors: Tensor) -> Tensor:
-        """The products with the mean over all examples: [q, P]."""
+        """Multiply [q, P] with the mean curvature over all examples: [q, P]."""
         total = torch.zeros_like(vectors)
         for part in self.parts():
             total += part(vectors)
         return total / len(self.examples)
 
     def parts(self) -> Iterator[Part]:
-        """The batches."""
+        """Yield the curvatures of the batches."""
         yield from self._parts() if self._kept is None else self._kept
 
     def drawn(self, draws: NDArray[np.uint64]) -> Iterator[Part]:
-        """For each draw the batch of this number, counted round and round."""
+        """Yield for each draw the batch of this number, counted round and round."""
         if self._kept is not None:
             count = np.uint64(len(self._kept))
             yield from (self._kept[int(draw % count)] for draw in draws)
@@ -78,7 +78,7 @@ class Products:
             yield self.part(batch)
 
     def part(self, batch: Batch) -> Part:
-        """One batch."""
+        """Return the curvature of one batch."""
         return Part(self.engine, batch.to(self.engine.device), self.kind, self.together)
 
 
@@ -111,7 +111,7 @@ class Part:
         return self._count
 
     def __call__(self, vectors: Tensor) -> Tensor:
-        """The products: [q, P]."""
+        """Multiply vectors with the curvature: [q, P]."""
         out = torch.empty_like(vectors)
         for start in range(0, len(vectors), self._together):
             rows = slice(start, start + self._together)
@@ -127,13 +127,13 @@ class Part:
 
 
 def _pulled(outputs: Tensor, inputs: Tensor, vectors: Tensor) -> Tensor:
-    """The transposed derivative of outputs by inputs, times each of `vectors`."""
+    """Multiply the transposed derivative of outputs by inputs with each of `vectors`."""
     if not outputs.requires_grad:  # a loss without curvature
         return vectors.new_zeros(len(vectors), *inputs.shape)
     options = {"retain_graph": True, "allow_unused": True}
     if len(vectors) == 1:
-        (found,) = torch.autograd.grad(outputs, inputs, vectors[0], **options)
-        found = None if found is None else found.unsqueeze(0)
+        (product,) = torch.autograd.grad(outputs, inputs, vectors[0], **options)
+        product = None if product is None else product.unsqueeze(0)
     else:
-        (found,) = torch.autograd.grad(outputs, inputs, vectors, is_grads_batched=True, **options)
-    return vectors.new_zeros(len(vectors), *inputs.shape) if found is None else found
+        (product,) = torch.autograd.grad(outputs, inputs, vectors, is_grads_batched=True, **options)
+    return vectors.new_zeros(len(vectors), *inputs.shape) if product is None else product

@@ -38,11 +38,11 @@ class Identity(Linear):
         return self.learning_rate
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """As they are."""
+        """Return the vectors unchanged."""
         return vectors
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the preconditioner in words."""
         return f"plain inner products, learning rate {self.learning_rate:g}"
 
 
@@ -55,16 +55,16 @@ class Cosine:
     linear = False
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Of length 1."""
+        """Scale each vector to norm 1."""
         unit: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)
         return unit
 
     def train(self, gradients: Tensor) -> Tensor:
-        """Of length 1."""
+        """Scale each gradient to norm 1."""
         return self.apply(gradients)
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the preconditioner in words."""
         return "inner products of gradients of length 1"
 
 
@@ -83,12 +83,12 @@ class Diagonal(Linear):
     unit = COPY
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Divided. ConfigError for vectors of another length."""
+        """Divide vectors by the curvature. ConfigError for vectors of another length."""
         fits(vectors, len(self.curvature), self.name)
         return divided(vectors, self.curvature)
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the preconditioner in words."""
         return self.about
 
 
@@ -124,7 +124,7 @@ def diagonal(
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What Adam remembers of each parameter: `first` [P], `second` [P], after `step` steps.
+    """Adam's moments of each parameter: `first` [P], `second` [P], after `step` steps.
 
     `rates` [P]: the sum of the learning rates of all steps, `decay` [P]: decoupled weight decay;
     for `stopped` alone.
@@ -140,11 +140,11 @@ class Moments:
 
     @property
     def scale(self) -> Tensor:
-        """What a step is divided by [P]: the root of the corrected second moment, and epsilon."""
+        """The divisor of a step [P]: the root of the corrected second moment, plus epsilon."""
         return (self.second / (1 - self.betas[1] ** self.step)).sqrt() + self.epsilon
 
     def stopped(self) -> Tensor:
-        """The damping [P] of the mean loss's curvature that stopping after these steps is like.
+        """Return the damping [P] of the mean loss that is equivalent to stopping after these steps.
 
         scale * (1 / rates + decay). Where the loss has the curvature h, n steps of rate r come
         (1 - (1 - r h / scale) ** n) / h far, which is nearly 1 / (h + scale / (n r)); decay adds
@@ -159,7 +159,7 @@ class Moments:
 
     @staticmethod
     def of(optimizer: torch.optim.Optimizer, engine: Gradients) -> Moments:
-        """From an optimizer that has stepped; by parameter, never by position.
+        """Read the moments of an optimizer that has stepped; by parameter, never by position.
 
         Raises ConfigError for a covered parameter that the optimizer has no moments of.
         """
@@ -200,12 +200,12 @@ class AdamDiagonal(Linear):
         return self.learning_rate
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Divided. ConfigError for vectors of another length."""
+        """Divide vectors by the curvature. ConfigError for vectors of another length."""
         fits(vectors, len(self.moments.second), self.name)
         return vectors / self.moments.scale
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the preconditioner in words."""
         return f"Adam's second moment after {self.moments.step:,} steps"
 
 
@@ -231,14 +231,14 @@ class AdamStep:
         return self.learning_rate
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """As they are."""
+        """Return the vectors unchanged."""
         return vectors
 
     def __post_init__(self) -> None:
         one_of("form", self.form, ("adam", "uncorrected"))
 
     def train(self, gradients: Tensor) -> Tensor:
-        """The steps, without the learning rate. ConfigError for gradients of another length."""
+        """Return the steps without the learning rate. ConfigError for vectors of another length."""
         m = self.moments
         fits(gradients, len(m.second), self.name)
         b1, b2 = m.betas
@@ -250,7 +250,7 @@ class AdamStep:
         return first / ((second / (1 - b2 ** (m.step + 1))).sqrt() + m.epsilon)
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the preconditioner in words."""
         return f"Adam's step ({self.form}) after {self.moments.step:,} steps"
 
 
@@ -265,13 +265,13 @@ class Gram(Linear):
     unit = COPY
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Solved, in float64: [q, k]. ConfigError for vectors of another length."""
+        """Solve in float64: [q, k]. ConfigError for vectors of another length."""
         fits(vectors, len(self.factor), self.name)
         solved = torch.cholesky_solve(vectors.to(self.factor).T, self.factor).T
         return solved.to(vectors)
 
     def describe(self) -> str:
-        """In words."""
+        """Describe the preconditioner in words."""
         return self.about
 
 
@@ -306,7 +306,7 @@ def gram(
 
 
 def _tensors(parts: Iterable[Tensor] | Rows) -> Iterator[Tensor]:
-    """Rows [n, k], part by part."""
+    """Yield rows [n, k], part by part."""
     if hasattr(parts, "blocks"):
         for _, block in parts.blocks(_ROWS):
             yield torch.from_numpy(np.array(block))

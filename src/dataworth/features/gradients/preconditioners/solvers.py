@@ -78,7 +78,7 @@ class ConjugateGradients(Linear):
         return 1 / (self.count or len(self.products.examples))
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Solved, all vectors together. ConfigError for vectors of another length."""
+        """Solve all vectors together. ConfigError for vectors of another length."""
         blocks = self.products.engine.blocks
         fits(vectors, blocks.size, self.name)
         solve = self._block if self.block else self._alone
@@ -87,8 +87,8 @@ class ConjugateGradients(Linear):
         return found
 
     def _alone(self, vectors: Tensor, damping: Tensor) -> tuple[Tensor, Tensor, int]:
-        """(answers, residuals, steps): each vector with directions of its own."""
-        found = torch.zeros_like(vectors)
+        """Solve each vector with directions of its own: (answers, residuals, steps)."""
+        solution = torch.zeros_like(vectors)
         residual = vectors.clone()
         better = residual if self.inner is None else self.inner.apply(residual)
         direction = better.clone()
@@ -103,22 +103,22 @@ class ConjugateGradients(Linear):
             curved = (direction[open_] * moved).sum(1)
             # No curvature and no damping along it: the gradient cannot go there either.
             step = torch.where(curved > 0, rho[open_] / curved, 0.0)[:, None]
-            found[open_] += step * direction[open_]
+            solution[open_] += step * direction[open_]
             residual[open_] -= step * moved
             better = residual if self.inner is None else self.inner.apply(residual)
             new = (residual * better).sum(1)
             ratio = torch.where(rho > 0, new / rho, 0.0)
             direction = better + ratio[:, None] * direction
             rho = new
-        return found, residual, steps
+        return solution, residual, steps
 
     def _block(self, vectors: Tensor, damping: Tensor) -> tuple[Tensor, Tensor, int]:
-        """As `_alone`, over the span of all directions; inner products in float64.
+        """Solve as `_alone`, over the span of all directions; inner products in float64.
 
         Directions are made orthonormal before each product, so that vectors that depend on each
         other, or are solved already, do no harm: what is left of them is taken out.
         """
-        found, residual = torch.zeros_like(vectors), vectors.clone()
+        solution, residual = torch.zeros_like(vectors), vectors.clone()
         goal, steps = self.tolerance * vectors.norm(dim=1), 0
         kept: tuple[Tensor, Tensor, Tensor] | None = None
         for _ in range(self.most):
@@ -135,12 +135,12 @@ class ConjugateGradients(Linear):
             inverse = torch.linalg.pinv((curved + curved.T) / 2, hermitian=True)
             kept = (direction, moved, inverse)
             share = (residual.double() @ direction.double().T) @ inverse
-            found += share.to(vectors.dtype) @ direction
+            solution += share.to(vectors.dtype) @ direction
             residual -= share.to(vectors.dtype) @ moved
-        return found, residual, steps
+        return solution, residual, steps
 
     def describe(self) -> str:
-        """In words; with the residual, once something was solved."""
+        """Describe the preconditioner in words; with the residual, once something was solved."""
         inner = "" if self.inner is None else f", preconditioned by {self.inner.name}"
         return (
             f"{'block ' if self.block else ''}conjugate gradients on the {self.products.kind} of "
@@ -150,13 +150,13 @@ class ConjugateGradients(Linear):
 
 
 def _weighed(direction: Tensor, inverse: Tensor, moved: Tensor, vectors: Tensor) -> Tensor:
-    """The part of vectors along the directions, in the curvature's inner product."""
+    """Return the part of vectors along the directions, in the curvature's inner product."""
     share = (vectors.double() @ moved.double().T) @ inverse
     return share.to(vectors.dtype) @ direction
 
 
 def _independent(vectors: Tensor) -> Tensor:
-    """An orthonormal basis of the span [k, P], each vector counting alike; rounding is left out."""
+    """Return an orthonormal basis [k, P] of the span, vectors weighing alike, without rounding."""
     unit = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)
     values, basis = torch.linalg.eigh(unit.double() @ unit.double().T)
     keep = values > values.max() * (1e-10 if vectors.dtype == torch.float64 else 1e-5)
@@ -204,7 +204,7 @@ class NeumannSeries(Linear):
         return 1 / (self.count or len(self.products.examples))
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """The mean of the repeats' last iterates. ConfigError for vectors of another length."""
+        """Average the repeats' last iterates. ConfigError for vectors of another length."""
         blocks = self.products.engine.blocks
         fits(vectors, blocks.size, self.name)
         damping = each(self._values, blocks, vectors)
@@ -224,12 +224,12 @@ class NeumannSeries(Linear):
         return found
 
     def _order(self, repeat: int) -> Iterator[Part]:
-        """The batch of each step."""
+        """Yield the batch of each step."""
         draws = hash_uid(self.seed, np.arange(self.depth, dtype=np.uint64), _ORDER + repeat)
         return self.products.drawn(draws)
 
     def describe(self) -> str:
-        """In words; with the residual, once something was solved."""
+        """Describe the preconditioner in words; with the residual, once something was solved."""
         times = "" if self.repeats == 1 else f" {self.repeats} times"
         return (
             f"a Neumann series of {self.depth:,} steps{times} on the {self.products.kind} of "
@@ -240,7 +240,7 @@ class NeumannSeries(Linear):
 def scaling_of(
     products: Products, damping: Damping | Tensor, *, steps: int = SCALING, seed: int = 0
 ) -> float:
-    """A safe `scaling`: the largest eigenvalue of any batch, by `steps` of power iteration.
+    """Return a safe `scaling`: the largest eigenvalue of any batch, by `steps` of power iteration.
 
     Half of it would be just enough; the iteration finds it from below. `damping` as in
     `NeumannSeries`.
