@@ -7,7 +7,7 @@ from dataworth.mechanism.budget import parse_budget
 
 
 def parse_size(value: str | int) -> int:
-    """A number of bytes from 256MB, 1GiB or the number. Raises ConfigError."""
+    """Parse a number of bytes such as 256MB, 1GiB or 1000. Raises ConfigError."""
     said = str(value).strip()
     if said.isascii() and said.isdecimal() and len(said) < 20 and int(said):
         return int(said)
@@ -21,7 +21,7 @@ def parse_size(value: str | int) -> int:
 
 
 def parse_share(value: str | float) -> float:
-    """A share from 0.01 or 1%. Raises ConfigError."""
+    """Parse a share such as 0.01 or 1%. Raises ConfigError."""
     said = str(value).strip()
     try:
         return float(said.removesuffix("%")) / (100 if said.endswith("%") else 1)

@@ -32,12 +32,12 @@ class Described:
     options: list[dict[str, Any]]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON."""
+        """Return the description as JSON."""
         return asdict(self)
 
 
 def catalogue(name: str | None = None) -> list[Described]:
-    """All steps, mechanisms and mixtures, or the one of a name. ConfigError if there is none."""
+    """Describe each step, mechanism and mixture, or the one named. ConfigError if there is none."""
     found = [
         _described(known, cls, registry)
         for registry in (STEPS, MECHANISMS, MIXTURES)
@@ -96,6 +96,6 @@ def _default(option: Option, registry: Registry) -> Any:
 
 
 def _source(cls: type[Any]) -> str:
-    """What its module says before the first empty line but one: title and paper."""
+    """Return the first two paragraphs of its module's docstring: title and paper."""
     said = inspect.getdoc(sys.modules[cls.__module__]) or ""
     return "\n\n".join(said.split("\n\n")[:2])

@@ -1,4 +1,4 @@
-"""What was trained on before: the documents that a selection leaves out."""
+"""Documents trained on before, which a selection leaves out."""
 
 from __future__ import annotations
 

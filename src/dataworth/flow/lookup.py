@@ -29,7 +29,7 @@ def _first_of(scores: Scores, uid: int) -> int | None:
 
 
 def find_document(scores: Scores, document: str) -> int:
-    """The row of the table that is meant."""
+    """Return the row of the table that a uid, id, FILE:OFFSET or text stands for."""
     table = scores.table
     text = document.strip()
     looked_up = [_first_of(scores, uid) for uid in _uids_meant(text)]

@@ -55,7 +55,7 @@ def measure(
     seed: int,
     threads: int = 1,
 ) -> model.Metrics:
-    """All metrics of a choice, independent ones side by side in `threads`."""
+    """Compute all metrics of a choice, independent ones side by side in `threads`."""
     table, columns = scored.table, choice.view.utilities
     groups = scored.corpus.fields.groups
     with ThreadPoolExecutor(threads) as pool:
@@ -127,13 +127,13 @@ def _accounting(scored: Scored, choice: Choice) -> model.Accounting:
 
 
 def temperature_of(choice: Choice, column: str) -> float | None:
-    """The temperature that a utility was sampled with; None for mechanisms without one."""
+    """Return the temperature that a utility was sampled with; None for mechanisms without one."""
     mechanism = choice.mechanism
     return mechanism.temperature_of(column) if isinstance(mechanism, Draws) else None
 
 
 def utility_facts(scored: Scored, choice: Choice, column: str) -> model.Utility:
-    """A utility of the table: its values, and whether weights or lengths tell against it."""
+    """Describe a utility: its distribution, effective sample size and correlation with length."""
     values = choice.view.column(column)
     eligible, taken = choice.candidates.eligible, choice.counts > 0
     step, target = split_name(column)
@@ -169,7 +169,7 @@ def utility_facts(scored: Scored, choice: Choice, column: str) -> model.Utility:
 
 
 def unit_of(scored: Scored, choice: Choice, column: str) -> str:
-    """The unit of a utility, as its step declares it."""
+    """Return the unit of a utility, as its step declares it."""
     for fitted in scored.fitted:
         for item in fitted.columns:
             if item.name == column:
@@ -178,7 +178,7 @@ def unit_of(scored: Scored, choice: Choice, column: str) -> str:
 
 
 def _threshold(choice: Choice, values: NDArray[np.float64]) -> float | None:
-    """The utility of the last document taken, where no noise or quota blurs it."""
+    """Return the utility of the last document taken, where no noise or quota blurs it."""
     last = choice.cut.last
     if last is None or not cuts_utility(choice.mechanism):
         return None
@@ -186,7 +186,7 @@ def _threshold(choice: Choice, values: NDArray[np.float64]) -> float | None:
 
 
 def _scores_of_target(scored: Scored, column: str, target: str) -> NDArray[np.float64] | None:
-    """The utility of the target's own documents: held-out ones where there are any."""
+    """Return the utility of the target's own documents: held-out ones where there are any."""
     held = scored.targets.held_out
     documents = held.get(target) if target in held else scored.targets.fit.get(target)
     for fitted in scored.fitted:
@@ -266,7 +266,7 @@ Sums = tuple[Sequence[int], Sequence[int]]
 def composition(
     name: str, values: Sequence[str | None], *, pool: Sums, selection: Sums
 ) -> model.Composition:
-    """The parts by a field, those with most of the pool first; the rest is summed."""
+    """Return the parts by a field, those with most of the pool first; the rest is summed."""
     parts: list[model.Part] = [
         {
             "value": value,
@@ -297,7 +297,7 @@ def _total(amounts: Any) -> model.Amount:
 
 
 def lengths_of(lengths: NDArray[np.int64], taken: NDArray[np.bool_]) -> model.Lengths | None:
-    """How long documents are, in the pool and in the selection."""
+    """Return histogram and median of text bytes, in the pool and in the selection."""
     if not len(lengths):
         return None
     made: model.Lengths = {
@@ -311,7 +311,7 @@ def lengths_of(lengths: NDArray[np.int64], taken: NDArray[np.bool_]) -> model.Le
 
 
 def warnings(scored: Scored, choice: Choice) -> list[str]:
-    """Reasons for distrust that the run itself knows."""
+    """Return the reasons for distrust that the run itself knows."""
     found = []
     if not choice.cut.distinct:
         found.append("Nothing was selected: see the drop reasons and the budget.")
@@ -370,7 +370,7 @@ def _fragments(choice: Choice) -> list[str]:
 
 
 def ngrams_of(pool: Documents, text: SelectionText) -> model.Ngrams | None:
-    """The n-grams that tell the selection from the pool's random sample; None without any."""
+    """Return the n-grams that tell selection and pool's sample apart; None without any."""
     gained, lost = ngram_shifts(pool, text.documents)
     if not gained and not lost:
         return None

@@ -44,7 +44,7 @@ _TOKENIZER_BYTES = 8 * 2**20  # of the pool's sample that the tokenizer is train
 
 @dataclass(frozen=True)
 class ProxySettings:
-    """What is trained. `size`: a name. `seeds`: how many models, `checkpoints`: of each.
+    """Settings of the trained models. `size`: a name. `seeds`: models; `checkpoints`: of each.
 
     `tokenizer`: a file, or "" to train one of `vocabulary` tokens. `seed`: of the first model, of
     the documents and of the order in which they are read.
@@ -170,7 +170,7 @@ def run_proxies(options: ProxyOptions) -> Proxies:
 
 
 def tokens_of(given: str | int) -> int:
-    """A number of tokens from 500k or the number. Raises ConfigError."""
+    """Parse a number of tokens such as 500k. Raises ConfigError."""
     budget = parse_budget(given)
     if budget.unit != "tokens":
         raise ConfigError(f"tokens: a number of tokens such as 500k, not {given!r}")
@@ -253,7 +253,7 @@ def _check_models(path: Path, facts: dict[str, Any]) -> None:
 def _sample(
     corpus: Corpus, settings: ProxySettings, engine: Engine, progress: Progress
 ) -> Documents:
-    """Random documents of the pool, enough for the tokens and for the tokenizer."""
+    """Return random documents of the pool, enough for the tokens and for the tokenizer."""
     enough = max(settings.tokens * TEXT_PER_TOKEN, _TOKENIZER_BYTES)
     found = surveys.survey(
         corpus, engine, seed=settings.seed, sample_bytes=enough, progress=progress
@@ -265,6 +265,6 @@ def _sample(
 
 
 def _first(documents: Documents, size: int) -> Documents:
-    """The first documents with about so many bytes."""
+    """Return the first documents, together about `size` bytes."""
     enough = int(np.searchsorted(np.cumsum(documents.text_bytes), size)) + 1
     return documents.take(np.arange(min(enough, len(documents))))
