@@ -46,7 +46,7 @@ class CheapNumbers:
         self._indices: dict[str, Index] = {}
 
     def make(self, wanted: Mapping[str, Sequence[str]], workers: int) -> dict[str, Any]:
-        """The numbers of each content: {"common": {...}, "targets": {target: {...}}}."""
+        """Compute the numbers of each content: {"common": {...}, "targets": {target: {...}}}."""
         place = self.folder / "text"
         place.mkdir(parents=True, exist_ok=True)
         found: dict[str, Any] = {}
@@ -109,7 +109,7 @@ def _clean(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def wanted_of(plan: ComparePlan, chosens: Sequence[Chosen]) -> dict[str, list[str]]:
-    """The targets that each content is measured for."""
+    """Return the targets that each content is measured for."""
     found: dict[str, set[str]] = {}
     for item in chosens:
         of = found.setdefault(item.content, set())
@@ -120,7 +120,7 @@ def wanted_of(plan: ComparePlan, chosens: Sequence[Chosen]) -> dict[str, list[st
 def cheap_of(
     plan: ComparePlan, chosens: Sequence[Chosen], numbers: Mapping[str, Any]
 ) -> list[Cheap]:
-    """All cheap numbers of all choices on their targets."""
+    """Return all cheap numbers of all choices on their targets."""
     found: list[Cheap] = []
     for item in chosens:
         for target in plan.targets if item.target is None else [item.target]:
@@ -143,7 +143,7 @@ def cheap_of(
 
 
 def coverage(plan: ComparePlan, chosens: Sequence[Chosen], table: Scored) -> list[Cheap]:
-    """Which of the pool's groups a choice has a document of: of all, and of the smaller half.
+    """Return the share of the pool's groups with a chosen document: of all, of the smaller half.
 
     By the first group field; nothing without one. SELECT counts classes and their long tail so
     (Feuer et al. 2024, arXiv 2410.05057); the half is dataworth's own.
@@ -173,7 +173,7 @@ def coverage(plan: ComparePlan, chosens: Sequence[Chosen], table: Scored) -> lis
 
 
 def right_share(plan: ComparePlan, item: Chosen, target: str) -> float | None:
-    """The share of a choice's tokens with a right value for the target; None if not said."""
+    """Return the share of a choice's tokens with a right value for the target; None if not said."""
     for name, of in plan.right.items():
         if target in of:
             parts = item.composition.get(name, {})
@@ -183,7 +183,7 @@ def right_share(plan: ComparePlan, item: Chosen, target: str) -> float | None:
 
 
 def composition(plan: ComparePlan, chosens: Sequence[Chosen], table: Scored) -> list[CompositionOf]:
-    """What the pool and each selection (mean over seeds) are made of, by each group field."""
+    """Return the shares of each group field's values in the pool and each selection, over seeds."""
     found: list[CompositionOf] = []
     tokens = table.table.column("tokens")
     for name in table.corpus.fields.groups:
@@ -227,7 +227,7 @@ def _parts(
 def overlap(
     plan: ComparePlan, chosens: Sequence[Chosen], tables: Mapping[str, Scored], folder: Path
 ) -> list[Overlap]:
-    """How alike the choices of the first seed are, and how alike their utilities rank."""
+    """Return Jaccard indices and rank correlations between the choices of the first seed."""
     seed = plan.seeds[0]
     found: list[Overlap] = []
     for target in plan.targets:
@@ -251,7 +251,7 @@ def overlap(
 
 
 def _utility(item: Chosen, tables: Mapping[str, Scored]) -> Any:
-    """(uid, utility) over all documents, where the choice is by one column; else None."""
+    """Return (uid, utility) over all documents, where the choice is by one column; else None."""
     if len(item.columns) != 1 or item.selection not in tables:
         return None
     columns = tables[item.selection].table.columns(["uid", item.columns[0]])

@@ -53,7 +53,7 @@ _NAME = re.compile(r"[^\x00-\x1f:/\\]{1,60}")
 
 
 def read_plan(plan: str | Path | Mapping[str, Any], *, minutes: float | None = None) -> ComparePlan:
-    """A plan from a YAML or JSON file, a mapping, or the record that a comparison left.
+    """Read a plan from a YAML or JSON file, a mapping, or the record that a comparison left.
 
     Relative paths start at the file's folder (a mapping's: at the working folder). `minutes`
     takes the place of the plan's own. Raises ConfigError that names the key that is wrong.
@@ -84,7 +84,7 @@ def _load(path: Path) -> Any:
 
 
 def _known(content: Mapping[Any, Any], known: Sequence[str], what: str) -> dict[str, Any]:
-    """The keys with values; ConfigError for one that does not exist."""
+    """Return the keys with values; ConfigError for one that does not exist."""
     found = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
@@ -367,7 +367,7 @@ def _expanded(text: str) -> str:
 
 
 def _paths(value: Any, folder: Path) -> tuple[str, ...]:
-    """Paths from the plan's folder, $NAME standing for what the environment has; URLs as they are.
+    """Return paths from the plan's folder, $NAME filled in from the environment; URLs unchanged.
 
     Raises ConfigError for a name that the environment does not have.
     """

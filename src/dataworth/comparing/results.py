@@ -37,7 +37,7 @@ Values = dict[tuple[str, str, int, str, int, str], float]
 def trainings_of(
     plan: ComparePlan, chosens: Sequence[Chosen], grid: Mapping[Key, str], outcomes: Outcomes
 ) -> list[Training]:
-    """One entry for each selection, its target (None: all), seed, size and tokens."""
+    """Return one entry for each selection, its target (None: all), seed, size and tokens."""
     shared = {(item.selection, item.seed) for item in chosens if item.target is None}
     found: dict[tuple[Any, ...], Training] = {}
     for (selection, target, seed, size, tokens), name in grid.items():
@@ -75,7 +75,7 @@ def results_of(
     *,
     transfer: bool = False,
 ) -> list[Result]:
-    """All measures; `keys`: target → names of its evaluation sets, "" those of no target.
+    """Return all measures; `keys`: target → names of its evaluation sets, "" those of no target.
 
     `transfer`: with the mean losses on the text of the other targets, and on that from elsewhere.
     """
@@ -114,7 +114,7 @@ def results_of(
 
 
 def values_of(results: Iterable[Result]) -> Values:
-    """Results by their place."""
+    """Return results by their place."""
     return {
         (
             item["selection"],
@@ -129,7 +129,7 @@ def values_of(results: Iterable[Result]) -> Values:
 
 
 def leaderboards(plan: ComparePlan, values: Values) -> list[Leaderboard]:
-    """The selections by each measure, on each target and on the mean over those that have it.
+    """Rank the selections by each measure, on each target and on the mean over those that have it.
 
     Differences are from the baseline with the same seed; on the mean over targets they are the
     seeds' means over the targets, so that a seed is one point.
@@ -173,7 +173,7 @@ def by_seed(
     targets: Sequence[str],
     place: tuple[str, int, str],
 ) -> dict[int, float]:
-    """A selection's mean over targets for each seed that has all of them."""
+    """Return a selection's mean over targets for each seed that has all of them."""
     found = {}
     for seed in plan.seeds:
         cells = [values.get((selection, target, seed, *place)) for target in targets]
@@ -212,7 +212,7 @@ def _rows(
 
 
 def scaling(plan: ComparePlan, values: Values, parameters: Mapping[str, int]) -> list[Scaling]:
-    """Losses over tokens (of the first size) and over compute, with laws and multipliers."""
+    """Return losses over tokens (of the first size) and compute, with laws and multipliers."""
     first = plan.sizes[0].name
     axes: list[tuple[Any, list[tuple[float, str, int]]]] = []
     if len(plan.tokens) > 1:
@@ -291,7 +291,7 @@ def _multiplier(
 
 
 def predictions(plan: ComparePlan, values: Values, cheap: Sequence[Cheap]) -> list[Prediction]:
-    """Does a cheap number go with what training shows? At the first size and number of tokens.
+    """Correlate cheap numbers with what training shows, at the first size and number of tokens.
 
     Points are means over seeds of a selection on a target. Both sides are centred on their
     target's mean; the interval resamples whole selections, whose points are not independent.
