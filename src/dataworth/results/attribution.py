@@ -1,4 +1,4 @@
-"""What an attribution says, as JSON: `attribution.json`, and what the page is drawn from."""
+"""The record of an attribution: `attribution.json`, and what the page is drawn from."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Query(TypedDict):
 
 
 class Check(TypedDict, total=False):
-    """How near the solver comes to the exact answer on a tiny model of the same architecture.
+    """Agreement of the solver with the exact answer on a tiny model of the same architecture.
 
     `correlation` of scores and of their `ranks`, within queries and averaged over them; `spread`:
     how many times as far apart the scores lie as the exact ones. `why`: there is none.
