@@ -38,7 +38,7 @@ Groups = dict[str, dict[str | None, tuple[int, int]]]
 
 @dataclass
 class Looked:
-    """What a stream holds. Arrays have a row for each document, copies too.
+    """Facts about a stream of documents. Arrays have a row for each document, copies too.
 
     `uid` uint64, `text_bytes` int64. `sample`: documents by growing hash, at most 16 MiB of text,
     `hashes` theirs. `sketched` uint64, `sketches` uint32 [k, 48]: of different texts, where asked
@@ -65,7 +65,7 @@ class Looked:
 
 
 def tokens_of(text_bytes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Tokens estimated from bytes, as the documents table has them without a tokenizer."""
+    """Estimate tokens from bytes, as the documents table has them without a tokenizer."""
     estimated: NDArray[np.int64] = np.maximum(1, np.rint(text_bytes / BYTES_PER_TOKEN)).astype(
         np.int64
     )
@@ -82,7 +82,7 @@ class Look:
     indexes: Mapping[str, Index] = field(default_factory=dict)
 
     def __call__(self, unit: Unit, tick: Tick) -> Looked:
-        """What the unit holds."""
+        """Look at the documents of the unit, and tick for each block."""
         stack: list[tuple[int, Looked]] = []  # pairwise, so that nothing is copied over and over
         for documents, block in self.subject.blocks(unit):
             part = self._block(documents)
@@ -115,7 +115,7 @@ class Look:
         return part
 
     def merge(self, left: Looked, right: Looked) -> Looked:
-        """Both parts together."""
+        """Join the facts of two parts of the stream, `left` first."""
         if not len(left):
             return _with_bad(right, left.bad)
         if not len(right):
@@ -140,7 +140,7 @@ class Look:
 def look(
     work: Look, engine: Engine, *, max_bad: float, progress: Progress, name: str, role: str
 ) -> Looked:
-    """The pass. `role` is what the stream is called in errors: "the selection".
+    """Run the pass. `role` is what the stream is called in errors: "the selection".
 
     Raises InputError for more bad lines than `max_bad` allows, and for files without a document.
     """
@@ -167,13 +167,13 @@ def look(
 
 
 def _keep_few(part: Looked) -> None:
-    """Of a block, what may still be in the sample, with texts of its own."""
+    """Keep of a block what may still be in the sample, with texts of its own."""
     part.sample, part.hashes = smallest([part.sample], [part.hashes], SAMPLE_BYTES, spare=True)
     part.sample = part.sample.compact()
 
 
 def _fewer_sketches(part: Looked, most: int) -> None:
-    """Each text once, and at most so many, by the smallest hash."""
+    """Keep each text once, and at most so many, by the smallest hash."""
     if len(part.sketched) <= most and most > MOST_SKETCHES:
         return
     uid, first = np.unique(part.sketched, return_index=True)
