@@ -25,7 +25,7 @@ def read_queries(
     max_bad: float,
     storage_options: Mapping[str, Any] | None,
 ) -> Documents:
-    """Each query as a document. A list of texts, and `Documents`, are taken as they are.
+    """Read each query as a document. A list of texts, and `Documents`, are taken as they are.
 
     Raises InputError for what cannot be read, and for a query without text.
     """

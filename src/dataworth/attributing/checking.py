@@ -1,4 +1,4 @@
-"""How near the chosen solver comes to the exact answer, on a tiny model of the same architecture.
+"""Check of a solver against the exact answer, on a tiny model of the same architecture.
 
 The exact answer needs a curvature of all parameters by all parameters, so only a model of a few
 thousand can be asked. It has the architecture of the model, is new, and is trained for a moment:
@@ -20,7 +20,7 @@ log = logging.getLogger("dataworth")
 
 
 def agreement(reader: Reader, how: Curvature) -> Check:
-    """The agreement of a solver with the exact answer, or `why` there is none. Some seconds."""
+    """Measure the agreement of a solver with the exact answer, or say `why` not. Takes seconds."""
     solver: str = how.solver
     damping = Damping(how.damping)
     try:

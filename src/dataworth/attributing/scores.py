@@ -54,7 +54,7 @@ class QueryScores(ModelScore):
 
     @property
     def unit(self) -> str:
-        """Of the scores."""
+        """Unit of the scores."""
         return "cosine" if self.solver == "cosine" else "nats saved"
 
     def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
