@@ -100,7 +100,7 @@ def tinted(document: Document, characters: int) -> dict[str, Markup]:
 
 
 def _whole(pieces: Sequence[tuple[str, float]]) -> Iterator[tuple[str, float]]:
-    """Pieces that begin where a person sees a beginning: marks and unseen signs stay together."""
+    """Yield pieces that begin where a person sees a beginning: marks and unseen signs stay."""
     held: tuple[str, float] | None = None
     for text, value in pieces:
         if held is not None and text and _joins(text[0]):
@@ -119,7 +119,7 @@ def _joins(character: str) -> bool:
 
 
 def _beginning(pieces: list[tuple[str, float]], room: int) -> list[tuple[str, float]]:
-    """The first pieces, of about so many characters."""
+    """Return the first pieces, of about so many characters."""
     seen = 0
     for place, (text, _) in enumerate(pieces):
         seen += len(text)
@@ -129,7 +129,7 @@ def _beginning(pieces: list[tuple[str, float]], room: int) -> list[tuple[str, fl
 
 
 def _passage(pieces: Sequence[tuple[str, float]], room: int) -> tuple[int, int]:
-    """The stretch of pieces [first, last) that fits the room and says most about the score."""
+    """Return the pieces [first, last) that fit the room and add most to the score."""
     best, found = -1.0, (0, 0)
     first, size, weight = 0, 0, 0.0
     for last, (text, value) in enumerate(pieces):
@@ -146,12 +146,12 @@ def _passage(pieces: Sequence[tuple[str, float]], room: int) -> tuple[int, int]:
 
 
 def _size(text: str) -> int:
-    """Characters, a new line being worth many."""
+    """Count characters, a new line being worth many."""
     return len(text) + _LINE * text.count("\n")
 
 
 def _tinted(pieces: Sequence[tuple[str, float]], largest: float) -> Iterator[str]:
-    """HTML of the pieces; those of one tint side by side are one."""
+    """Yield HTML of the pieces; those of one tint side by side are one."""
     held, shade = "", 0
     for text, value in [*pieces, ("", 0.0)]:
         strength = _STRONGEST * abs(value) / largest if largest else 0.0
@@ -165,7 +165,7 @@ def _tinted(pieces: Sequence[tuple[str, float]], largest: float) -> Iterator[str
 
 
 def _started(value: float, largest: float) -> str:
-    """A piece for what stands before a text, if it says anything."""
+    """Return a piece for what stands before a text, if it says anything."""
     strength = _STRONGEST * abs(value) / largest if largest else 0.0
     return "" if strength < _FAINT else f"{_span('(start)', _shade(strength, value))} "
 

@@ -1,4 +1,4 @@
-"""What the terminal shows of an attribution: for each query, who helps and who harms."""
+"""The attribution in the terminal: for each query, who helps and who harms."""
 
 from __future__ import annotations
 

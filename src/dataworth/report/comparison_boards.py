@@ -1,4 +1,4 @@
-"""Who is better, as rows and charts: leaderboards, targets and measures side by side."""
+"""Rankings as rows and charts: leaderboards, targets and measures side by side."""
 
 from __future__ import annotations
 
