@@ -196,7 +196,7 @@ def attribute_documents(
         checked = None if dry_run else _checked(reader, settings, folder, check)
         survey = _survey(run, train, score, engine, progress)
         check_pool(survey.bad, survey.documents, train, settings.max_bad, whole=survey.whole)
-        told = _foretold(reader, train, survey, queries, settings, engine, start)
+        told = _estimate(reader, train, survey, queries, settings, engine, start)
         facts = _facts(reader, train, settings, told)
         if run is None:
             return Attribution(facts, None)
@@ -254,7 +254,7 @@ def _survey(
     return survey_of(run, train, key, settings, engine, progress)
 
 
-def _foretold(
+def _estimate(
     reader: Reader,
     train: Corpus,
     survey: Survey,

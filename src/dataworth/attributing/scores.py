@@ -27,7 +27,7 @@ from dataworth.options.calls import Solver
 from dataworth.table.table import MATRIX
 
 QUERIES = "queries"
-"""What the target is called that the queries are."""
+"""Name of the target that the queries are."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ BOUND, KEEP = "bound", "keep_models"
 PRESETS: Mapping[str, Mapping[str, Any]] = {"datacomp": {"transfer": True, "decontaminate": True}}
 """Values of keys that a plan's `preset` sets where the plan does not."""
 GROWS = ("selections", "seeds", "sizes", "tokens")
-"""What a comparison may be given more or fewer of: what is there already is not done again."""
+"""Keys of a plan that may get more or fewer values later: what is there is not done again."""
 
 
 @dataclass(frozen=True)

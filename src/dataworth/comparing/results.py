@@ -27,7 +27,7 @@ from dataworth.results.comparison import (
 from dataworth.results.plain import plain
 
 Outcomes = Mapping[str, Mapping[str, Any]]
-"""Of each training's name, its result."""
+"""Results of trainings by their names."""
 Facts = Mapping[str, Any]
 """A measured object as JSON."""
 Values = dict[tuple[str, str, int, str, int, str], float]

@@ -235,7 +235,7 @@ def train_proxies(
             facts["models"] = [*facts["models"], *(one.as_dict() for one in kept)]
             facts["models"].sort(key=lambda one: (one["seed"], one["step"]))
             write_json(folder / FILE, facts)
-            log.info("proxy: %s, %.2f nats a token", folder / kept[-1].folder, kept[-1].loss)
+            log.info("proxy: %s, %.2f nats per token", folder / kept[-1].folder, kept[-1].loss)
     shown = {**facts, "models": [one for one in facts["models"] if one["seed"] in seeds]}
     return Proxies(folder, shown, keep)
 

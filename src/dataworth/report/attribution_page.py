@@ -80,7 +80,7 @@ def _settings(attribution: Attribution) -> list[tuple[str, str]]:
         rows.append(("check", checked(attribution["check"])))
     predicted, used = attribution["predicted"], attribution["used"]
     for name, key, how in (("time", "seconds", f.duration), ("memory", "memory", f.size)):
-        text = f"{how(predicted.get(key))} foretold"
+        text = f"{how(predicted.get(key))} estimated"
         rows.append((name, text + (f", {how(used[key])} used" if key in used else "")))
     return [*rows, *pages.flatten(attribution["settings"])]
 

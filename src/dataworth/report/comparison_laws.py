@@ -183,7 +183,7 @@ def _panel(trained: Sequence[Training], target: str, reading: Reading) -> str | 
         width=THIRD,
         height=230,
         x_title="tokens seen",
-        y_title="training loss (nats a token)",
+        y_title="training loss (nats per token)",
         log=False,
         label=f"Training loss against tokens seen, {target}",
     )

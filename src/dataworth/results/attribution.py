@@ -28,8 +28,8 @@ class Document(TypedDict):
 class Query(TypedDict):
     """A query with the documents that help and harm it most.
 
-    `loss`: nats a token. `total`: all documents' scores added up; `share_positive`: of documents;
-    `half`: share of documents, from the most helpful, that hold half of all that helps.
+    `loss`: nats per token. `total`: all documents' scores added up; `share_positive`: of
+    documents; `half`: share of documents, from the most helpful, that hold half of all that helps.
     """
 
     number: int

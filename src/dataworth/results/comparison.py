@@ -60,7 +60,7 @@ class Training(TypedDict, total=False):
     flop: float  # 6 x parameters x tokens
     seconds: float
     core_seconds: float  # of training alone
-    curve: list[tuple[int, float]]  # (tokens seen, training loss in nats a token)
+    curve: list[tuple[int, float]]  # (tokens seen, training loss in nats per token)
 
 
 class Result(TypedDict, total=False):
