@@ -276,16 +276,16 @@ def composition(
         for i, value in enumerate(values)
     ]
     parts.sort(key=lambda part: -(part["pool"]["tokens"] or 0))
-    made: model.Composition = {"field": name, "parts": parts[:_VALUES]}
+    record: model.Composition = {"field": name, "parts": parts[:_VALUES]}
     rest = parts[_VALUES:]
     if rest:
-        made["rest_values"] = len(rest)
-        made["rest"] = {
+        record["rest_values"] = len(rest)
+        record["rest"] = {
             "value": None,
             "pool": _total(part["pool"] for part in rest),
             "selection": _total(part["selection"] for part in rest),
         }
-    return made
+    return record
 
 
 def _total(amounts: Any) -> model.Amount:
@@ -300,39 +300,39 @@ def lengths_of(lengths: NDArray[np.int64], taken: NDArray[np.bool_]) -> model.Le
     """Return histogram and median of text bytes, in the pool and in the selection."""
     if not len(lengths):
         return None
-    made: model.Lengths = {
+    record: model.Lengths = {
         "unit": "bytes",
         "histogram": histogram(pool=lengths, selection=lengths[taken], bins=_BINS, log=True),
         "median": {"pool": float(np.median(lengths))},
     }
     if taken.any():
-        made["median"]["selection"] = float(np.median(lengths[taken]))
-    return made
+        record["median"]["selection"] = float(np.median(lengths[taken]))
+    return record
 
 
 def warnings(scored: Scored, choice: Choice) -> list[str]:
     """Return the reasons for distrust that the run itself knows."""
-    found = []
+    lines = []
     if not choice.cut.distinct:
-        found.append("Nothing was selected: see the drop reasons and the budget.")
+        lines.append("Nothing was selected: see the drop reasons and the budget.")
     if choice.cut.capped:
-        found.append("Quotas held back: " + ", ".join(choice.cut.capped) + ".")
-    found += [*_missing_fields(scored), *_fragments(choice)]
-    found += distrust.of_choice(scored, choice, partial(_scores_of_target, scored))
+        lines.append("Quotas held back: " + ", ".join(choice.cut.capped) + ".")
+    lines += [*_missing_fields(scored), *_fragments(choice)]
+    lines += distrust.of_choice(scored, choice, partial(_scores_of_target, scored))
     looked = scored.survey
     for kind, count in sorted(looked.unread.items()):
-        found.append(
+        lines.append(
             f"{count:,} of {looked.documents:,} chats{'' if looked.whole else ' looked at'} hold "
             f"{kind} that were not read: they are scored by their texts alone."
         )
     for name in scored.targets.names:
         size = int(scored.targets.fit[name].text_bytes.sum())
         if size < doubts.SMALL_TARGET:
-            found.append(
+            lines.append(
                 f"The target {name} is small ({size:,} bytes to learn from): its n-gram model is "
                 "rough; more examples make a better selection."
             )
-    return found
+    return lines
 
 
 def _missing_fields(scored: Scored) -> list[str]:

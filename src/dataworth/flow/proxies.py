@@ -255,13 +255,13 @@ def _sample(
 ) -> Documents:
     """Return random documents of the pool, enough for the tokens and for the tokenizer."""
     enough = max(settings.tokens * TEXT_PER_TOKEN, _TOKENIZER_BYTES)
-    found = surveys.survey(
+    surveyed = surveys.survey(
         corpus, engine, seed=settings.seed, sample_bytes=enough, progress=progress
     )
-    check_pool(found.bad, found.documents, corpus, settings.max_bad, whole=found.whole)
-    if not int(found.sample.text_bytes.sum()):
+    check_pool(surveyed.bad, surveyed.documents, corpus, settings.max_bad, whole=surveyed.whole)
+    if not int(surveyed.sample.text_bytes.sum()):
         raise InputError("the pool's documents are empty: there is nothing to train a model on")
-    return found.sample
+    return surveyed.sample
 
 
 def _first(documents: Documents, size: int) -> Documents:

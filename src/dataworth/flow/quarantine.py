@@ -69,14 +69,14 @@ def join_quarantine(pieces: Path, units: Sequence[Unit], lines: Sequence[int], p
     `lines`: lines of each unit, which tell the number of a later unit's first line. What is there
     already of other units stays: a unit is done again if its part of the table was deleted.
     """
-    found = {unit.index for unit in units if unit_quarantine(pieces, unit.index).is_file()}
-    if not found:
+    rewritten = {unit.index for unit in units if unit_quarantine(pieces, unit.index).is_file()}
+    if not rewritten:
         return
     before = lines_before(units, lines)
     old = _by_unit(path, units)
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for unit in units:
-            if unit.index not in found:
+            if unit.index not in rewritten:
                 file.writelines(old.get(unit.index, []))
                 continue
             place = unit_quarantine(pieces, unit.index)

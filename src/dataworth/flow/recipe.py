@@ -83,7 +83,7 @@ def recorded_choice(folder: Path, name: str | None = None) -> Recorded:
     A name is that of a folder in `selections`, or the beginning of one. A run that was scored only
     has no own choice: then it is the last one that was made.
     """
-    made = sorted(
+    folders = sorted(
         (file.parent for file in (folder / "selections").glob("*/choice.json")),
         key=lambda place: place.stat().st_mtime,
     )
@@ -94,14 +94,14 @@ def recorded_choice(folder: Path, name: str | None = None) -> Recorded:
             name = record.get("selection")
             if name is None and own is not None:
                 return Recorded(_choice(own), None)
-    found = [place for place in made if place.name.startswith(name or "")]
-    if not found:
-        said = f"no choice {name!r}" if name else "chosen nothing yet"
+    matching = [place for place in folders if place.name.startswith(name or "")]
+    if not matching:
+        problem = f"no choice {name!r}" if name else "chosen nothing yet"
         raise DataworthError(
-            f"{folder}: has {said}; choose first: dataworth choose {folder} --budget 10%"
+            f"{folder}: has {problem}; choose first: dataworth choose {folder} --budget 10%"
         )
-    with damaged(found[-1] / "choice.json"):
-        values = read_object(found[-1] / "choice.json")
+    with damaged(matching[-1] / "choice.json"):
+        values = read_object(matching[-1] / "choice.json")
         return Recorded(_choice(values), str(values["list"]))
 
 

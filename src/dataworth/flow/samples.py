@@ -76,11 +76,13 @@ def describe_rows(scored: Scored, choice: Choice, rows: NDArray[np.int64]) -> li
     ranks = choice.ranks(rows)
     best = best_columns(choice, rows)
     own = set(table.utilities)
-    shown = {name: choice.view.column(name)[rows] for name in choice.view.utilities}
+    columns_shown = {name: choice.view.column(name)[rows] for name in choice.view.utilities}
     out: list[model.Sample] = []
     for i, (fact, text) in enumerate(zip(facts, texts, strict=True)):
         utilities = {name: fact[name] for name in table.utilities}
-        utilities |= {name: float(values[i]) for name, values in shown.items() if name not in own}
+        utilities |= {
+            name: float(values[i]) for name, values in columns_shown.items() if name not in own
+        }
         column = best[i]
         sample: model.Sample = {
             "uid": f"{fact['uid']:016x}",

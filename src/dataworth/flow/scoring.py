@@ -215,17 +215,17 @@ def survey_of(
 ) -> Survey:
     """Load the pool's random sample, or draw it; `documents`: the key of these."""
     folder = run.folder / "fitted" / _sample_folder(documents, settings)
-    found = surveys.load(folder)
-    if found is None:
-        found = surveys.survey(
+    sample = surveys.load(folder)
+    if sample is None:
+        sample = surveys.survey(
             corpus,
             engine,
             seed=settings.seed,
             sample_bytes=settings.sample_bytes,
             progress=progress,
         )
-        surveys.save(found, folder)
-    return found
+        surveys.save(sample, folder)
+    return sample
 
 
 def _keep_targets(folder: Path, targets: Targets) -> str:

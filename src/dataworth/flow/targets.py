@@ -164,11 +164,11 @@ def load(folder: Path, names: list[str]) -> Targets:
     """Load the targets of a run."""
     found: dict[str, dict[str, Documents]] = {"fit": {}, "held_out": {}}
     for name in names:
-        for part, place in found.items():
+        for part, documents_of in found.items():
             path = folder / name / f"{part}.parquet"
             if path.is_file():
                 table = read_parquet(path)
                 with damaged(path):
                     documents = Documents.from_texts(table["text"].to_pylist())
-                    place[name] = with_identity(documents, table)
+                    documents_of[name] = with_identity(documents, table)
     return Targets(found["fit"], found["held_out"])
