@@ -111,10 +111,10 @@ class TextBank:
 
     def rows(self, uid: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return the rows of some uids. RunError for a uid that the bank lacks."""
-        found = np.searchsorted(self.uid, uid)
-        if len(uid) and not np.array_equal(self.uid[np.minimum(found, len(self.uid) - 1)], uid):
+        rows = np.searchsorted(self.uid, uid)
+        if len(uid) and not np.array_equal(self.uid[np.minimum(rows, len(self.uid) - 1)], uid):
             raise RunError("a chosen document is not in the bank: start afresh with --overwrite")
-        return found
+        return rows
 
     def documents(self, uid: NDArray[np.uint64]) -> Documents:
         """Return the documents of some uids; their texts stay on disk until they are read."""
@@ -225,8 +225,8 @@ def mapped(path: Path, dtype: Any) -> NDArray[Any]:
     """Map a file of numbers as a read-only array that is read from disk when needed."""
     if path.stat().st_size == 0:
         return np.empty(0, dtype)
-    found: NDArray[Any] = np.asarray(np.memmap(path, dtype, mode="r"))
-    return found
+    array: NDArray[Any] = np.asarray(np.memmap(path, dtype, mode="r"))
+    return array
 
 
 def union(parts: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:

@@ -336,7 +336,7 @@ class _Ids:
 
 def parameters_of(model: Any) -> int:
     """Count the numbers of a model that are trained."""
-    found = sum(parameter.numel() for parameter in model.as_module().parameters())
-    if not found:
+    count = sum(parameter.numel() for parameter in model.as_module().parameters())
+    if not count:
         raise ConfigError("the model has no parameters")
-    return int(found)
+    return int(count)

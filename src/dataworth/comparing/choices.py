@@ -298,13 +298,13 @@ def _composition(
     table: Scored, rows: NDArray[np.int64], tokens: NDArray[np.int64]
 ) -> dict[str, dict[str, int]]:
     """Sum the chosen rows' tokens by the values of the group fields; the smallest are left out."""
-    found: dict[str, dict[str, int]] = {}
+    tokens_by_field: dict[str, dict[str, int]] = {}
     for name in table.corpus.fields.groups:
         codes, values = table.table.codes(name)
         sums = np.bincount(codes[rows], tokens, minlength=len(values))
         order = [int(i) for i in np.argsort(-sums, kind="stable")[:_VALUES] if sums[i]]
-        found[name] = {str(values[i]): int(sums[i]) for i in order}
-    return found
+        tokens_by_field[name] = {str(values[i]): int(sums[i]) for i in order}
+    return tokens_by_field
 
 
 def _weights(choice: Choice, rows: NDArray[np.int64]) -> dict[str, float]:
@@ -314,14 +314,14 @@ def _weights(choice: Choice, rows: NDArray[np.int64]) -> dict[str, float]:
     (column,) = choice.view.utilities
     values, eligible = choice.view.column(column), choice.candidates.eligible
     temperature = temperature_of(choice, column)
-    found = {}
+    shares = {}
     if temperature:
-        found["effective_share"] = effective_sample_size(values[eligible], temperature) / len(rows)
+        shares["effective_share"] = effective_sample_size(values[eligible], temperature) / len(rows)
     sizes, uid = choice.candidates.column("text_bytes"), choice.candidates.uid
-    found["length_correlation"] = length_correlation(
+    shares["length_correlation"] = length_correlation(
         np.where(eligible, values, np.nan), sizes, uid
     )[1]
-    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+    return {name: float(value) for name, value in shares.items() if np.isfinite(value)}
 
 
 def _outside(

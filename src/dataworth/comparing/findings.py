@@ -368,20 +368,20 @@ def warnings(
     sets: Sequence[EvaluationSet],
 ) -> list[str]:
     """Return the reasons for distrust that the comparison itself knows."""
-    said = []
+    lines = []
     left = len({name for name in grid.values() if name not in outcomes})
     if left:
-        said.append(f"{left} of {len(set(grid.values()))} trainings are not done yet.")
+        lines.append(f"{left} of {len(set(grid.values()))} trainings are not done yet.")
     short = sorted({item.selection for item in chosens if item.short})
     if short:
-        said.append(f"Less than the budget was chosen by: {', '.join(short)}.")
+        lines.append(f"Less than the budget was chosen by: {', '.join(short)}.")
     outside = {item.selection: item.missing for item in chosens if item.missing}
     for name, count in outside.items():
         most = any(2 * item.missing > item.documents for item in chosens if item.selection == name)
         asked = "; was it chosen from another one, or read by another field?" if most else "."
-        said.append(f"{name}: {count:,} of its documents are not in the pool{asked}")
+        lines.append(f"{name}: {count:,} of its documents are not in the pool{asked}")
     for item in sets:
         if item.kind == "text" and item.rows < FEW_DOCUMENTS:
             of = f"the validation of {item.target}" if item.target else "the sample of the pool"
-            said.append(f"Losses on {of} rest on {item.rows} documents.")
-    return said
+            lines.append(f"Losses on {of} rest on {item.rows} documents.")
+    return lines

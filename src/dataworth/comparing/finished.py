@@ -107,11 +107,11 @@ def _rows_file(folder: Path) -> Path | None:
         return folder / "rows.parquet"
     if (folder / "run.json").is_file():
         own = read_object(folder / "run.json").get("selection")
-        made = sorted(folder.glob("selections/*/rows.parquet"))
-        made = [path for path in made if own is None or path.parent.name == own]
-        if len(made) != 1:
+        files = sorted(folder.glob("selections/*/rows.parquet"))
+        files = [path for path in files if own is None or path.parent.name == own]
+        if len(files) != 1:
             raise InputError(
-                f"{folder}: has {len(made)} selections; name the folder of one, in selections/"
+                f"{folder}: has {len(files)} selections; name the folder of one, in selections/"
             )
-        return made[0]
+        return files[0]
     return None

@@ -159,9 +159,9 @@ def sharing(
     """
     indices = []
     for documents in validation:
-        made = index(documents)
-        made.leave_out_common(table.survey.sample)
-        indices.append(made)
+        runs = index(documents)
+        runs.leave_out_common(table.survey.sample)
+        indices.append(runs)
     corpus = table.corpus
     work = _Sharing(corpus, tuple(indices))
     found = list(engine.map(work, corpus.units, progress=progress, name="decontaminate"))
@@ -209,17 +209,17 @@ def shift_of(plan: ComparePlan) -> dict[str, Documents]:
 def inputs_of(plan: ComparePlan) -> dict[str, Any]:
     """Return the fingerprints of the files that are read here: role → path → facts."""
     files = {name: item.validation for name, item in plan.targets.items() if item.validation}
-    found: dict[str, Any] = {}
+    fingerprints: dict[str, Any] = {}
     for name, corpus in _open(files, plan).items():
-        found[f"validation {name}"] = by_path(corpus)
+        fingerprints[f"validation {name}"] = by_path(corpus)
     for name, corpus in _open(plan.shift, plan).items():
-        found[f"shift {name}"] = by_path(corpus)
+        fingerprints[f"shift {name}"] = by_path(corpus)
     for name, item in plan.targets.items():
         for path in item.choices:
             if not Path(path).is_file():
                 raise InputError(f"{path}: there is no such file (choices of {name})")
-            found[f"choices {name}"] = {path: content_of(Path(path))}
-    return found
+            fingerprints[f"choices {name}"] = {path: content_of(Path(path))}
+    return fingerprints
 
 
 def by_path(corpus: Corpus) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def read_questions(paths: Sequence[str], limit: int, seed: int) -> dict[str, lis
 
     Raises InputError that names the file and line of a row that is no question.
     """
-    found: dict[str, list[dict[str, Any]]] = {"choice": [], "cloze": []}
+    questions: dict[str, list[dict[str, Any]]] = {"choice": [], "cloze": []}
     for path in paths:
         for number, line in enumerate(_read(Path(path)).split(b"\n"), 1):
             if not line.strip():
@@ -48,13 +48,13 @@ def read_questions(paths: Sequence[str], limit: int, seed: int) -> dict[str, lis
                     f"{path}, line {number}: is no question ({error}): a row has 'prompt', and "
                     "'options' with 'answer', or 'response'"
                 ) from None
-            found["choice" if "options" in question else "cloze"].append(question)
-    for kind, rows in found.items():
+            questions["choice" if "options" in question else "cloze"].append(question)
+    for kind, rows in questions.items():
         if len(rows) > limit:
             texts = [orjson.dumps(row).decode() for row in rows]
             order = np.argsort(hash_uid(seed, Documents.from_texts(texts).uid, _STREAM))
-            found[kind] = [rows[int(i)] for i in np.sort(order[:limit])]
-    return found
+            questions[kind] = [rows[int(i)] for i in np.sort(order[:limit])]
+    return questions
 
 
 def as_question(row: Mapping[str, Any]) -> dict[str, Any]:

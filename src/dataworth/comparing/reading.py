@@ -85,7 +85,7 @@ def _load(path: Path) -> Any:
 
 def _known(content: Mapping[Any, Any], known: Sequence[str], what: str) -> dict[str, Any]:
     """Return the keys with values; ConfigError for one that does not exist."""
-    found = {}
+    values = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
         if name not in known:
@@ -93,8 +93,8 @@ def _known(content: Mapping[Any, Any], known: Sequence[str], what: str) -> dict[
             hint = f" (did you mean {close[0]!r}?)" if close else f"; there are {', '.join(known)}"
             raise ConfigError(f"there is no {what} {str(key)!r}{hint}")
         if value is not None:
-            found[name] = value
-    return found
+            values[name] = value
+    return values
 
 
 def _plan(given: dict[str, Any], folder: Path, minutes: float | None) -> ComparePlan:
@@ -371,12 +371,12 @@ def _paths(value: Any, folder: Path) -> tuple[str, ...]:
 
     Raises ConfigError for a name that the environment does not have.
     """
-    found = []
+    paths = []
     for item in value if isinstance(value, list | tuple) else [value]:
         if not isinstance(item, str | os.PathLike):
             raise ConfigError(f"{item!r} is no path: write it as text")
         text = _expanded(str(item))
         if not URL.match(text):
             text = os.path.normpath(folder / Path(text).expanduser())
-        found.append(text)
-    return tuple(found)
+        paths.append(text)
+    return tuple(paths)

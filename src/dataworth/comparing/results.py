@@ -39,15 +39,15 @@ def trainings_of(
 ) -> list[Training]:
     """Return one entry for each selection, its target (None: all), seed, size and tokens."""
     shared = {(item.selection, item.seed) for item in chosens if item.target is None}
-    found: dict[tuple[Any, ...], Training] = {}
+    trainings: dict[tuple[Any, ...], Training] = {}
     for (selection, target, seed, size, tokens), name in grid.items():
         if name not in outcomes:
             continue
         of = None if (selection, seed) in shared else target
         key = (selection, of, seed, size, tokens)
         outcome = outcomes[name]
-        if key not in found:
-            found[key] = {
+        if key not in trainings:
+            trainings[key] = {
                 "id": name,
                 "selection": selection,
                 "target": of,
@@ -62,10 +62,10 @@ def trainings_of(
                 "curve": [(int(x), float(y)) for x, y in outcome["curve"]],
             }
             if "core_seconds" in outcome:
-                found[key]["core_seconds"] = outcome["core_seconds"]
+                trainings[key]["core_seconds"] = outcome["core_seconds"]
             # As the plan has them: what was seen may be a few more, to fill the last batch.
-            found[key]["tokens"] = tokens
-    return list(found.values())
+            trainings[key]["tokens"] = tokens
+    return list(trainings.values())
 
 
 def results_of(
@@ -79,7 +79,7 @@ def results_of(
 
     `transfer`: with the mean losses on the text of the other targets, and on that from elsewhere.
     """
-    found: list[Result] = []
+    results: list[Result] = []
     for (selection, target, seed, size, tokens), name in grid.items():
         if name not in outcomes:
             continue
@@ -97,7 +97,7 @@ def results_of(
             for name, sets in (("transfer_loss", others), ("shift_loss", shifted)):
                 if sets:
                     values[name] = float(np.mean([evaluations[key][LOSS] for key in sets]))
-        found += [
+        results += [
             {
                 "selection": selection,
                 "target": target,
@@ -110,7 +110,7 @@ def results_of(
             for measure, value in values.items()
             if math.isfinite(value)
         ]
-    return found
+    return results
 
 
 def values_of(results: Iterable[Result]) -> Values:
@@ -174,13 +174,13 @@ def by_seed(
     place: tuple[str, int, str],
 ) -> dict[int, float]:
     """Return a selection's mean over targets for each seed that has all of them."""
-    found = {}
+    means = {}
     for seed in plan.seeds:
         cells = [values.get((selection, target, seed, *place)) for target in targets]
         numbers = [cell for cell in cells if cell is not None]
         if numbers and len(numbers) == len(targets):
-            found[seed] = float(np.mean(numbers))
-    return found
+            means[seed] = float(np.mean(numbers))
+    return means
 
 
 def _rows(

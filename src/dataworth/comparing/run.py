@@ -196,7 +196,7 @@ def _tokens(plan: ComparePlan, table: Scored, place: Path) -> dict[str, str]:
 
 def _inputs(plan: ComparePlan) -> dict[str, Any]:
     """Return the fingerprints of what is read beside the pool and the examples."""
-    found = inputs_of(plan)
+    fingerprints = inputs_of(plan)
     for candidate in plan.candidates:
         if candidate.source is None:
             continue
@@ -206,11 +206,11 @@ def _inputs(plan: ComparePlan) -> dict[str, Any]:
             for seed in plan.seeds
         }
         for path in sorted(paths):
-            found[f"selection {candidate.name}, {path}"] = facts_of(path, plan)
+            fingerprints[f"selection {candidate.name}, {path}"] = facts_of(path, plan)
     for size in plan.sizes:
         if size.model is not None and Path(size.model).is_dir():
-            found[f"model {size.name}"] = content_of(Path(size.model))
-    return found
+            fingerprints[f"model {size.name}"] = content_of(Path(size.model))
+    return fingerprints
 
 
 def _within_minutes(
