@@ -73,8 +73,10 @@ def histogram(
     log: bool = False,
 ) -> Histogram:
     """Return a `Histogram` of values that fit in memory; empty series are left out."""
-    given = {"pool": pool, "selection": selection, "target": target}
-    series = {name: values for name, values in given.items() if values is not None and len(values)}
+    samples = {"pool": pool, "selection": selection, "target": target}
+    series = {
+        name: values for name, values in samples.items() if values is not None and len(values)
+    }
     if edges is None:
         edges = shared_edges(list(series.values()), bins=bins, log=log)
     result: Histogram = {"edges": edges.tolist(), "scale": "log" if log else "linear"}

@@ -152,7 +152,7 @@ def others(comparison: Comparison, reading: Reading) -> list[Leaderboard]:
     lead = reading.board
     if lead is None:
         return []
-    found = [
+    boards = [
         board
         for board in comparison.get("leaderboards") or []
         if board["measure"] == reading.measure["name"]
@@ -160,7 +160,7 @@ def others(comparison: Comparison, reading: Reading) -> list[Leaderboard]:
         and any(row["selection"] != board["baseline"] for row in board["rows"])
         and setting_of(board) != reading.setting
     ]
-    return sorted(found, key=lambda b: -sizes.get(b["size"], 1.0) * b["tokens"])
+    return sorted(boards, key=lambda b: -sizes.get(b["size"], 1.0) * b["tokens"])
 
 
 def by_measure(comparison: Comparison, reading: Reading) -> dict[str, Leaderboard]:
