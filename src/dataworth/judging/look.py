@@ -145,25 +145,25 @@ def look(
     Raises InputError for more bad lines than `max_bad` allows, and for files without a document.
     """
     subject = work.subject
-    found = engine.threads().fold(work, work.merge, subject.units, progress=progress, name=name)
-    if found is None:
-        found = Looked()
-    wrong, total = found.bad.total(), found.bad.total() + len(found)
+    looked = engine.threads().fold(work, work.merge, subject.units, progress=progress, name=name)
+    if looked is None:
+        looked = Looked()
+    wrong, total = looked.bad.total(), looked.bad.total() + len(looked)
     if wrong > max_bad * total:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in found.bad.most_common())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in looked.bad.most_common())
         raise InputError(
             f"{wrong} of {total} lines of {role} are bad, more than the {max_bad:.2%} allowed: "
             f"{reasons}. {first_bad(subject.corpus)} Mend the files, name the field that holds "
             "the text (--text-field), or allow more (--max-bad)"
         )
-    if not len(found) and subject.selection is None:
+    if not len(looked) and subject.selection is None:
         paths = ", ".join(file.path for file in subject.corpus.files[:3])
         raise InputError(f"{role} holds no document ({paths}): check the path")
-    few, hashes = smallest([found.sample], [found.hashes], SAMPLE_BYTES, spare=False)
+    few, hashes = smallest([looked.sample], [looked.hashes], SAMPLE_BYTES, spare=False)
     if len(few):  # else the first by hash is a giant, which alone is the sample then
-        found.sample, found.hashes = few, hashes
-    _fewer_sketches(found, MOST_SKETCHES)
-    return found
+        looked.sample, looked.hashes = few, hashes
+    _fewer_sketches(looked, MOST_SKETCHES)
+    return looked
 
 
 def _keep_few(part: Looked) -> None:

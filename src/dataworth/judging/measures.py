@@ -54,7 +54,7 @@ def text_of(looked: Looked) -> SelectionText:
 def judged(subject: Subject, looked: Looked) -> model.Judged:
     """Return the selection's name, kind and size, and how it was chosen if that is known."""
     chosen = subject.selection
-    made: model.Judged = {
+    record: model.Judged = {
         "name": subject.name,
         "kind": "files" if chosen is None else "selection",
         "path": subject.path,
@@ -66,12 +66,12 @@ def judged(subject: Subject, looked: Looked) -> model.Judged:
         "bad": dict(looked.bad),
     }
     if chosen is not None:
-        made["tokens"] = int((chosen.choice.tokens * chosen.choice.counts.astype(np.int64)).sum())
-        made["tokens_estimated"] = not chosen.choice.exact
-        made["chosen_by"] = chosen.choice.mechanism_text
-        made["budget"] = chosen.choice.settings.budget
-        made["bad"] = {}  # those of the pool, if it was read, are not the selection's
-    return made
+        record["tokens"] = int((chosen.choice.tokens * chosen.choice.counts.astype(np.int64)).sum())
+        record["tokens_estimated"] = not chosen.choice.exact
+        record["chosen_by"] = chosen.choice.mechanism_text
+        record["budget"] = chosen.choice.settings.budget
+        record["bad"] = {}  # those of the pool, if it was read, are not the selection's
+    return record
 
 
 def of_pool(pool: Pool, looked: Looked) -> model.OfPool:
@@ -113,14 +113,14 @@ def lengths(looked: Looked, pool: Pool | None) -> Lengths | None:
     if not len(mine):
         return None
     whole = None if pool is None else pool.text_bytes
-    made: Lengths = {
+    record: Lengths = {
         "unit": "bytes",
         "histogram": histogram(pool=whole, selection=mine, log=True),
         "median": {"selection": float(np.median(mine))},
     }
     if whole is not None and len(whole):
-        made["median"]["pool"] = float(np.median(whole))
-    return made
+        record["median"]["pool"] = float(np.median(whole))
+    return record
 
 
 def duplicates(subject: Subject, looked: Looked, pool: Pool | None) -> model.Duplicates:
@@ -129,7 +129,7 @@ def duplicates(subject: Subject, looked: Looked, pool: Pool | None) -> model.Dup
     group = copies.near(looked.sketches)
     near, of = int(np.count_nonzero(group != np.arange(len(group)))), len(group)
     few = "" if of >= exact.distinct else f"; on {of:,} of {exact.distinct:,} different texts"
-    made: model.Duplicates = {
+    record: model.Duplicates = {
         "exact": exact.repeated,
         "exact_share": exact.repeated / exact.documents if exact.documents else 0.0,
         "largest": exact.largest,
@@ -142,8 +142,8 @@ def duplicates(subject: Subject, looked: Looked, pool: Pool | None) -> model.Dup
     }
     if pool is not None:
         whole = copies.exact(pool.uid)
-        made["pool_exact_share"] = whole.repeated / max(whole.documents, 1)
-    return made
+        record["pool_exact_share"] = whole.repeated / max(whole.documents, 1)
+    return record
 
 
 def diversity(text: SelectionText, pool: Pool | None) -> model.Diversity | None:
@@ -154,14 +154,14 @@ def diversity(text: SelectionText, pool: Pool | None) -> model.Diversity | None:
     # Alone, it is cut to the same size as it would be beside a pool.
     theirs = mine if pool is None or not len(pool.sample) else pool.sample
     first, second, size = varieties.like_sized(mine, theirs, DIVERSITY_BYTES)
-    made: model.Diversity = {
+    record: model.Diversity = {
         "selection": _variety(first),
         "pool": None if theirs is mine else _variety(second),
         "bytes": size,
         "measured": f"on {size / 1e6:.2f} MB of random documents of each; n-grams of lower-cased "
         f"words and runs of signs; compressed by DEFLATE, level {varieties.LEVEL}",
     }
-    return made
+    return record
 
 
 def _variety(documents: Documents) -> model.Variety:
@@ -231,7 +231,7 @@ def overlap(
     """Compare the documents of the selection with another's; `uid`, `other_uid`: of theirs."""
     mine_uid, theirs = np.unique(uid), np.unique(other_uid)
     both = len(np.intersect1d(mine_uid, theirs, assume_unique=True))
-    made: model.Overlap = {
+    record: model.Overlap = {
         "name": other.name,
         "path": other.path,
         "documents": len(theirs),
@@ -242,10 +242,10 @@ def overlap(
     }
     if pool is not None:
         different = len(np.unique(pool.uid))
-        made["expected_jaccard"] = expected_jaccard(len(mine_uid), len(theirs), different)
+        record["expected_jaccard"] = expected_jaccard(len(mine_uid), len(theirs), different)
     if mine.selection is not None and other.selection is not None:
-        made["ranks"] = _ranks(mine.selection.choice, other.selection.choice)
-    return made
+        record["ranks"] = _ranks(mine.selection.choice, other.selection.choice)
+    return record
 
 
 def _ranks(mine: Choice, other: Choice) -> list[model.RankCorrelation]:
