@@ -264,7 +264,7 @@ def _estimate(
     start: float,
 ) -> Forecast:
     """Estimate time and memory of the whole, with what has passed since `start`; log them."""
-    told = forecast(
+    estimate = forecast(
         reader,
         survey.sample,
         queries,
@@ -274,15 +274,15 @@ def _estimate(
         shown=2 * settings.top,
         lengths=settings.cosine,
     )
-    told = replace(told, seconds=told.seconds + time.perf_counter() - start)
+    estimate = replace(estimate, seconds=estimate.seconds + time.perf_counter() - start)
     log.info(
         "attribute: about %s and %s of memory for %s documents and %s",
-        f.duration(told.seconds),
-        f.size(told.memory),
-        f"{told.documents:,.0f}",
+        f.duration(estimate.seconds),
+        f.size(estimate.memory),
+        f"{estimate.documents:,.0f}",
         "1 query" if len(queries) == 1 else f"{len(queries):,} queries",
     )
-    return told
+    return estimate
 
 
 def _scored(
@@ -380,13 +380,13 @@ def _checked(
 ) -> Check | None:
     """Return the solver's agreement with the exact answer; a check that was kept is read."""
     key = key_of([reader.identity, settings.as_dict()["reading"], asdict(settings.curvature)])
-    place = folder / "fitted" / f"check-{key}.json"
-    if wanted and not place.is_file():
-        write_json(place, agreement(reader, settings.curvature))
-    if not place.is_file():
+    path = folder / "fitted" / f"check-{key}.json"
+    if wanted and not path.is_file():
+        write_json(path, agreement(reader, settings.curvature))
+    if not path.is_file():
         return None
-    known = read_object(place)
-    with damaged(place):
+    known = read_object(path)
+    with damaged(path):
         for name in ("correlation", "ranks", "spread", "parameters", "examples", "queries"):
             if name in known:
                 _ = float(known[name])

@@ -27,18 +27,18 @@ def agreement(reader: Reader, how: Curvature) -> Check:
         _check(solver)
         log.info("check: %s against the exact answer on a tiny model", solver)
         fits: dict[str, Fit] = {solver: lambda engine, examples: fit(engine, examples, how)}
-        found = self_check(reader.model, fits, damping=damping, seed=how.seed)
+        checked = self_check(reader.model, fits, damping=damping, seed=how.seed)
     except DataworthError as error:
         return {"why": str(error)}
-    (one,) = found.found
+    (one,) = checked.found
     return {
         "correlation": round(one.pearson, 4),
         "ranks": round(one.spearman, 4),
         "spread": float(f"{one.spread:.4g}"),
-        "architecture": found.architecture,
-        "parameters": found.parameters,
-        "examples": found.examples,
-        "queries": found.queries,
+        "architecture": checked.architecture,
+        "parameters": checked.parameters,
+        "examples": checked.examples,
+        "queries": checked.queries,
     }
 
 
