@@ -130,7 +130,7 @@ def _beginning(pieces: list[tuple[str, float]], room: int) -> list[tuple[str, fl
 
 def _passage(pieces: Sequence[tuple[str, float]], room: int) -> tuple[int, int]:
     """Return the pieces [first, last) that fit the room and add most to the score."""
-    best, found = -1.0, (0, 0)
+    best, stretch = -1.0, (0, 0)
     first, size, weight = 0, 0, 0.0
     for last, (text, value) in enumerate(pieces):
         size += _size(text)
@@ -140,9 +140,9 @@ def _passage(pieces: Sequence[tuple[str, float]], room: int) -> tuple[int, int]:
             weight -= abs(pieces[first][1])
             first += 1
         # The beginning of a text, unless another place says clearly more.
-        if weight > best * (1.2 if not found[0] else 1.0):
-            best, found = weight, (first, last + 1)
-    return found
+        if weight > best * (1.2 if not stretch[0] else 1.0):
+            best, stretch = weight, (first, last + 1)
+    return stretch
 
 
 def _size(text: str) -> int:
