@@ -20,7 +20,7 @@ def test_a_run(tmp_path: Path, dw: Invoke) -> None:
     pool.write_text("".join(json.dumps({"text": text}) + "\n" for text in POOL))
     words = ["attribute", model_folder(), pool, "--ask", TARGET[0], "--solver", "diagonal"]
     told = dw(*words, "--dry-run", "-o", tmp_path / "out")
-    assert told.exit_code == 0 and "foretold" in told.stdout, told.output
+    assert told.exit_code == 0 and "estimated" in told.stdout, told.output
     assert not (tmp_path / "out").exists()
     shown = dw(*words, "-o", tmp_path / "out", "--top", 2)
     assert shown.exit_code == 0, shown.output

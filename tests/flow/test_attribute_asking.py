@@ -71,7 +71,7 @@ def test_texts_are_not_written_to_be_read_again(
     logging.getLogger("dataworth").propagate = True
     with caplog.at_level(logging.INFO, "dataworth"):
         first = dataworth.attribute(model_folder(), pool, TARGET[:2], **PLAIN)
-    assert "foretold" not in caplog.text and "about" in caplog.text
+    assert "estimated" not in caplog.text and "about" in caplog.text
     assert "given in memory" not in caplog.text
     again = dataworth.attribute(model_folder(), pool, Documents.from_texts(TARGET[:2]), **PLAIN)
     assert np.array_equal(again.scores, first.scores)

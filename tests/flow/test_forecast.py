@@ -69,7 +69,7 @@ print(told, peak(), before)
 """
 
 
-def test_a_dense_curvature_takes_what_was_foretold(folder: Path) -> None:
+def test_a_dense_curvature_takes_what_was_estimated(folder: Path) -> None:
     """Logits of all windows, 64 times over, would be 2 GB."""
     command = [sys.executable, "-c", PEAKS, str(folder), *POOL]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -131,5 +131,5 @@ def test_doubts() -> None:
 
 def test_nothing_asked_is_a_forecast() -> None:
     given = example(0, common=[], used={})
-    assert "foretold" in shown(given)
+    assert "estimated" in shown(given)
     check(attribution_page.render(given))

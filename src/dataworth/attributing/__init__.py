@@ -1,1 +1,1 @@
-"""Which documents helped and harmed a model on some queries."""
+"""Attribution: the documents that helped and harmed a model on some queries."""

@@ -25,32 +25,32 @@ def read_queries(
     max_bad: float,
     storage_options: Mapping[str, Any] | None,
 ) -> Documents:
-    """Each query as a document. A list of texts, and `Documents`, are taken as they are.
+    """Read each query as a document. A list of texts, and `Documents`, are taken as they are.
 
     Raises InputError for what cannot be read, and for a query without text.
     """
-    found: Documents
+    documents: Documents
     if isinstance(queries, Documents):
-        found = queries
+        documents = queries
     elif (texts := texts_of(queries)) is not None:
-        found = Documents.from_texts(texts)
+        documents = Documents.from_texts(texts)
     else:
-        found = read_documents(
+        documents = read_documents(
             "what was given as queries",
             _opened(queries, fields, storage_options),
             max_bad=max_bad,
             remedy="give a file in which each document is a query, or texts",
         )
-    for number in np.flatnonzero(found.text_bytes < _LONGEST_BLANK).tolist():
-        if not found.text(number).strip():
+    for number in np.flatnonzero(documents.text_bytes < _LONGEST_BLANK).tolist():
+        if not documents.text(number).strip():
             raise InputError(f"query {number + 1} is empty: leave it out, or ask something")
-    silent = np.flatnonzero(~answering(found))
+    silent = np.flatnonzero(~answering(documents))
     if len(silent):
         raise InputError(
             f"query {int(silent[0]) + 1} is a chat without words of the assistant, of which there "
             "is no loss: leave it out, or ask it as text (--query-template none)"
         )
-    return found
+    return documents
 
 
 def answering(documents: Documents) -> NDArray[np.bool_]:

@@ -65,7 +65,7 @@ _SAMPLE_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class AttributionSettings:
-    """What is asked for, but for the data. `top`: documents at either end."""
+    """Settings of an attribution, apart from the data. `top`: documents at either end."""
 
     model: str
     reading: Reading = field(default_factory=Reading)
@@ -81,11 +81,11 @@ class AttributionSettings:
 
     @property
     def cosine(self) -> bool:
-        """Whether the documents' gradients are taken without their lengths too."""
+        """Tell if scores are cosines: documents' gradients are divided by their norms too."""
         return self.curvature.solver == "cosine"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON; `model` apart, since a folder may be moved."""
+        """Return the settings as JSON; `model` apart, since a folder may be moved."""
         reading = {k: v for k, v in asdict(self.reading).items() if k not in _FREE}
         return {
             "reading": reading | {"layers": list(self.reading.layers)},
@@ -95,7 +95,7 @@ class AttributionSettings:
         }
 
     def step(self, reader: Reader, tokens: float) -> QueryScores:
-        """The step that makes the scores; `tokens` of all documents."""
+        """Return the step that makes the scores; `tokens` of all documents."""
         reading, how = self.reading, self.curvature
         return QueryScores(
             model=str(reader.folder),
@@ -107,7 +107,7 @@ class AttributionSettings:
 
 
 class Attribution:
-    """What was found: `facts`, the `scores` of all documents, and ways to show them."""
+    """Results of an attribution: `facts`, all documents' `scores`, and ways to show them."""
 
     def __init__(
         self,
@@ -196,7 +196,7 @@ def attribute_documents(
         checked = None if dry_run else _checked(reader, settings, folder, check)
         survey = _survey(run, train, score, engine, progress)
         check_pool(survey.bad, survey.documents, train, settings.max_bad, whole=survey.whole)
-        told = _foretold(reader, train, survey, queries, settings, engine, start)
+        told = _estimate(reader, train, survey, queries, settings, engine, start)
         facts = _facts(reader, train, settings, told)
         if run is None:
             return Attribution(facts, None)
@@ -244,7 +244,7 @@ def _survey(
     engine: Engine,
     progress: Progress,
 ) -> Survey:
-    """The documents' sample; kept in the folder, where there is one."""
+    """Draw the documents' sample; it is kept in the folder, where there is one."""
     if run is None:
         seed, size = settings.seed, settings.sample_bytes
         return surveys.survey(train, engine, seed=seed, sample_bytes=size, progress=progress)
@@ -254,7 +254,7 @@ def _survey(
     return survey_of(run, train, key, settings, engine, progress)
 
 
-def _foretold(
+def _estimate(
     reader: Reader,
     train: Corpus,
     survey: Survey,
@@ -263,8 +263,8 @@ def _foretold(
     engine: Engine,
     start: float,
 ) -> Forecast:
-    """Time and memory of the whole, with what has passed since `start`; logged."""
-    told = forecast(
+    """Estimate time and memory of the whole, with what has passed since `start`; log them."""
+    estimate = forecast(
         reader,
         survey.sample,
         queries,
@@ -274,15 +274,15 @@ def _foretold(
         shown=2 * settings.top,
         lengths=settings.cosine,
     )
-    told = replace(told, seconds=told.seconds + time.perf_counter() - start)
+    estimate = replace(estimate, seconds=estimate.seconds + time.perf_counter() - start)
     log.info(
         "attribute: about %s and %s of memory for %s documents and %s",
-        f.duration(told.seconds),
-        f.size(told.memory),
-        f"{told.documents:,.0f}",
+        f.duration(estimate.seconds),
+        f.size(estimate.memory),
+        f"{estimate.documents:,.0f}",
         "1 query" if len(queries) == 1 else f"{len(queries):,} queries",
     )
-    return told
+    return estimate
 
 
 def _scored(
@@ -293,7 +293,7 @@ def _scored(
     engine: Engine,
     progress: Progress,
 ) -> Scored:
-    """The table with all documents' scores."""
+    """Score all documents and return the table."""
     targets = Targets({QUERIES: queries})
     threads = engine.threads()
     (scored,) = score_lists(run, train, {}, [settings], threads, progress, targets=targets)
@@ -308,7 +308,7 @@ def _documents(train: Corpus, survey: Survey) -> float:
 
 
 def _configuration(train: Corpus, settings: AttributionSettings) -> dict[str, Any]:
-    """What is recorded of a folder that holds nothing else."""
+    """Return the configuration recorded of a folder that holds nothing else."""
     own = {"model": str(settings.model), **settings.as_dict()}
     return {"score": {"fields": fields_dict(train.fields)}, "attribute": own}
 
@@ -330,7 +330,7 @@ class AttributionFolder(RunFolder):
         overwrite: bool,
         deciding: Deciding = dict,
     ) -> Self:
-        """As of a run; RunError for an attribution of a version that kept scores elsewhere."""
+        """Open the folder as a run's; RunError for scores of a version that kept them elsewhere."""
         if EarlierFolder.holds(folder):
             if not overwrite:
                 raise RunError(
@@ -378,15 +378,15 @@ class EarlierFolder(WorkFolder):
 def _checked(
     reader: Reader, settings: AttributionSettings, folder: Path, wanted: bool
 ) -> Check | None:
-    """How near the solver comes to the exact answer on a tiny model; what is known is kept."""
+    """Return the solver's agreement with the exact answer; a check that was kept is read."""
     key = key_of([reader.identity, settings.as_dict()["reading"], asdict(settings.curvature)])
-    place = folder / "fitted" / f"check-{key}.json"
-    if wanted and not place.is_file():
-        write_json(place, agreement(reader, settings.curvature))
-    if not place.is_file():
+    path = folder / "fitted" / f"check-{key}.json"
+    if wanted and not path.is_file():
+        write_json(path, agreement(reader, settings.curvature))
+    if not path.is_file():
         return None
-    known = read_object(place)
-    with damaged(place):
+    known = read_object(path)
+    with damaged(path):
         for name in ("correlation", "ranks", "spread", "parameters", "examples", "queries"):
             if name in known:
                 _ = float(known[name])

@@ -1,4 +1,4 @@
-"""How near the chosen solver comes to the exact answer, on a tiny model of the same architecture.
+"""Check of a solver against the exact answer, on a tiny model of the same architecture.
 
 The exact answer needs a curvature of all parameters by all parameters, so only a model of a few
 thousand can be asked. It has the architecture of the model, is new, and is trained for a moment:
@@ -20,25 +20,25 @@ log = logging.getLogger("dataworth")
 
 
 def agreement(reader: Reader, how: Curvature) -> Check:
-    """The agreement of a solver with the exact answer, or `why` there is none. Some seconds."""
+    """Measure the agreement of a solver with the exact answer, or say `why` not. Takes seconds."""
     solver: str = how.solver
     damping = Damping(how.damping)
     try:
         _check(solver)
         log.info("check: %s against the exact answer on a tiny model", solver)
         fits: dict[str, Fit] = {solver: lambda engine, examples: fit(engine, examples, how)}
-        found = self_check(reader.model, fits, damping=damping, seed=how.seed)
+        checked = self_check(reader.model, fits, damping=damping, seed=how.seed)
     except DataworthError as error:
         return {"why": str(error)}
-    (one,) = found.found
+    (one,) = checked.found
     return {
         "correlation": round(one.pearson, 4),
         "ranks": round(one.spearman, 4),
         "spread": float(f"{one.spread:.4g}"),
-        "architecture": found.architecture,
-        "parameters": found.parameters,
-        "examples": found.examples,
-        "queries": found.queries,
+        "architecture": checked.architecture,
+        "parameters": checked.parameters,
+        "examples": checked.examples,
+        "queries": checked.queries,
     }
 
 

@@ -42,7 +42,7 @@ class Found:
 
 
 def find(table: Table, columns: tuple[str, str], top: int, *, by_token: bool) -> Found:
-    """The `top` different texts at either end for each query, and what all scores look like.
+    """Find the `top` different texts at either end for each query, and facts of all scores.
 
     `columns`: of the scores, and of the tokens of each document. `by_token`: rank by the score
     for each token. Ties go by the hash of uid. Documents without a token count for nothing.
@@ -97,7 +97,7 @@ def find(table: Table, columns: tuple[str, str], top: int, *, by_token: bool) ->
 def _leading(
     rows: NDArray[np.int64], worth: NDArray[np.float64], uid: NDArray[np.uint64], top: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The first `top` different texts by falling worth."""
+    """Return the first `top` different texts by falling worth."""
     order = np.lexsort((rows, hash_uid(0, uid[rows], _TIES), -worth))
     rows, worth = rows[order], worth[order]
     _, first = np.unique(uid[rows], return_index=True)
@@ -115,7 +115,7 @@ def _copies(uid: NDArray[np.uint64], ends: list[Ends]) -> Counter[int]:
 def _halves(
     table: Table, scored: str, counted: NDArray[np.int64], by_token: bool, queries: int
 ) -> NDArray[np.float64]:
-    """The share of documents, the most helpful first, that hold half of all that helps."""
+    """Return the share of documents, most helpful first, that hold half of all that helps."""
 
     def helping() -> Iterator[NDArray[np.float64]]:
         for first, block in table.blocks(scored):
@@ -145,13 +145,13 @@ def _halves(
 def _each(
     scores: NDArray[np.float32], tokens: NDArray[np.int64], by_token: bool
 ) -> NDArray[np.float64]:
-    """Scores [n, q] of whole documents, or of a token."""
+    """Return scores [n, q] of whole documents, or per token."""
     whole = scores.astype(np.float64)
     return whole / np.maximum(tokens, 1)[:, None] if by_token else whole
 
 
 def fetch(corpus: Corpus, table: Table, rows: NDArray[np.int64]) -> Documents:
-    """Some rows' documents in the order given, read from the units that hold them."""
+    """Read some rows' documents in the order given, from the units that hold them."""
     wanted = np.unique(rows)
     parts: list[Documents] = []
     for unit in corpus.units:
@@ -169,6 +169,6 @@ def fetch(corpus: Corpus, table: Table, rows: NDArray[np.int64]) -> Documents:
 
 
 def common(queries: list[Query], least: int = 2) -> list[tuple[str, int]]:
-    """Documents that are at the helpful end of several queries: (uid, queries), most first."""
+    """Return documents at the helpful end of several queries: (uid, queries), most first."""
     seen = Counter(doc["uid"] for query in queries for doc in query["helpful"])
     return [(uid, count) for uid, count in seen.most_common(10) if count >= least]

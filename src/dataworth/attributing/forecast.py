@@ -49,12 +49,12 @@ class Forecast:
     tokens: float
 
     def as_dict(self) -> dict[str, float]:
-        """JSON."""
+        """Return the estimates as JSON."""
         return {"seconds": round(self.seconds, 3), "memory": round(self.memory)}
 
 
 def peak() -> int:
-    """The largest resident memory of this process so far, in bytes."""
+    """Return the largest resident memory of this process so far, in bytes."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -67,7 +67,7 @@ def peak() -> int:
 
 
 def resident() -> int:
-    """The resident memory of this process now, in bytes; its peak where that cannot be told."""
+    """Return the resident memory of this process now, in bytes; its peak if that is not known."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -92,9 +92,11 @@ def forecast(
     shown: int = 0,
     lengths: bool = False,
 ) -> Forecast:
-    """`sample`: documents in random order. `documents`: of the whole. `shown`: documents whose
-    tokens are scored for each query. `lengths`: of gradients are taken too. Runs a batch or two,
-    and a query; what has passed before is for the caller to add.
+    """Estimate time and memory of an attribution by running a batch or two, and a query.
+
+    `sample`: documents in random order. `documents`: of the whole. `shown`: documents whose
+    tokens are scored for each query. `lengths`: gradient norms are taken too. The time that has
+    passed before is for the caller to add.
     """
     few = sample.take(np.arange(min(64, len(sample))))
     items = reader.items(few)
@@ -133,7 +135,7 @@ def forecast(
 
 
 class Watch:
-    """How much more memory is resident at the peak of what is done within: `growth`, in bytes."""
+    """Memory that the work within adds to the resident memory at its peak: `growth`, in bytes."""
 
     def __init__(self) -> None:
         self.growth = 0.0
@@ -160,7 +162,7 @@ def _together(reader: Reader) -> int:
 
 
 def _full(items: Items, positions: int) -> Items:
-    """The longest windows again and again, until the batch is as large as any."""
+    """Repeat the longest windows until the batch is as large as any."""
     lengths = np.array([len(item[0] if isinstance(item, tuple) else item) for item in items.items])
     count = max(1, positions // int(lengths.max()))
     rows = np.argsort(-lengths, kind="stable")[:count]
@@ -168,7 +170,7 @@ def _full(items: Items, positions: int) -> Items:
 
 
 def _measured(reader: Reader, items: Items, vectors: int, norms: bool) -> float:
-    """Seconds a token of a full batch: gradients, their products with so many vectors, lengths."""
+    """Return seconds per token of a full batch: gradients, their products with vectors, norms."""
     full = _full(items, reader.batch_tokens)
     engine = reader.engine
     zeros = torch.zeros(vectors, engine.size, dtype=engine.dtype, device=engine.device)
@@ -187,8 +189,8 @@ def _measured(reader: Reader, items: Items, vectors: int, norms: bool) -> float:
 
 @dataclass(frozen=True)
 class Product:
-    """Of a vector with the curvature of a batch: `seconds` a token, those of recording the batch
-    before it, `record`, and `growth` of memory, bytes.
+    """Costs of multiplying a vector with the curvature of a batch: `seconds` per token, those of
+    recording the batch before it, `record`, and `growth` of memory, bytes.
 
     A product with many vectors takes some of them at a time, and its memory is that of these.
     """
@@ -199,7 +201,7 @@ class Product:
 
 
 def _product(reader: Reader, items: Items, vectors: int) -> Product:
-    """Measured on a batch that is as large as any, with vectors that are taken at a time."""
+    """Measure products on a batch as large as any, with as many vectors as are taken at a time."""
     examples, together = bounded(reader, _full(items, product_size(reader)[0]))
     count = max(1, min(vectors, together))
     ones = torch.ones(count, reader.engine.size, dtype=reader.engine.dtype)
@@ -223,14 +225,14 @@ def _product(reader: Reader, items: Items, vectors: int) -> Product:
 
 
 def _now(reader: Reader) -> float:
-    """The time, once the device has done what it was given."""
+    """Return the time, once the device has done what it was given."""
     synchronize(reader.engine.device)
     return time.perf_counter()
 
 
 def _fitting(reader: Reader, how: Curvature, queries: int, product: float) -> float:
-    """Bytes that are held at once while the preconditioner is fitted and applied; `product`: while
-    vectors are multiplied with the curvature.
+    """Return the bytes held at once while the preconditioner is fitted and applied; `product`:
+    while vectors are multiplied with the curvature.
     """
     engine = reader.engine
     size, blocks = engine.size, list(engine.blocks)

@@ -1,4 +1,4 @@
-"""What an attribution is made from, opened. Imports nothing of torch before it is asked for."""
+"""Inputs of an attribution, opened. Imports nothing of torch before it is asked for."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def run_attribution(options: AttributeOptions) -> Attribution:
 
 
 def _is_size(model: Any, trained: str | int | None, sizes: Sequence[str]) -> bool:
-    """Whether the model is a size to be trained. Raises ConfigError for what is no model."""
+    """Tell if the model is a size to be trained. Raises ConfigError for what is no model."""
     if not isinstance(model, str | Path):
         raise ConfigError(
             f"the model is a folder (str or Path), not a {type(model).__name__}: save it first, "

@@ -27,7 +27,7 @@ from dataworth.options.calls import Solver
 from dataworth.table.table import MATRIX
 
 QUERIES = "queries"
-"""What the target is called that the queries are."""
+"""Name of the target that the queries are."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class QueryScores(ModelScore):
 
     @property
     def unit(self) -> str:
-        """Of the scores."""
+        """Unit of the scores."""
         return "cosine" if self.solver == "cosine" else "nats saved"
 
     def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:

@@ -81,7 +81,7 @@ def _documents(
     by_token: bool,
     cosine: bool,
 ) -> dict[tuple[int, int], Document]:
-    """What is shown of each row of the table for each query; each row is read once."""
+    """Return the document shown for each row and query; each row is read once."""
     asked: dict[int, list[int]] = defaultdict(list)
     for number, ends in enumerate(found.ends):
         for row in np.unique(np.concatenate([ends.helpful, ends.harmful])).tolist():
@@ -124,7 +124,7 @@ def _documents(
 def _pieces(
     text: str, offsets: list[tuple[int, int]], values: NDArray[np.float32]
 ) -> list[tuple[str, float]]:
-    """The text in tokens with what each adds; several tokens in one character are one piece."""
+    """Split the text into tokens with their scores; tokens within one character are one piece."""
     out: list[tuple[str, float]] = []
     at = 0
     for (_, end), value in zip(offsets, values.tolist(), strict=True):
@@ -145,7 +145,7 @@ def _short(value: float) -> float:
 
 
 def _notes(queries: Documents, table: Table) -> list[str]:
-    """What is good to know."""
+    """Return a note if the very text of a query is among the documents."""
     out = []
     same = np.flatnonzero(np.isin(queries.uid, table.column("uid")))
     if len(same):

@@ -110,14 +110,14 @@ class TextBank:
             self.start, self.size = _places(arrays, len(self.uid), len(self.data))
 
     def rows(self, uid: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """The rows of some uids, all of which must be there."""
-        found = np.searchsorted(self.uid, uid)
-        if len(uid) and not np.array_equal(self.uid[np.minimum(found, len(self.uid) - 1)], uid):
+        """Return the rows of some uids. RunError for a uid that the bank lacks."""
+        rows = np.searchsorted(self.uid, uid)
+        if len(uid) and not np.array_equal(self.uid[np.minimum(rows, len(self.uid) - 1)], uid):
             raise RunError("a chosen document is not in the bank: start afresh with --overwrite")
-        return found
+        return rows
 
     def documents(self, uid: NDArray[np.uint64]) -> Documents:
-        """The documents of some uids; their texts stay on disk until they are read."""
+        """Return the documents of some uids; their texts stay on disk until they are read."""
         rows = self.rows(uid)
         starts = self.start[rows]
         return Documents(
@@ -186,7 +186,7 @@ class TokenBank:
     def stream(
         self, uid: NDArray[np.uint64], counts: NDArray[np.int64], seed: int, most: int
     ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
-        """(tokens, starts int64 [copies + 1], bytes int64 [copies]) of a choice's documents.
+        """Return (tokens, starts int64 [copies + 1], bytes int64 [copies]) of a choice's documents.
 
         In the order of a seeded hash of uid, the same for equal documents in any choice; of more
         than `most` tokens the first ones in this order.
@@ -209,7 +209,7 @@ class TokenBank:
         return out, starts, self.texts.size[rows]
 
     def count(self, uid: NDArray[np.uint64], counts: NDArray[np.int64]) -> int:
-        """Tokens of a choice's documents with their copies."""
+        """Count the tokens of a choice's documents with their copies."""
         return int((self.size[self.texts.rows(uid)] * counts).sum())
 
 
@@ -222,13 +222,13 @@ def _places(arrays: dict[str, NDArray[Any]], documents: int, length: int) -> Ind
 
 
 def mapped(path: Path, dtype: Any) -> NDArray[Any]:
-    """A file of numbers as a read-only array that is read from disk when needed."""
+    """Map a file of numbers as a read-only array that is read from disk when needed."""
     if path.stat().st_size == 0:
         return np.empty(0, dtype)
-    found: NDArray[Any] = np.asarray(np.memmap(path, dtype, mode="r"))
-    return found
+    array: NDArray[Any] = np.asarray(np.memmap(path, dtype, mode="r"))
+    return array
 
 
 def union(parts: Sequence[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-    """All different uids, sorted."""
+    """Return all different uids, sorted."""
     return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.uint64)

@@ -1,4 +1,4 @@
-"""What a worker holds while it trains one model after another: banks, tokenizers, held-out text.
+"""The bench of a worker that trains models in turn: banks, tokenizers, held-out text.
 
 Everything is opened once. So a training costs its steps, one pass over the text that it is
 measured on, and a few hundredths of a second to put its token stream together.
@@ -171,7 +171,7 @@ class Bench:
         return {"seconds": trained.seconds, "in_all": seconds}
 
     def time(self, name: str, content: str) -> dict[str, Any]:
-        """Seconds a token of training a size, and seconds of measuring on each set.
+        """Measure seconds per token of training a size, and seconds of measuring on each set.
 
         After a first training of a few steps, which compiles.
         """
@@ -195,7 +195,7 @@ class Bench:
         return {"a_token": each_token, "start": first, "sets": sets}
 
     def stream(self, content: str, seed: int, size: SizePlan, tokens: int) -> tuple[Any, int]:
-        """(the token stream of a choice's documents, tokens of its different documents).
+        """Return (the token stream of a choice's documents, tokens of its different documents).
 
         Of a choice with far more tokens than are trained on, some random documents.
         """
@@ -217,14 +217,14 @@ class Bench:
         return made, unique
 
     def bank(self, size: SizePlan) -> TokenBank:
-        """The tokens of all documents by the size's tokenizer."""
+        """Return the tokens of all documents by the size's tokenizer."""
         mark = self.marks[size.name]
         if mark not in self._banks:
             self._banks[mark] = TokenBank(self.folder / "bank" / f"tokens-{mark}", self.texts)
         return self._banks[mark]
 
     def tokenizer(self, size: SizePlan) -> Remembering:
-        """The size's tokenizer: the comparison's, or that of the model to go on with."""
+        """Return the size's tokenizer: the comparison's, or that of the model to go on with."""
         from dataworth.lm.tokenizer import load_tokenizer
 
         mark = self.marks[size.name]
@@ -234,7 +234,7 @@ class Bench:
         return self._tokenizers[mark]
 
     def model(self, size: SizePlan, seed: int) -> Any:
-        """A new model from the seed, or the one to go on with."""
+        """Return a new model from the seed, or the one to go on with."""
         from dataworth.lm.model import ModelConfig, build, load_model
 
         if size.model is not None:
@@ -242,11 +242,11 @@ class Bench:
         return build(ModelConfig(**size.options), seed)
 
     def config(self, size: SizePlan, tokens: int, seed: int) -> Any:
-        """How a model of a size is trained."""
+        """Return the settings of training a model of a size."""
         return config_of(self.plan, size, tokens, seed, str(self.device))
 
     def measure(self, model: Any, size: SizePlan, item: EvaluationSet) -> dict[str, float]:
-        """A model's measures on one set."""
+        """Return a model's measures on one set."""
         from dataworth.lm.evaluation import choice_log_probs, cloze
         from dataworth.lm.steps import threads
 
@@ -283,7 +283,7 @@ class Bench:
     def losses(
         self, model: Any, size: SizePlan, file: str, texts: Sequence[str]
     ) -> dict[str, float]:
-        """Nats a token and bits a byte of held-out texts; those of our models packed once."""
+        """Measure nats per token and bits per byte of held-out texts; ours are packed once."""
         from dataworth.comparing.losses import loss_of, pack
         from dataworth.lm.evaluation import document_losses
         from dataworth.lm.model import CausalLM
@@ -317,14 +317,14 @@ class Remembering:
         self._known: dict[str, Any] = {}
 
     def encode_batch_fast(self, texts: Sequence[str], *, add_special_tokens: bool) -> list[Any]:
-        """As of `tokenizers.Tokenizer`."""
+        """Encode texts, new ones alone; stands in for `tokenizers.Tokenizer`."""
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         made = self.inner.encode_batch_fast(new, add_special_tokens=add_special_tokens)
         self._known.update(zip(new, (_Ids(item.ids) for item in made), strict=True))
         return [self._known[text] for text in texts]
 
     def token_to_id(self, name: str) -> int | None:
-        """As of `tokenizers.Tokenizer`."""
+        """Return the id of a token; stands in for `tokenizers.Tokenizer`."""
         found: int | None = self.inner.token_to_id(name)
         return found
 
@@ -335,8 +335,8 @@ class _Ids:
 
 
 def parameters_of(model: Any) -> int:
-    """Numbers of a model that are trained."""
-    found = sum(parameter.numel() for parameter in model.as_module().parameters())
-    if not found:
+    """Count the numbers of a model that are trained."""
+    count = sum(parameter.numel() for parameter in model.as_module().parameters())
+    if not count:
         raise ConfigError("the model has no parameters")
-    return int(found)
+    return int(count)

@@ -46,15 +46,15 @@ class CheapNumbers:
         self._indices: dict[str, Index] = {}
 
     def make(self, wanted: Mapping[str, Sequence[str]], workers: int) -> dict[str, Any]:
-        """The numbers of each content: {"common": {...}, "targets": {target: {...}}}."""
+        """Compute the numbers of each content: {"common": {...}, "targets": {target: {...}}}."""
         place = self.folder / "text"
         place.mkdir(parents=True, exist_ok=True)
-        found: dict[str, Any] = {}
+        numbers: dict[str, Any] = {}
         missing = []
         for content, targets in wanted.items():
             path = place / f"{content}.json"
             known = read_object(path) if path.is_file() else {"targets": {}}
-            found[content] = known
+            numbers[content] = known
             with damaged(path):
                 if any(target not in known["targets"] for target in targets):
                     missing.append(content)
@@ -65,12 +65,12 @@ class CheapNumbers:
                 self._indices[name] = made
 
         def measure(content: str) -> None:
-            found[content] = self._measure(content, wanted[content])
-            write_json(place / f"{content}.json", found[content])
+            numbers[content] = self._measure(content, wanted[content])
+            write_json(place / f"{content}.json", numbers[content])
 
         with ThreadPoolExecutor(max(1, workers)) as threads:
             list(threads.map(measure, missing))
-        return found
+        return numbers
 
     def _measure(self, content: str, targets: Sequence[str]) -> dict[str, Any]:
         uid, counts = load_documents(self.folder / "documents", content)
@@ -109,19 +109,19 @@ def _clean(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def wanted_of(plan: ComparePlan, chosens: Sequence[Chosen]) -> dict[str, list[str]]:
-    """The targets that each content is measured for."""
-    found: dict[str, set[str]] = {}
+    """Return the targets that each content is measured for."""
+    targets: dict[str, set[str]] = {}
     for item in chosens:
-        of = found.setdefault(item.content, set())
+        of = targets.setdefault(item.content, set())
         of.update(plan.targets if item.target is None else [item.target])
-    return {content: sorted(of) for content, of in found.items()}
+    return {content: sorted(of) for content, of in targets.items()}
 
 
 def cheap_of(
     plan: ComparePlan, chosens: Sequence[Chosen], numbers: Mapping[str, Any]
 ) -> list[Cheap]:
-    """All cheap numbers of all choices on their targets."""
-    found: list[Cheap] = []
+    """Return all cheap numbers of all choices on their targets."""
+    rows: list[Cheap] = []
     for item in chosens:
         for target in plan.targets if item.target is None else [item.target]:
             known = numbers[item.content]
@@ -129,7 +129,7 @@ def cheap_of(
             right = right_share(plan, item, target)
             if right is not None:
                 values["right_share"] = right
-            found += [
+            rows += [
                 {
                     "selection": item.selection,
                     "target": target,
@@ -139,16 +139,16 @@ def cheap_of(
                 }
                 for metric, value in values.items()
             ]
-    return found
+    return rows
 
 
 def coverage(plan: ComparePlan, chosens: Sequence[Chosen], table: Scored) -> list[Cheap]:
-    """Which of the pool's groups a choice has a document of: of all, and of the smaller half.
+    """Return the share of the pool's groups with a chosen document: of all, of the smaller half.
 
     By the first group field; nothing without one. SELECT counts classes and their long tail so
     (Feuer et al. 2024, arXiv 2410.05057); the half is dataworth's own.
     """
-    found: list[Cheap] = []
+    rows: list[Cheap] = []
     for name in table.corpus.fields.groups[:1]:
         codes, values = table.table.codes(name)
         sums = np.bincount(codes, table.table.column("tokens"), minlength=len(values))
@@ -159,7 +159,7 @@ def coverage(plan: ComparePlan, chosens: Sequence[Chosen], table: Scored) -> lis
             for metric, groups in parts.items():
                 if groups:
                     share = sum(group in own for group in groups) / len(groups)
-                    found += [
+                    rows += [
                         Cheap(
                             selection=item.selection,
                             target=target,
@@ -169,11 +169,11 @@ def coverage(plan: ComparePlan, chosens: Sequence[Chosen], table: Scored) -> lis
                         )
                         for target in (plan.targets if item.target is None else [item.target])
                     ]
-    return found
+    return rows
 
 
 def right_share(plan: ComparePlan, item: Chosen, target: str) -> float | None:
-    """The share of a choice's tokens with a right value for the target; None if not said."""
+    """Return the share of a choice's tokens with a right value for the target; None if not said."""
     for name, of in plan.right.items():
         if target in of:
             parts = item.composition.get(name, {})
@@ -183,15 +183,15 @@ def right_share(plan: ComparePlan, item: Chosen, target: str) -> float | None:
 
 
 def composition(plan: ComparePlan, chosens: Sequence[Chosen], table: Scored) -> list[CompositionOf]:
-    """What the pool and each selection (mean over seeds) are made of, by each group field."""
-    found: list[CompositionOf] = []
+    """Return the shares of each group field's values in the pool and each selection, over seeds."""
+    rows: list[CompositionOf] = []
     tokens = table.table.column("tokens")
     for name in table.corpus.fields.groups:
         codes, values = table.table.codes(name)
         sums = np.bincount(codes, tokens, minlength=len(values))
         pool = {str(value): float(total) for value, total in zip(values, sums, strict=True)}
         shown = sorted(pool, key=lambda value: -pool[value])[:_SHOWN]
-        found.append(_parts(None, None, name, pool, shown))
+        rows.append(_parts(None, None, name, pool, shown))
         groups: dict[tuple[str, str | None], list[Chosen]] = {}
         for item in chosens:
             groups.setdefault((item.selection, item.target), []).append(item)
@@ -201,8 +201,8 @@ def composition(plan: ComparePlan, chosens: Sequence[Chosen], table: Scored) -> 
                 for value, amount in item.composition.get(name, {}).items():
                     mean[value] = mean.get(value, 0.0) + amount / max(item.tokens, 1) / len(items)
             if mean:
-                found.append(_parts(selection, target, name, mean, shown))
-    return found
+                rows.append(_parts(selection, target, name, mean, shown))
+    return rows
 
 
 def _parts(
@@ -227,9 +227,9 @@ def _parts(
 def overlap(
     plan: ComparePlan, chosens: Sequence[Chosen], tables: Mapping[str, Scored], folder: Path
 ) -> list[Overlap]:
-    """How alike the choices of the first seed are, and how alike their utilities rank."""
+    """Return Jaccard indices and rank correlations between the choices of the first seed."""
     seed = plan.seeds[0]
-    found: list[Overlap] = []
+    rows: list[Overlap] = []
     for target in plan.targets:
         mine = [item for item in chosens if item.seed == seed and item.target in (target, None)]
         uids = [load_documents(folder / "documents", item.content)[0] for item in mine]
@@ -246,12 +246,12 @@ def overlap(
                     value = rank_correlation(*a, *b)[0]
                     ranks[i][j] = ranks[j][i] = value if math.isfinite(value) else None
         names = [item.selection for item in mine]
-        found.append({"target": target, "names": names, "jaccard": alike, "rank": ranks})
-    return found
+        rows.append({"target": target, "names": names, "jaccard": alike, "rank": ranks})
+    return rows
 
 
 def _utility(item: Chosen, tables: Mapping[str, Scored]) -> Any:
-    """(uid, utility) over all documents, where the choice is by one column; else None."""
+    """Return (uid, utility) over all documents, where the choice is by one column; else None."""
     if len(item.columns) != 1 or item.selection not in tables:
         return None
     columns = tables[item.selection].table.columns(["uid", item.columns[0]])

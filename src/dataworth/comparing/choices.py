@@ -101,7 +101,7 @@ class Chosens:
         self.folder = folder
 
     def make(self, workers: int) -> list[Chosen]:
-        """All choices, in the order of candidates, targets and seeds."""
+        """Return all choices, in the order of candidates, targets and seeds."""
         jobs = [job for candidate in self.plan.candidates for job in self._jobs(candidate)]
         (self.folder / "documents").mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(max(1, workers)) as threads:
@@ -236,12 +236,12 @@ class Chosens:
 
 
 def any_table(tables: dict[str, Scored]) -> Scored:
-    """One of the tables: their rows are the same documents in the same order."""
+    """Return one of the tables: their rows are the same documents in the same order."""
     return next(iter(tables.values()))
 
 
 def largest(plan: ComparePlan) -> str:
-    """The largest of the targets' budgets, for what is chosen once for all targets.
+    """Return the largest of the targets' budgets, for what is chosen once for all targets.
 
     Raises ConfigError for budgets in different units, which have no largest.
     """
@@ -255,7 +255,7 @@ def largest(plan: ComparePlan) -> str:
 def rows_of(
     column: NDArray[np.uint64], uid: NDArray[np.uint64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """(which of the uids are in a column, the first row of each one that is)."""
+    """Return (which of the uids are in a column, the first row of each one that is)."""
     order = np.argsort(column, kind="stable")
     place = np.searchsorted(column, uid, sorter=order)
     place[place == len(column)] = 0
@@ -278,7 +278,7 @@ def save_documents(folder: Path, uid: NDArray[np.uint64], counts: NDArray[np.int
 
 
 def load_documents(folder: Path, content: str) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """(uid, copies) of a choice's documents, by growing uid."""
+    """Load (uid, copies) of a choice's documents, by growing uid."""
     path = folder / f"{content}.npz"
     remedy = f"delete the folder {folder.parent.name} and run the same command again"
     arrays = read_arrays(path, remedy)
@@ -297,37 +297,37 @@ def _name_of(uid: NDArray[np.uint64], counts: NDArray[np.int64]) -> str:
 def _composition(
     table: Scored, rows: NDArray[np.int64], tokens: NDArray[np.int64]
 ) -> dict[str, dict[str, int]]:
-    """Tokens of the chosen rows by the values of the group fields; the smallest are left out."""
-    found: dict[str, dict[str, int]] = {}
+    """Sum the chosen rows' tokens by the values of the group fields; the smallest are left out."""
+    tokens_by_field: dict[str, dict[str, int]] = {}
     for name in table.corpus.fields.groups:
         codes, values = table.table.codes(name)
         sums = np.bincount(codes[rows], tokens, minlength=len(values))
         order = [int(i) for i in np.argsort(-sums, kind="stable")[:_VALUES] if sums[i]]
-        found[name] = {str(values[i]): int(sums[i]) for i in order}
-    return found
+        tokens_by_field[name] = {str(values[i]): int(sums[i]) for i in order}
+    return tokens_by_field
 
 
 def _weights(choice: Choice, rows: NDArray[np.int64]) -> dict[str, float]:
-    """What the utility says of a choice: effective size, and how it hangs on length."""
+    """Return the utility's effective sample size as a share, and its correlation with length."""
     if len(choice.view.utilities) != 1 or not needs_utility(choice.mechanism):
         return {}
     (column,) = choice.view.utilities
     values, eligible = choice.view.column(column), choice.candidates.eligible
     temperature = temperature_of(choice, column)
-    found = {}
+    shares = {}
     if temperature:
-        found["effective_share"] = effective_sample_size(values[eligible], temperature) / len(rows)
+        shares["effective_share"] = effective_sample_size(values[eligible], temperature) / len(rows)
     sizes, uid = choice.candidates.column("text_bytes"), choice.candidates.uid
-    found["length_correlation"] = length_correlation(
+    shares["length_correlation"] = length_correlation(
         np.where(eligible, values, np.nan), sizes, uid
     )[1]
-    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+    return {name: float(value) for name, value in shares.items() if np.isfinite(value)}
 
 
 def _outside(
     blocks: Any, wanted: set[int], counts: NDArray[np.int64], uid: NDArray[np.uint64]
 ) -> int:
-    """About the tokens of documents that are not in the pool: a quarter of their bytes."""
+    """Estimate the tokens of documents that are not in the pool: a quarter of their bytes."""
     copies = dict(zip(uid.tolist(), counts.tolist(), strict=True))
     total = 0
     for documents in blocks:
@@ -339,5 +339,5 @@ def _outside(
 
 
 def contents_of(chosens: Sequence[Chosen]) -> list[str]:
-    """The different sets of documents, in order."""
+    """Return the different sets of documents, in order."""
     return list(dict.fromkeys(item.content for item in chosens))

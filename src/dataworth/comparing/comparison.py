@@ -63,7 +63,7 @@ class Comparison:
 
     @property
     def findings(self) -> list[str]:
-        """What follows, in words."""
+        """Sentences about what the numbers show, the leading setting first."""
         return self.facts.get("findings", [])
 
     @property
@@ -72,7 +72,7 @@ class Comparison:
         return self.facts.get("weightings", [])
 
     def table(self) -> pa.Table:
-        """All leaderboards, a row for each selection in each; `target` null: the mean over them."""
+        """Return all leaderboards, a row per selection in each; `target` null: the mean."""
         with self._reading():
             rows = self._rows()
             return pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS))
@@ -103,7 +103,7 @@ class Comparison:
 
 
 def load_comparison(folder: Path) -> Comparison:
-    """A comparison from its folder. Raises DataworthError if there is none that is finished."""
+    """Load a comparison from its folder. Raises DataworthError if none is finished there."""
     path = folder / "comparison.json"
     if not path.is_file():
         raise DataworthError(
@@ -155,7 +155,7 @@ def outline(
     workers: int = 1,
     device: str = AUTO,
 ) -> dict[str, Any]:
-    """What a plan comes to, without reading the pool: its values, passes over the pool, trainings.
+    """Return a plan's values, passes and trainings, without reading the pool.
 
     `trainings` is the most: equal selections are trained on once. If `timed`, a few steps of each
     size tell about the `minutes` of all trainings on so many workers; None where a size is a model
@@ -185,7 +185,7 @@ def outline(
 
 
 def _minutes(plan: ComparePlan, trainings: int, workers: int, device: str) -> float | None:
-    """About the minutes that all trainings of a plan take, timed on random tokens."""
+    """Estimate the minutes of all trainings of a plan, timed on random tokens."""
     if any(size.model is not None for size in plan.sizes):
         return None
     from dataworth.comparing.bench import training_rate

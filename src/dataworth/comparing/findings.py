@@ -1,4 +1,4 @@
-"""What follows from a comparison, in words: some eight sentences, the leading setting first."""
+"""Findings of a comparison, in words: some eight sentences, the leading setting first."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ class _Facts:
         return self.reading.measure["unit"]
 
     def rivals(self, board: Leaderboard) -> list[Row]:
-        """The rows but those of baseline and bounds, best first."""
+        """Return the rows but those of baseline and bounds, best first."""
         known = {board["baseline"], *self.reading.bounds}
         rows = reading_.ranked(board, self.reading.measure)
         return [row for row in rows if row["selection"] not in known]
 
     def shown(self, board: Leaderboard, verdict: str) -> list[Row]:
-        """The rivals of which that is shown."""
+        """Return the rivals with this verdict."""
         return [row for row in self.rivals(board) if row.get("verdict") == verdict]
 
     def bound(self, board: Leaderboard) -> Row | None:
-        """The best bound that is shown to be better than the baseline."""
+        """Return the best bound that is shown to be better than the baseline."""
         rows = reading_.ranked(board, self.reading.measure)
         bounds = (row for row in rows if row["selection"] in self.reading.bounds)
         return next((row for row in bounds if row.get("verdict") == BETTER), None)
 
     def share(self, row: Row) -> str:
-        """What a selection has of the bound's gain, as 86%; nothing without a bound."""
+        """Return a selection's share of the bound's gain, as 86%; "" without a bound."""
         bound = self.bound(self.board)
         own, whole = row.get("difference"), bound.get("difference") if bound else None
         return f"{own / whole:.0%}" if own is not None and whole else ""
 
     def series(self, selection: str) -> dict[int, float]:
-        """A selection's means over the leading leaderboard's targets, by seed."""
+        """Return a selection's means over the leading leaderboard's targets, by seed."""
         target = self.board["target"]
         place = (self.board["size"], self.board["tokens"], self.board["measure"])
         of = [t for t in self.reading.targets if target in (None, t)]
@@ -76,7 +76,7 @@ class _Facts:
 
 
 def findings(comparison: Comparison, values: Values) -> list[str]:
-    """A sentence for each thing that was shown, and for what was not."""
+    """Return a sentence for each thing that was shown, and for what was not."""
     reading = reading_.read(comparison)
     if reading.board is None:
         return []
@@ -87,7 +87,7 @@ def findings(comparison: Comparison, values: Values) -> list[str]:
 
 
 def kept_out(count: int, documents: int) -> list[str]:
-    """What decontamination kept out of all selections."""
+    """Return a sentence on the documents that decontamination kept out of all selections."""
     if not count:
         return []
     return [
@@ -97,7 +97,7 @@ def kept_out(count: int, documents: int) -> list[str]:
 
 
 def _leads(of: _Facts) -> Iterable[str]:
-    """The best selection, where, by how much, and whether it leads in other settings too."""
+    """Name the best selection, where, by how much, and if it leads in other settings too."""
     rivals = of.rivals(of.board)
     if not rivals:
         return
@@ -125,7 +125,7 @@ def _first(of: _Facts) -> str:
 
 
 def _against(of: _Facts, row: Row) -> str:
-    """0.995 nats a token below random (95 % interval 0.924 to 1.066)."""
+    """Return text such as "0.995 nats a token below random (95 % interval 0.924 to 1.066)"."""
     difference, low, high = row.get("difference"), row.get("low"), row.get("high")
     if difference is None:
         return "no difference measured"
@@ -154,7 +154,7 @@ def _other_settings(of: _Facts, name: str) -> str:
 
 
 def _better(of: _Facts) -> Iterable[str]:
-    """All that are better than the baseline, by how much, and the share of the bound's gain."""
+    """List all that are better than the baseline, by how much, with shares of the bound's gain."""
     rows = of.shown(of.board, BETTER)
     bound = of.bound(of.board)
     if rows:
@@ -174,7 +174,7 @@ def _better(of: _Facts) -> Iterable[str]:
 
 
 def _between(of: _Facts) -> Iterable[str]:
-    """Whether the best differs from the others that are better: paired over seeds between them."""
+    """Tell if the best differs from the others that are better: paired over seeds between them."""
     rows = of.shown(of.board, BETTER)
     if len(rows) < 2:
         return
@@ -197,7 +197,7 @@ def _between(of: _Facts) -> Iterable[str]:
 
 
 def between(own: Mapping[int, float], other: Mapping[int, float], how: Reading) -> Paired | None:
-    """Two selections' paired difference over the seeds that both have; None for fewer than two."""
+    """Return two selections' paired difference over common seeds; None for fewer than two."""
     seeds = [seed for seed in own if seed in other]
     if len(seeds) < 2:
         return None
@@ -221,7 +221,7 @@ def _rest(of: _Facts) -> Iterable[str]:
 
 
 def _by_target(of: _Facts) -> Iterable[str]:
-    """The best on each target, and who is not better on all of them."""
+    """Name the best on each target, and who is not better on all of them."""
     boards = [of.reading.boards[t] for t in of.reading.targets if t in of.reading.boards]
     if len(boards) < 2:
         return
@@ -240,7 +240,7 @@ def _by_target(of: _Facts) -> Iterable[str]:
 
 
 def _elsewhere(of: _Facts) -> Iterable[str]:
-    """What the selections that are better cost on the sample of the pool."""
+    """Tell the losses on the pool's sample of the selections that are better."""
     board = reading_.by_measure(of.all, of.reading).get("pool_loss")
     names = [row["selection"] for row in of.shown(of.board, BETTER)]
     if board is None or of.reading.measure["name"] == "pool_loss" or not names:
@@ -264,7 +264,7 @@ def _elsewhere(of: _Facts) -> Iterable[str]:
 
 
 def _questions(of: _Facts) -> Iterable[str]:
-    """Accuracy on questions: of the baseline, and of the best selection."""
+    """Tell the accuracy on questions: of the baseline, and of the best selection."""
     parts = []
     for name in ("accuracy", "exact_match"):
         boards = [
@@ -313,7 +313,7 @@ def _laws(of: _Facts) -> Iterable[str]:
 
 
 def _predictions(of: _Facts) -> Iterable[str]:
-    """Which cheap number goes best with the loss, and which do not."""
+    """Name the cheap numbers that correlate with the loss, and those without a shown relation."""
     labels = {metric["name"]: metric["label"] for metric in METRICS}
     known = [
         (item["r"], item)
@@ -349,7 +349,7 @@ def _change(row: Row) -> str:
 
 
 def _listed(parts: Sequence[str], room: int) -> str:
-    """a; b; and 4 more: as many as there is room for, but at least one."""
+    """Join as "a; b; and 4 more": as many as there is room for, but at least one."""
     taken, length = 0, 0
     for part in parts:
         length += len(part) + 2
@@ -367,21 +367,21 @@ def warnings(
     outcomes: Mapping[str, Any],
     sets: Sequence[EvaluationSet],
 ) -> list[str]:
-    """Reasons for distrust that the comparison itself knows."""
-    said = []
+    """Return the reasons for distrust that the comparison itself knows."""
+    lines = []
     left = len({name for name in grid.values() if name not in outcomes})
     if left:
-        said.append(f"{left} of {len(set(grid.values()))} trainings are not done yet.")
+        lines.append(f"{left} of {len(set(grid.values()))} trainings are not done yet.")
     short = sorted({item.selection for item in chosens if item.short})
     if short:
-        said.append(f"Less than the budget was chosen by: {', '.join(short)}.")
+        lines.append(f"Less than the budget was chosen by: {', '.join(short)}.")
     outside = {item.selection: item.missing for item in chosens if item.missing}
     for name, count in outside.items():
         most = any(2 * item.missing > item.documents for item in chosens if item.selection == name)
         asked = "; was it chosen from another one, or read by another field?" if most else "."
-        said.append(f"{name}: {count:,} of its documents are not in the pool{asked}")
+        lines.append(f"{name}: {count:,} of its documents are not in the pool{asked}")
     for item in sets:
         if item.kind == "text" and item.rows < FEW_DOCUMENTS:
             of = f"the validation of {item.target}" if item.target else "the sample of the pool"
-            said.append(f"Losses on {of} rest on {item.rows} documents.")
-    return said
+            lines.append(f"Losses on {of} rest on {item.rows} documents.")
+    return lines

@@ -35,7 +35,7 @@ class Finished:
     corpus: Corpus | None
 
     def blocks(self) -> Iterator[Documents]:
-        """The documents of its files; nothing for a run's rows, which are in the pool."""
+        """Yield the documents of its files; nothing for a run's rows, which are in the pool."""
         if self.corpus is not None:
             for unit in self.corpus.units:
                 for block in self.corpus.blocks(unit):
@@ -43,13 +43,13 @@ class Finished:
 
 
 def path_for(candidate: CandidatePlan, target: str, seed: int) -> str:
-    """The path of a finished selection for one target and seed."""
+    """Return the path of a finished selection for one target and seed."""
     assert candidate.source is not None
     return candidate.source.replace("{target}", target).replace("{seed}", str(seed))
 
 
 def read_finished(path: str, plan: ComparePlan) -> Finished:
-    """A finished selection from a run's folder, a folder of data, or files.
+    """Read a finished selection from a run's folder, a folder of data, or files.
 
     Raises InputError if there is nothing that can be read.
     """
@@ -79,7 +79,7 @@ def read_finished(path: str, plan: ComparePlan) -> Finished:
 
 
 def open_finished(path: str, plan: ComparePlan) -> Corpus:
-    """The files of a finished selection: those in its folder `data`, if it has one."""
+    """Open the files of a finished selection: those in its folder `data`, if it has one."""
     place: Any = path
     fields = dataclasses.replace(plan.fields, id=None, groups=(), split_words=None)
     if not URL.match(path):
@@ -92,7 +92,7 @@ def open_finished(path: str, plan: ComparePlan) -> Corpus:
 
 
 def facts_of(path: str, plan: ComparePlan) -> dict[str, Any]:
-    """Fingerprints of the files of a finished selection."""
+    """Return the fingerprints of the files of a finished selection."""
     rows = None if URL.match(path) else _rows_file(Path(path))
     if rows is not None:
         return {str(rows): content_of(rows)}
@@ -100,18 +100,18 @@ def facts_of(path: str, plan: ComparePlan) -> dict[str, Any]:
 
 
 def _rows_file(folder: Path) -> Path | None:
-    """The chosen rows, where a run's folder has no data of its own."""
+    """Return the file of chosen rows, where a run's folder has no data of its own."""
     if not folder.is_dir() or (folder / "data").is_dir():
         return None
     if (folder / "rows.parquet").is_file():
         return folder / "rows.parquet"
     if (folder / "run.json").is_file():
         own = read_object(folder / "run.json").get("selection")
-        made = sorted(folder.glob("selections/*/rows.parquet"))
-        made = [path for path in made if own is None or path.parent.name == own]
-        if len(made) != 1:
+        files = sorted(folder.glob("selections/*/rows.parquet"))
+        files = [path for path in files if own is None or path.parent.name == own]
+        if len(files) != 1:
             raise InputError(
-                f"{folder}: has {len(made)} selections; name the folder of one, in selections/"
+                f"{folder}: has {len(files)} selections; name the folder of one, in selections/"
             )
-        return made[0]
+        return files[0]
     return None

@@ -1,4 +1,4 @@
-"""What is to be trained: each different selection once for each seed, size and number of tokens.
+"""Trainings to do: each different selection once for each seed, size and number of tokens.
 
 A training's name hangs on all that its numbers hang on: the documents, their copies, the seed, the
 model, the tokens, the settings of training and the tokenizer. Equal selections of several
@@ -33,7 +33,7 @@ class Unit:
     targets: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON."""
+        """Return the unit as JSON."""
         return {**vars(self), "targets": list(self.targets)}
 
 
@@ -44,7 +44,7 @@ Key = tuple[str, str, int, str, int]
 def units_of(
     plan: ComparePlan, chosens: Sequence[Chosen], marks: Mapping[str, str]
 ) -> tuple[list[Unit], dict[Key, str]]:
-    """(all different trainings in the order of work, the training of each place in the grid).
+    """Return (all different trainings in working order, the training of each place in the grid).
 
     `marks`: the fingerprint of each size's tokenizer. The order goes by size and tokens as the plan
     has them, then by seeds, so that what is there when it is stopped is whole for the first ones.
@@ -72,14 +72,14 @@ def units_of(
 def name_of(
     plan: ComparePlan, size: SizePlan, content: str, seed: int, tokens: int, mark: str
 ) -> str:
-    """The name of a training's folder."""
+    """Return the name of a training's folder."""
     options = size.as_dict()
     options.pop("name")
     return fingerprint([FORM, content, seed, tokens, options, dict(plan.training), mark])
 
 
 def result_file(folder: Path, name: str) -> Path:
-    """Where a training's numbers are: it is done if and only if this is there."""
+    """Return the file of a training's numbers: it is done if and only if this is there."""
     return folder / name / "result.json"
 
 
@@ -100,7 +100,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def model_folder(folder: Path, name: str) -> Path:
-    """Where a training's model is, if models are kept."""
+    """Return the folder of a training's model, which is there if models are kept."""
     return folder / name / "model"
 
 
@@ -111,14 +111,14 @@ def missing(
     *,
     models: bool = False,
 ) -> list[Unit]:
-    """The units that are not done; `keys`: target → sets; `models`: they are to leave a model."""
+    """Return the units not done; `keys`: target → sets; `models`: they are to leave a model."""
     return [unit for unit in units if not done(unit, folder, keys, models=models)]
 
 
 def done(
     unit: Unit, folder: Path, keys: Mapping[str, Sequence[str]], *, models: bool = False
 ) -> bool:
-    """Whether there is a result with all that is measured, and the model if that is wanted."""
+    """Tell if there is a result with all that is measured, and the model if that is wanted."""
     path = result_file(folder, unit.name)
     if not path.is_file() or not covers(read_result(path), unit, keys):
         return False
@@ -126,6 +126,6 @@ def done(
 
 
 def covers(result: Mapping[str, Any], unit: Unit, keys: Mapping[str, Sequence[str]]) -> bool:
-    """Whether a result holds the measures of all the unit's targets, and of the pool's sample."""
+    """Tell if a result holds the measures of all the unit's targets, and of the pool's sample."""
     wanted = [key for target in (*unit.targets, "") for key in keys.get(target, ())]
     return all(key in result["evaluations"] for key in wanted)

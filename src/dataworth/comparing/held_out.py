@@ -1,4 +1,4 @@
-"""What models are measured on: documents that no selection of the comparison holds.
+"""Evaluation sets of a comparison: documents that none of its selections holds.
 
 For each target its validation files, or the half of its examples that nothing was learned from;
 and a random sample of the pool. Sets are cut to a number of bytes: documents by the seeded hash of
@@ -115,7 +115,7 @@ def build(
 
 
 def load_sets(folder: Path) -> list[EvaluationSet]:
-    """The sets that `build` wrote."""
+    """Load the sets that `build` wrote."""
     path = folder / "sets.json"
     with damaged(path, _REMEDY):
         sets = [EvaluationSet(**item) for item in read_object(path, _REMEDY)["sets"]]
@@ -125,7 +125,7 @@ def load_sets(folder: Path) -> list[EvaluationSet]:
 
 
 def load_decontaminated(folder: Path) -> int:
-    """How many documents of the pool were kept out for what they share with validation sets."""
+    """Return the number of the pool's documents kept out for sharing text with validation sets."""
     path = folder / "sets.json"
     with damaged(path, _REMEDY):
         return int(read_object(path, _REMEDY).get("decontaminated", 0))
@@ -153,15 +153,15 @@ class _Sharing:
 def sharing(
     table: Scored, validation: Iterable[Documents], engine: Engine, progress: Progress
 ) -> NDArray[np.uint64]:
-    """uids of the pool's documents that share a long run of words with a validation set.
+    """Return the uids of the pool's documents that share 13 words in a row with a validation set.
 
     The rule is that of `judge.contamination`: 13 words in a row, common ones left out.
     """
     indices = []
     for documents in validation:
-        made = index(documents)
-        made.leave_out_common(table.survey.sample)
-        indices.append(made)
+        runs = index(documents)
+        runs.leave_out_common(table.survey.sample)
+        indices.append(runs)
     corpus = table.corpus
     work = _Sharing(corpus, tuple(indices))
     found = list(engine.map(work, corpus.units, progress=progress, name="decontaminate"))
@@ -169,14 +169,14 @@ def sharing(
 
 
 def load_excluded(folder: Path) -> NDArray[np.uint64]:
-    """uids of all documents that no selection may hold, sorted."""
+    """Load the uids of all documents that no selection may hold, sorted."""
     path = folder / "excluded.npy"
     with damaged(path, _REMEDY):
         return check_array(read_array(path, _REMEDY), np.uint64, (None,))
 
 
 def read_rows(folder: Path, item: EvaluationSet) -> Rows:
-    """The rows of a set: {"text"}, or a question's fields."""
+    """Read the rows of a set: {"text"}, or a question's fields."""
     path = folder / item.file
     with damaged(path, _REMEDY):
         lines = path.read_bytes().split(b"\n")
@@ -187,7 +187,7 @@ def read_rows(folder: Path, item: EvaluationSet) -> Rows:
 
 
 def validation_of(plan: ComparePlan, table: Scored, name: str) -> Documents:
-    """All documents that validate a target. Raises InputError if there are none."""
+    """Read all documents that validate a target. Raises InputError if there are none."""
     if not plan.targets[name].validation:
         held = table.targets.held_out.get(name)
         if held is None:
@@ -200,26 +200,26 @@ def validation_of(plan: ComparePlan, table: Scored, name: str) -> Documents:
 
 
 def shift_of(plan: ComparePlan) -> dict[str, Documents]:
-    """All documents of the text from elsewhere, by its name."""
+    """Read all documents of the text from elsewhere, by its name."""
     corpora = _open(plan.shift, plan)
     read = read_targets(corpora, holdout=0.0, max_bad=plan.max_bad, seed=plan.score_seed)
     return dict(read.fit)
 
 
 def inputs_of(plan: ComparePlan) -> dict[str, Any]:
-    """Fingerprints of the files that are read here: role → path → facts."""
+    """Return the fingerprints of the files that are read here: role → path → facts."""
     files = {name: item.validation for name, item in plan.targets.items() if item.validation}
-    found: dict[str, Any] = {}
+    fingerprints: dict[str, Any] = {}
     for name, corpus in _open(files, plan).items():
-        found[f"validation {name}"] = by_path(corpus)
+        fingerprints[f"validation {name}"] = by_path(corpus)
     for name, corpus in _open(plan.shift, plan).items():
-        found[f"shift {name}"] = by_path(corpus)
+        fingerprints[f"shift {name}"] = by_path(corpus)
     for name, item in plan.targets.items():
         for path in item.choices:
             if not Path(path).is_file():
                 raise InputError(f"{path}: there is no such file (choices of {name})")
-            found[f"choices {name}"] = {path: content_of(Path(path))}
-    return found
+            fingerprints[f"choices {name}"] = {path: content_of(Path(path))}
+    return fingerprints
 
 
 def by_path(corpus: Corpus) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def _open(files: Mapping[str, Sequence[str]], plan: ComparePlan) -> dict[str, Co
 
 
 def some(documents: Documents, limit: int, seed: int) -> Documents:
-    """Random documents, each once, of which the beginnings hold about `limit` bytes."""
+    """Return random documents, each once, of which the beginnings hold about `limit` bytes."""
     first = np.unique(documents.uid, return_index=True)[1]
     order = first[np.argsort(hash_uid(seed, documents.uid[first], _STREAM))]
     ends = np.cumsum(np.minimum(documents.text_bytes[order], DOCUMENT_BYTES))
@@ -252,7 +252,7 @@ def _texts(documents: Documents) -> Rows:
 
 
 def beginning(text: str, limit: int = DOCUMENT_BYTES) -> str:
-    """The first whole characters of a text within `limit` bytes."""
+    """Return the first whole characters of a text within `limit` bytes."""
     data = text.encode("utf-8")
     return text if len(data) <= limit else data[:limit].decode("utf-8", "ignore")
 

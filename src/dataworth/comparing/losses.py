@@ -47,7 +47,7 @@ class Packed:
 
 
 def pack(documents: Sequence[Sequence[int]], end: int, context: int, size: int) -> Packed:
-    """Documents as token ids; `size`: bytes of their texts."""
+    """Pack documents of token ids into rows and batches; `size`: bytes of their texts."""
     windows = [
         window
         for ids in documents
@@ -85,7 +85,7 @@ def pack(documents: Sequence[Sequence[int]], end: int, context: int, size: int) 
 def _windows(
     tokens: NDArray[np.int64], context: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """(inputs, targets) of a text's windows; -1 where a token was predicted before."""
+    """Yield (inputs, targets) of a text's windows; -1 where a token was predicted before."""
     back = int(context * OVERLAP)
     first = 1  # the next token to be predicted
     while first < len(tokens):
@@ -99,7 +99,7 @@ def _windows(
 
 
 def loss_of(model: CausalLM, packed: Packed, dtype: torch.dtype, *, compiled: bool) -> float:
-    """The sum of the loss over all tokens, in nats."""
+    """Return the sum of the loss over all tokens, in nats."""
     module = model.as_module()
     training = module.training
     module.eval()
@@ -124,7 +124,7 @@ def loss_of(model: CausalLM, packed: Packed, dtype: torch.dtype, *, compiled: bo
 def batch_nats(
     model: CausalLM, inputs: Tensor, bias: Tensor, targets: Tensor, dtype: torch.dtype
 ) -> Tensor:
-    """The summed loss of one batch in nats: float64, or float32 on mps, which has no other."""
+    """Sum the loss of one batch in nats: float64, or float32 on mps, which has no other."""
     hidden = model.stream(inputs, bias).flatten(0, 1)
     weight = model.read_out_weight.to(dtype)
     exact = torch.float32 if inputs.device.type == "mps" else torch.float64

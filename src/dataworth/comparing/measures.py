@@ -1,4 +1,4 @@
-"""What models and selections are measured by: names, units, and which way is better."""
+"""Measures of models and cheap metrics of selections: names, units, and which way is better."""
 
 from __future__ import annotations
 
@@ -87,6 +87,6 @@ _SMALLER_IS_BETTER = {"compression", "duplicates"}
 
 
 def sign_of(metric: str, measure: str) -> int:
-    """Which way a measure is expected to go when a metric grows: 1 up, -1 down."""
+    """Return the direction that a measure is expected to go when a metric grows: 1 up, -1 down."""
     sign = -1 if metric in _SMALLER_IS_BETTER else 1
     return -sign if _LOWER[measure] else sign

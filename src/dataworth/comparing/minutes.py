@@ -16,7 +16,7 @@ _SPARE = 1.15
 
 @dataclass(frozen=True)
 class Cost:
-    """What one size costs: seconds a token, seconds of starting, seconds of measuring by target.
+    """Costs of one size: seconds per token, seconds of starting, seconds of measuring by target.
 
     "" among the targets is the sample of the pool.
     """
@@ -29,7 +29,7 @@ class Cost:
 def seconds_for(
     plan: ComparePlan, chosens: Sequence[Chosen], costs: Mapping[str, Cost], workers: int
 ) -> float:
-    """About the time that a plan's trainings take, on that many workers."""
+    """Estimate the seconds that a plan's trainings take, on that many workers."""
     wanted: dict[tuple[str, int], set[str]] = {}
     seeds = set(plan.seeds)
     for item in chosens:
@@ -54,7 +54,7 @@ def fit(
     workers: int,
     seconds: float,
 ) -> tuple[ComparePlan, list[str]]:
-    """(a plan that takes at most about `seconds`, what it gave up, in words).
+    """Return (a plan that takes at most about `seconds`, what it gave up, in words).
 
     First what costs most and matters least: the largest sizes, then seeds down to three, then the
     largest numbers of tokens, then tokens of what is left. Never a selection, a target or the

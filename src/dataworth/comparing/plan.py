@@ -48,7 +48,7 @@ BOUND, KEEP = "bound", "keep_models"
 PRESETS: Mapping[str, Mapping[str, Any]] = {"datacomp": {"transfer": True, "decontaminate": True}}
 """Values of keys that a plan's `preset` sets where the plan does not."""
 GROWS = ("selections", "seeds", "sizes", "tokens")
-"""What a comparison may be given more or fewer of: what is there already is not done again."""
+"""Keys of a plan that may get more or fewer values later: what is there is not done again."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TargetPlan:
     choices: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON, as a plan has it."""
+        """Return the target as JSON, as a plan has it."""
         return {name: list(getattr(self, name)) for name in OF_TARGET if getattr(self, name)}
 
 
@@ -88,11 +88,11 @@ class CandidatePlan:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What its own steps are called by in its utility."""
+        """Names that its utility may call its own steps' columns by."""
         return ScoreSettings(self.steps).labels
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON, as a plan has it, with every setting."""
+        """Return every setting as JSON, as a plan has it."""
         bound = {"bound": True} if self.bound else {}
         if self.source is not None:
             return {"from": self.source, **bound}
@@ -117,7 +117,7 @@ class SizePlan:
     model: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON, as a plan has it."""
+        """Return the size as JSON, as a plan has it."""
         more = {} if self.model is None else {"model": self.model}
         return {"name": self.name, **more, **self.options, "training": dict(self.training)}
 
@@ -162,7 +162,7 @@ class ComparePlan:
     shift: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def candidate(self, name: str) -> CandidatePlan:
-        """The candidate of that name."""
+        """Return the candidate of that name."""
         return next(item for item in self.candidates if item.name == name)
 
     @property
@@ -171,7 +171,7 @@ class ComparePlan:
         return [step for candidate in self.candidates for step in candidate.steps]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON with every value, which `read_plan` reads back to an equal plan."""
+        """Return every value as JSON, which `read_plan` reads back to an equal plan."""
         fields = fields_dict(self.fields)
         return {
             "title": self.title,
@@ -228,7 +228,7 @@ class ComparePlan:
         return replace(self, sizes=tuple(sizes))
 
     def labelled(self, other: ComparePlan) -> ComparePlan:
-        """This plan with the labels of another: title, bounds, and whether models are kept."""
+        """Return this plan with another's labels: title, bounds, and if models are kept."""
         bounds = {item.name for item in other.candidates if item.bound}
         candidates = tuple(replace(item, bound=item.name in bounds) for item in self.candidates)
         kept = other.keep_models
@@ -236,7 +236,7 @@ class ComparePlan:
 
 
 def unlabelled(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """A plan's JSON without its labels, which change no number and so make no other plan."""
+    """Return a plan's JSON without labels, which change no number and so make no other plan."""
     selections = {
         name: {key: value for key, value in options.items() if key != "bound"}
         for name, options in plan.get("selections", {}).items()

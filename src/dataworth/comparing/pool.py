@@ -52,7 +52,7 @@ class Chooser:
 
 
 def sources(paths: Sequence[str]) -> list[str | Path]:
-    """Paths as paths, so that a missing one cannot be taken for a document's text."""
+    """Return paths as `Path`, so that a missing one cannot be taken for a document's text."""
     return [path if URL.match(path) else Path(path) for path in paths]
 
 
@@ -78,7 +78,7 @@ def score_candidates(
     progress: Progress,
     reuse: Sequence[Path] = (),
 ) -> dict[str, Scored]:
-    """The table of each candidate that has to be chosen, scored now as far as it is not there.
+    """Return the table of each candidate that has to be chosen; what is missing is scored now.
 
     `reuse`: such folders of other comparisons, whose columns of the same pool are taken over.
     """
@@ -194,7 +194,7 @@ def _columns(scored: Scored) -> dict[str, dict[str, str]]:
 
 
 def _checked(expression: Expression, candidate: CandidatePlan) -> Expression:
-    """The expression without the prefixes of columns; ConfigError if it names other steps."""
+    """Return the expression without prefixes of columns; ConfigError if it names other steps."""
 
     def known(text: str) -> str:
         name = text.removeprefix("utility:")
@@ -209,7 +209,7 @@ def _checked(expression: Expression, candidate: CandidatePlan) -> Expression:
 
 
 def _column(name: str, columns: Mapping[str, Mapping[str, str]], target: str, where: str) -> str:
-    """The column that a label, or a label and a target, stand for when choosing for `target`."""
+    """Return the column that a label, alone or with a target, means when choosing for `target`."""
     label, _, given = name.partition(":")
     of = columns.get(label, {})
     for key in (given,) if given else (target, JOINT, ""):

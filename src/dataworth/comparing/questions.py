@@ -31,11 +31,11 @@ _RESPONSE = re.compile(r"\s*\(([A-Z])\)")
 
 
 def read_questions(paths: Sequence[str], limit: int, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """At most `limit` questions of each kind, "choice" and "cloze", by the seeded hash of the text.
+    """Read at most `limit` questions of each kind, "choice" and "cloze", by a hash of the text.
 
     Raises InputError that names the file and line of a row that is no question.
     """
-    found: dict[str, list[dict[str, Any]]] = {"choice": [], "cloze": []}
+    questions: dict[str, list[dict[str, Any]]] = {"choice": [], "cloze": []}
     for path in paths:
         for number, line in enumerate(_read(Path(path)).split(b"\n"), 1):
             if not line.strip():
@@ -48,17 +48,17 @@ def read_questions(paths: Sequence[str], limit: int, seed: int) -> dict[str, lis
                     f"{path}, line {number}: is no question ({error}): a row has 'prompt', and "
                     "'options' with 'answer', or 'response'"
                 ) from None
-            found["choice" if "options" in question else "cloze"].append(question)
-    for kind, rows in found.items():
+            questions["choice" if "options" in question else "cloze"].append(question)
+    for kind, rows in questions.items():
         if len(rows) > limit:
             texts = [orjson.dumps(row).decode() for row in rows]
             order = np.argsort(hash_uid(seed, Documents.from_texts(texts).uid, _STREAM))
-            found[kind] = [rows[int(i)] for i in np.sort(order[:limit])]
-    return found
+            questions[kind] = [rows[int(i)] for i in np.sort(order[:limit])]
+    return questions
 
 
 def as_question(row: Mapping[str, Any]) -> dict[str, Any]:
-    """{"prompt", "options", "answer"} with the right option's index, or {"prompt", "response"}.
+    """Return {"prompt", "options", "answer"} with the answer's index, or {"prompt", "response"}.
 
     Raises KeyError, TypeError or ValueError for a row that is neither.
     """
@@ -81,8 +81,8 @@ def as_question(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_read(question: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
-    """The question as a model has read the pool's pairs: its prompt, and what is `between` it and
-    a response, by the template or by how two fields are joined; else a space, which is not said.
+    """Return the question as a model has read the pool's pairs: its prompt, and what is `between`
+    it and a response, by the template or the join of two fields; else a space, which is not said.
     """
     if fields.template is not None:
         turns = [("user", question["prompt"]), ("assistant", "x")]
@@ -96,7 +96,7 @@ def as_read(question: Mapping[str, Any], fields: Fields) -> dict[str, Any]:
 
 
 def answered(questions: Sequence[Mapping[str, Any]], fields: Fields) -> Documents:
-    """Questions with their answers as documents, as the pool would have them."""
+    """Return questions with their answers as documents, as the pool would have them."""
     read = [_answered(question, fields) for question in questions]
     documents = Documents.from_texts([text for text, _ in read])
     if fields.template is None:
@@ -106,7 +106,7 @@ def answered(questions: Sequence[Mapping[str, Any]], fields: Fields) -> Document
 
 
 def _answered(question: Mapping[str, Any], fields: Fields) -> tuple[str, tuple[Span, ...]]:
-    """A question with its answer in one text, and who says what if there is a template."""
+    """Return a question and its answer as one text, and its turns if there is a template."""
     answer = question.get("response")
     if answer is None:
         answer = question["options"][question["answer"]]

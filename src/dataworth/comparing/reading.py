@@ -53,7 +53,7 @@ _NAME = re.compile(r"[^\x00-\x1f:/\\]{1,60}")
 
 
 def read_plan(plan: str | Path | Mapping[str, Any], *, minutes: float | None = None) -> ComparePlan:
-    """A plan from a YAML or JSON file, a mapping, or the record that a comparison left.
+    """Read a plan from a YAML or JSON file, a mapping, or the record that a comparison left.
 
     Relative paths start at the file's folder (a mapping's: at the working folder). `minutes`
     takes the place of the plan's own. Raises ConfigError that names the key that is wrong.
@@ -84,8 +84,8 @@ def _load(path: Path) -> Any:
 
 
 def _known(content: Mapping[Any, Any], known: Sequence[str], what: str) -> dict[str, Any]:
-    """The keys with values; ConfigError for one that does not exist."""
-    found = {}
+    """Return the keys with values; ConfigError for one that does not exist."""
+    values = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
         if name not in known:
@@ -93,8 +93,8 @@ def _known(content: Mapping[Any, Any], known: Sequence[str], what: str) -> dict[
             hint = f" (did you mean {close[0]!r}?)" if close else f"; there are {', '.join(known)}"
             raise ConfigError(f"there is no {what} {str(key)!r}{hint}")
         if value is not None:
-            found[name] = value
-    return found
+            values[name] = value
+    return values
 
 
 def _plan(given: dict[str, Any], folder: Path, minutes: float | None) -> ComparePlan:
@@ -367,16 +367,16 @@ def _expanded(text: str) -> str:
 
 
 def _paths(value: Any, folder: Path) -> tuple[str, ...]:
-    """Paths from the plan's folder, $NAME standing for what the environment has; URLs as they are.
+    """Return paths from the plan's folder, $NAME filled in from the environment; URLs unchanged.
 
     Raises ConfigError for a name that the environment does not have.
     """
-    found = []
+    paths = []
     for item in value if isinstance(value, list | tuple) else [value]:
         if not isinstance(item, str | os.PathLike):
             raise ConfigError(f"{item!r} is no path: write it as text")
         text = _expanded(str(item))
         if not URL.match(text):
             text = os.path.normpath(folder / Path(text).expanduser())
-        found.append(text)
-    return tuple(found)
+        paths.append(text)
+    return tuple(paths)

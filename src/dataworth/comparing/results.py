@@ -27,7 +27,7 @@ from dataworth.results.comparison import (
 from dataworth.results.plain import plain
 
 Outcomes = Mapping[str, Mapping[str, Any]]
-"""Of each training's name, its result."""
+"""Results of trainings by their names."""
 Facts = Mapping[str, Any]
 """A measured object as JSON."""
 Values = dict[tuple[str, str, int, str, int, str], float]
@@ -37,17 +37,17 @@ Values = dict[tuple[str, str, int, str, int, str], float]
 def trainings_of(
     plan: ComparePlan, chosens: Sequence[Chosen], grid: Mapping[Key, str], outcomes: Outcomes
 ) -> list[Training]:
-    """One entry for each selection, its target (None: all), seed, size and tokens."""
+    """Return one entry for each selection, its target (None: all), seed, size and tokens."""
     shared = {(item.selection, item.seed) for item in chosens if item.target is None}
-    found: dict[tuple[Any, ...], Training] = {}
+    trainings: dict[tuple[Any, ...], Training] = {}
     for (selection, target, seed, size, tokens), name in grid.items():
         if name not in outcomes:
             continue
         of = None if (selection, seed) in shared else target
         key = (selection, of, seed, size, tokens)
         outcome = outcomes[name]
-        if key not in found:
-            found[key] = {
+        if key not in trainings:
+            trainings[key] = {
                 "id": name,
                 "selection": selection,
                 "target": of,
@@ -62,10 +62,10 @@ def trainings_of(
                 "curve": [(int(x), float(y)) for x, y in outcome["curve"]],
             }
             if "core_seconds" in outcome:
-                found[key]["core_seconds"] = outcome["core_seconds"]
+                trainings[key]["core_seconds"] = outcome["core_seconds"]
             # As the plan has them: what was seen may be a few more, to fill the last batch.
-            found[key]["tokens"] = tokens
-    return list(found.values())
+            trainings[key]["tokens"] = tokens
+    return list(trainings.values())
 
 
 def results_of(
@@ -75,11 +75,11 @@ def results_of(
     *,
     transfer: bool = False,
 ) -> list[Result]:
-    """All measures; `keys`: target → names of its evaluation sets, "" those of no target.
+    """Return all measures; `keys`: target → names of its evaluation sets, "" those of no target.
 
     `transfer`: with the mean losses on the text of the other targets, and on that from elsewhere.
     """
-    found: list[Result] = []
+    results: list[Result] = []
     for (selection, target, seed, size, tokens), name in grid.items():
         if name not in outcomes:
             continue
@@ -97,7 +97,7 @@ def results_of(
             for name, sets in (("transfer_loss", others), ("shift_loss", shifted)):
                 if sets:
                     values[name] = float(np.mean([evaluations[key][LOSS] for key in sets]))
-        found += [
+        results += [
             {
                 "selection": selection,
                 "target": target,
@@ -110,11 +110,11 @@ def results_of(
             for measure, value in values.items()
             if math.isfinite(value)
         ]
-    return found
+    return results
 
 
 def values_of(results: Iterable[Result]) -> Values:
-    """Results by their place."""
+    """Return results by their place."""
     return {
         (
             item["selection"],
@@ -129,7 +129,7 @@ def values_of(results: Iterable[Result]) -> Values:
 
 
 def leaderboards(plan: ComparePlan, values: Values) -> list[Leaderboard]:
-    """The selections by each measure, on each target and on the mean over those that have it.
+    """Rank the selections by each measure, on each target and on the mean over those that have it.
 
     Differences are from the baseline with the same seed; on the mean over targets they are the
     seeds' means over the targets, so that a seed is one point.
@@ -173,14 +173,14 @@ def by_seed(
     targets: Sequence[str],
     place: tuple[str, int, str],
 ) -> dict[int, float]:
-    """A selection's mean over targets for each seed that has all of them."""
-    found = {}
+    """Return a selection's mean over targets for each seed that has all of them."""
+    means = {}
     for seed in plan.seeds:
         cells = [values.get((selection, target, seed, *place)) for target in targets]
         numbers = [cell for cell in cells if cell is not None]
         if numbers and len(numbers) == len(targets):
-            found[seed] = float(np.mean(numbers))
-    return found
+            means[seed] = float(np.mean(numbers))
+    return means
 
 
 def _rows(
@@ -212,7 +212,7 @@ def _rows(
 
 
 def scaling(plan: ComparePlan, values: Values, parameters: Mapping[str, int]) -> list[Scaling]:
-    """Losses over tokens (of the first size) and over compute, with laws and multipliers."""
+    """Return losses over tokens (of the first size) and compute, with laws and multipliers."""
     first = plan.sizes[0].name
     axes: list[tuple[Any, list[tuple[float, str, int]]]] = []
     if len(plan.tokens) > 1:
@@ -291,7 +291,7 @@ def _multiplier(
 
 
 def predictions(plan: ComparePlan, values: Values, cheap: Sequence[Cheap]) -> list[Prediction]:
-    """Does a cheap number go with what training shows? At the first size and number of tokens.
+    """Correlate cheap numbers with what training shows, at the first size and number of tokens.
 
     Points are means over seeds of a selection on a target. Both sides are centred on their
     target's mean; the interval resamples whole selections, whose points are not independent.

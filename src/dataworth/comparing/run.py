@@ -84,7 +84,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Running:
-    """How a comparison is carried out; nothing here changes a number.
+    """The way that a comparison is carried out; nothing here changes a number.
 
     `engine` trains: of processes, in workers of one thread each; of threads, in this process, one
     model after another. `scoring` scores. `device`: where models are trained. `reuse`: other
@@ -160,7 +160,7 @@ def prepare(plan: ComparePlan, place: Path, how: Running) -> Prepared:
 
 
 def _tokens(plan: ComparePlan, table: Scored, place: Path) -> dict[str, str]:
-    """The tokenizers, and each one's tokens of the bank; the fingerprint of each size's one."""
+    """Build the tokenizers and the bank's tokens by each; return the fingerprint by size."""
     from dataworth.lm.tokenizer import (
         begin_token,
         end_token,
@@ -195,8 +195,8 @@ def _tokens(plan: ComparePlan, table: Scored, place: Path) -> dict[str, str]:
 
 
 def _inputs(plan: ComparePlan) -> dict[str, Any]:
-    """Fingerprints of what is read beside the pool and the examples."""
-    found = inputs_of(plan)
+    """Return the fingerprints of what is read beside the pool and the examples."""
+    fingerprints = inputs_of(plan)
     for candidate in plan.candidates:
         if candidate.source is None:
             continue
@@ -206,17 +206,17 @@ def _inputs(plan: ComparePlan) -> dict[str, Any]:
             for seed in plan.seeds
         }
         for path in sorted(paths):
-            found[f"selection {candidate.name}, {path}"] = facts_of(path, plan)
+            fingerprints[f"selection {candidate.name}, {path}"] = facts_of(path, plan)
     for size in plan.sizes:
         if size.model is not None and Path(size.model).is_dir():
-            found[f"model {size.name}"] = content_of(Path(size.model))
-    return found
+            fingerprints[f"model {size.name}"] = content_of(Path(size.model))
+    return fingerprints
 
 
 def _within_minutes(
     made: Prepared, folder: CompareFolder, how: Running
 ) -> tuple[ComparePlan, list[str]]:
-    """The plan that fits its minutes, and what it gave up; timed only if there are minutes."""
+    """Return the plan that fits its minutes, and what it gave up; time only if there are any."""
     plan = made.plan
     if plan.minutes is None:
         return plan, []
@@ -284,7 +284,7 @@ def assemble(
     place: Path,
     gave_up: Sequence[str],
 ) -> Comparison:
-    """All facts of what is there."""
+    """Return all facts of the trainings that are there, as a comparison."""
     plan = made.plan
     table = any_table(made.tables)
     found = results.results_of(grid, outcomes, made.keys, transfer=plan.transfer)
@@ -368,7 +368,7 @@ def _candidate(plan: ComparePlan, made: Prepared, name: str) -> Candidate:
 
 
 def _cost(table: Scored, candidate: CandidatePlan) -> float | None:
-    """Seconds of a core that the candidate's steps took to fit and to score the pool.
+    """Return seconds of a core that the candidate's steps took to fit and to score the pool.
 
     For all targets together.
     """

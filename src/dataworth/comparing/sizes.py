@@ -27,7 +27,7 @@ def check_lm() -> None:
 
 
 def versions() -> dict[str, str]:
-    """The packages that numbers hang on."""
+    """Return the versions of the packages that numbers depend on."""
     import tokenizers
     import torch
 
@@ -35,7 +35,7 @@ def versions() -> dict[str, str]:
 
 
 def resolve(plan: ComparePlan, device: str = AUTO) -> ComparePlan:
-    """The plan with all values of models and training; whether one compiles hangs on the device.
+    """Return the plan with every value of models and training; compiling depends on the device.
 
     Raises ConfigError for a size or an option of training that does not exist.
     """
@@ -121,7 +121,7 @@ def _checked(given: Mapping[str, Any], known: set[str], where: str) -> dict[str,
 
 
 def _read(value: Any) -> Any:
-    """A value as Python has it: YAML takes 1e-3 for text, and JSON has no tuples."""
+    """Return a value as Python has it: YAML takes 1e-3 for text, and JSON has no tuples."""
     if isinstance(value, list):
         return tuple(_read(item) for item in value)
     if isinstance(value, str):

@@ -7,23 +7,23 @@ from dataworth.mechanism.budget import parse_budget
 
 
 def parse_size(value: str | int) -> int:
-    """A number of bytes from 256MB, 1GiB or the number. Raises ConfigError."""
-    said = str(value).strip()
-    if said.isascii() and said.isdecimal() and len(said) < 20 and int(said):
-        return int(said)
+    """Parse a number of bytes such as 256MB, 1GiB or 1000. Raises ConfigError."""
+    text = str(value).strip()
+    if text.isascii() and text.isdecimal() and len(text) < 20 and int(text):
+        return int(text)
     try:
-        read = parse_budget(said)
+        read = parse_budget(text)
     except ConfigError:
         read = None
     if read is None or read.unit != "bytes":
-        raise ConfigError(f"{said!r} is no size: write 256MB, 1GiB or a number of bytes")
+        raise ConfigError(f"{text!r} is no size: write 256MB, 1GiB or a number of bytes")
     return int(read.amount)
 
 
 def parse_share(value: str | float) -> float:
-    """A share from 0.01 or 1%. Raises ConfigError."""
-    said = str(value).strip()
+    """Parse a share such as 0.01 or 1%. Raises ConfigError."""
+    text = str(value).strip()
     try:
-        return float(said.removesuffix("%")) / (100 if said.endswith("%") else 1)
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        raise ConfigError(f"{said!r} is no share: write 0.01 or 1%") from None
+        raise ConfigError(f"{text!r} is no share: write 0.01 or 1%") from None

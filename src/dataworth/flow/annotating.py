@@ -383,7 +383,7 @@ class _Block:
         return self._dropped[name]
 
     def _known(self, name: str, n: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which of the documents have been seen by a step before, and which of these it dropped."""
+        """Return for `n` documents if a step has seen each before, and if it dropped it then."""
         there = self._work.there.get(name)
         rows = slice(self._first, self._first + n)
         if there is None:
@@ -406,18 +406,18 @@ class _Block:
 
 
 def label_names(corpus: Corpus) -> list[str]:
-    """The columns of ids and groups."""
+    """Return the names of the columns of ids and groups."""
     own = [] if corpus.fields.id is None else ["id"]
     return [*own, *corpus.fields.groups]
 
 
 def label_columns(corpus: Corpus) -> list[Column]:
-    """The columns of ids and groups, as they are declared."""
+    """Return the columns of ids and groups, as they are declared."""
     return [Column(name, pa.string(), "label", "corpus") for name in label_names(corpus)]
 
 
 def document_columns(corpus: Corpus) -> list[Column]:
-    """The columns that say where documents lie, as they are declared."""
+    """Return the columns that locate documents, as they are declared."""
     return [*IDENTITY, *([PIECE] if corpus.fields.split_words is not None else [])]
 
 

@@ -82,7 +82,7 @@ def folder_of(
 
 
 def grouped(group_by: Any, quotas: Any, mixture: Any = None) -> tuple[str, ...]:
-    """The fields to group by, those of the quotas and the mixture too."""
+    """Return the fields to group by, those of the quotas and the mixture too."""
     fields = mixture_fields(mixture, as_tuple(group_by))
     return tuple(dict.fromkeys([*fields, *(quota.field for quota in parse_quotas(quotas))]))
 
@@ -100,7 +100,7 @@ def check_target(steps: Iterable[Step], target: Any) -> None:
 def open_run(
     options: Any, settings: ScoreSettings, folder: Path, configuration: Mapping[str, Any]
 ) -> tuple[Corpus, dict[str, Corpus], RunFolder]:
-    """Pool, targets and the locked folder of the run."""
+    """Open the pool, the targets and the run's folder, which is locked."""
     check_target(settings.steps, options.target)
     storage = options.storage_options
     if options.overwrite:
@@ -125,7 +125,7 @@ def open_run(
 
 
 def _look_first(source: Any, folder: Path, storage_options: Mapping[str, Any] | None) -> None:
-    """Before a run is removed: that its successor's files are there, and not among its own."""
+    """Check before a run is removed that its successor's files exist and are not among its own."""
     paths = source if isinstance(source, list | tuple) else [source]
     if isinstance(source, str) or all(isinstance(path, Path) for path in paths):
         for file in resolve(source, spool=None, storage_options=storage_options, out=folder):
@@ -169,7 +169,7 @@ def _steps(options: ScoreOptions | SelectOptions | LoopOptions) -> Any:
 def _configured(
     options: SelectOptions,
 ) -> tuple[ScoreSettings, ChoiceSettings, WriteSettings, dict[str, Any]]:
-    """How to score, to choose and to write, and all of it as a run's record holds it."""
+    """Return the settings to score, choose and write by, and all of them as a run's record."""
     groups = grouped(options.group_by, options.quotas, options.mixture)
     settings = score_settings(options, groups, _steps(options))
     choice = choice_settings(options, options.seed)
@@ -290,6 +290,6 @@ def run_inspect(options: InspectOptions) -> Inspection:
 
 
 def _command() -> str:
-    """The command line, if this is one."""
+    """Return the command line if dataworth was started by one, else ""."""
     name = Path(sys.argv[0]).name if sys.argv else ""
     return " ".join([name, *sys.argv[1:]]) if name == "dataworth" else ""

@@ -32,28 +32,28 @@ class Described:
     options: list[dict[str, Any]]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON."""
+        """Return the description as JSON."""
         return asdict(self)
 
 
 def catalogue(name: str | None = None) -> list[Described]:
-    """All steps, mechanisms and mixtures, or the one of a name. ConfigError if there is none."""
-    found = [
-        _described(known, cls, registry)
+    """Describe each step, mechanism and mixture, or the one named. ConfigError if there is none."""
+    described = [
+        _described(label, cls, registry)
         for registry in (STEPS, MECHANISMS, MIXTURES)
-        for known, cls in registry.listed()
+        for label, cls in registry.listed()
     ]
     if name is None:
-        return found
+        return described
     asked = name.partition("(")[0].strip()
     wanted, _, variant = asked.replace("-", "_").partition(":")
-    for item in found:
+    for item in described:
         if item.name == wanted and (not variant or variant in item.variants):
             return [item]
-    names = [item.name for item in found]
+    names = [item.name for item in described]
     if variant and wanted not in names and importable(wanted):
         return [_by_place(asked, wanted, variant)]
-    full = [f"{item.name}:{one}" for item in found for one in item.variants]
+    full = [f"{item.name}:{one}" for item in described for one in item.variants]
     near = [one for one in full if variant in one.split(":")] if variant else []
     near += [one for one in full if one.split(":")[1] == wanted]
     near += difflib.get_close_matches(f"{wanted}:{variant}" if variant else wanted, names + full)
@@ -96,6 +96,6 @@ def _default(option: Option, registry: Registry) -> Any:
 
 
 def _source(cls: type[Any]) -> str:
-    """What its module says before the first empty line but one: title and paper."""
-    said = inspect.getdoc(sys.modules[cls.__module__]) or ""
-    return "\n\n".join(said.split("\n\n")[:2])
+    """Return the first two paragraphs of its module's docstring: title and paper."""
+    docstring = inspect.getdoc(sys.modules[cls.__module__]) or ""
+    return "\n\n".join(docstring.split("\n\n")[:2])

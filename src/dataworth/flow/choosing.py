@@ -77,11 +77,11 @@ class Candidates:
         return self._table.matrices
 
     def vectors(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Some rows of a column of vectors, read each time."""
+        """Read some rows of a column of vectors, anew at each call."""
         return self._table.vectors(name, rows)
 
     def column(self, name: str) -> NDArray[Any]:
-        """A column; utilities are kept, since an order and the metrics both read them."""
+        """Return a column; utilities are kept, since an order and the metrics both read them."""
         if name not in self._columns:
             self._columns[name] = self._table.column(name)
         return self._columns[name]
@@ -89,7 +89,7 @@ class Candidates:
 
 @dataclass
 class Choice:
-    """What was chosen and why: counts of copies of each row, and all that led to them.
+    """The chosen documents as copies of each row, and all that led to them.
 
     `tokens` int64 [rows]: of each document, exact where they were counted.
     `order`: the mechanism's order again, from its beginning. `dropped`: drop reasons → documents.
@@ -127,7 +127,7 @@ class Choice:
         return self.mechanism.parts(self.view, self.settings.seed, self.counts > 0)
 
     def ranks(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The place of some rows in the order, 1 for the best; 0 for rows that are not in it."""
+        """Return the rank of some rows in the order, 1 for the best; 0 for rows not in it."""
         wanted = np.zeros(len(self.candidates), np.bool_)
         wanted[rows] = True
         places = np.flatnonzero(wanted[self.order])
@@ -231,7 +231,7 @@ def eligibility(
     *,
     keep_duplicates: bool,
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    """Which rows may be chosen, bool [rows], and how many were dropped for which reason."""
+    """Return which rows may be chosen, bool [rows], and the documents dropped by reason."""
     eligible = np.ones(len(table), np.bool_)
     dropped = dict(table.tally.dropped)
     if dropped:
@@ -257,7 +257,7 @@ def _second_hashes(table: Table, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
 def _copies(
     table: Table, uid: NDArray[np.uint64], eligible: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Eligible rows that hold the same text as an eligible row before them.
+    """Return the eligible rows that hold the same text as an eligible row before them.
 
     Rows of one uid are copies where the second hash of their texts is the same too.
     """
@@ -282,7 +282,7 @@ def _copies(
 def _sizes(
     tokens: NDArray[np.int64], text_bytes: NDArray[np.int64], budget: Budget
 ) -> NDArray[np.int64]:
-    """What each document uses of the budget, int64 [rows]."""
+    """Return the size of each document in the budget's unit, int64 [rows]."""
     if budget.unit == "documents":
         return np.ones(len(tokens), np.int64)
     return text_bytes if budget.unit == "bytes" else tokens.copy()
@@ -334,7 +334,7 @@ class _Temperatures:
 def sample_rows(
     uid: NDArray[np.uint64], eligible: NDArray[np.bool_], sample: Documents
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(rows of the table, documents of the sample) of the eligible documents in the sample.
+    """Return (rows of the table, documents of the sample) of the sample's eligible documents.
 
     A text that is in the pool several times is found once for each time it is in the sample, at
     its first eligible row. In the sample's order.

@@ -48,8 +48,8 @@ def _too_few(choice: Choice) -> list[str]:
 def _too_many(scored: Scored, choice: Choice, of_target: OfTarget) -> list[str]:
     """Return a line where most of the chosen tokens are more like the pool than like any target."""
     names = choice.view.utilities
-    found = [_even(scored, choice, name, of_target) for name in names]
-    evens = [even for even in found if even is not None]
+    shares = [_even(scored, choice, name, of_target) for name in names]
+    evens = [even for even in shares if even is not None]
     rows = np.flatnonzero(choice.counts)
     if not len(rows) or not evens or len(evens) < len(names):
         return []

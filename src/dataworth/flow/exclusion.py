@@ -1,4 +1,4 @@
-"""What was trained on before: the documents that a selection leaves out."""
+"""Documents trained on before, which a selection leaves out."""
 
 from __future__ import annotations
 
@@ -140,13 +140,13 @@ def _selections(folder: Path) -> list[Path]:
     trained = _trained(folder)
     if own is None and trained:
         return trained
-    made = sorted(path.parent for path in folder.glob("selections/*/rows.parquet"))
+    folders = sorted(path.parent for path in folder.glob("selections/*/rows.parquet"))
     if own is not None:
-        made = [path for path in made if path.name == own]
-    if len(made) > 1:
-        names = ", ".join(path.name for path in made[:5])
+        folders = [path for path in folders if path.name == own]
+    if len(folders) > 1:
+        names = ", ".join(path.name for path in folders[:5])
         raise ConfigError(
-            f"{folder}: has {len(made)} selections; name the one to exclude: "
+            f"{folder}: has {len(folders)} selections; name the one to exclude: "
             f"{folder / 'selections'}/NAME with NAME one of {names}"
         )
-    return made
+    return folders

@@ -53,7 +53,7 @@ class FeatureStep:
 
     @property
     def key(self) -> str:
-        """What the numbers depend on."""
+        """Text that differs whenever the numbers may: the feature's name, settings and type."""
         feature = self.feature
         return canonical([feature.name, dict(feature.settings), self.dtype])
 

@@ -11,7 +11,7 @@ from dataworth.engine.local import Engine
 
 
 def as_tuple(values: Any) -> tuple[Any, ...]:
-    """One value or several as a tuple."""
+    """Return one value or several as a tuple."""
     if values is None:
         return ()
     if isinstance(values, str | Path | Mapping) or not isinstance(values, Iterable | Sequence):

@@ -77,7 +77,7 @@ def _plain(value: Any) -> Any:
 
 
 def _by_content(value: Any) -> Any:
-    """Paths of models and data files as digests of their content; other words as they are."""
+    """Replace paths of models and data files by digests of their content; keep other values."""
     if isinstance(value, Mapping):
         return {str(name): _by_content(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What is in a corpus: files, documents, fields, lengths, bad lines. Nothing is written."""
+"""Facts about a corpus: files, documents, fields, lengths, bad lines. Nothing is written."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class FieldFacts:
 
 @dataclass
 class BadExample:
-    """Where a bad line lies and what is wrong with it.
+    """A bad line: its place and the reason why it cannot be read.
 
     `line` counts from 1 in its file; None where only a part of the file before it was read.
     `offset`: of its first byte in the uncompressed file; of Parquet, its row.
@@ -65,7 +65,7 @@ class BadExample:
 
 @dataclass
 class Inspection:
-    """What was found. Bytes of `files` are as stored, `lengths` are bytes of text.
+    """Facts about a corpus. Bytes of `files` are as stored, `lengths` are bytes of text.
 
     `lengths` maps quantiles to lengths, exact to 0.1 %. `complete` is False where only a part was
     read (`sample`); then the counts are those of the part, `read_bytes` of `raw_bytes`.
@@ -90,7 +90,7 @@ class Inspection:
     examples: dict[str, list[BadExample]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON."""
+        """Return the facts as JSON."""
         return {**asdict(self), "lengths": {f"{q:g}": n for q, n in self.lengths.items()}}
 
 
@@ -120,7 +120,7 @@ def inspect_corpus(
 
 
 def look_at_fields(corpus: Corpus) -> tuple[int, list[FieldFacts]]:
-    """(rows looked at, the fields in the order in which they were met, keys of folders last)."""
+    """Return (rows looked at, fields in the order they were met in, keys of folders last)."""
     firsts = {unit.file_index: unit for unit in reversed(corpus.units)}
     chosen = [firsts[index] for index in sorted(firsts)]
     if len(chosen) > _FILES:
@@ -168,7 +168,7 @@ class _FieldSeen:
 
 
 def _rows(unit: Unit, corpus: Corpus) -> Iterator[Mapping[str, Any]]:
-    """The first rows of a unit that can be decoded."""
+    """Yield the first rows of a unit that can be decoded."""
     options = corpus.storage_options
     if unit.file.format == "parquet":
         with open_raw(unit.file, options) as raw:
@@ -190,7 +190,7 @@ def _rows(unit: Unit, corpus: Corpus) -> Iterator[Mapping[str, Any]]:
 
 
 def _flat(row: Mapping[str, Any], before: str = "", depth: int = 1) -> Iterator[tuple[str, Any]]:
-    """The fields of a row; those within objects by their dotted paths."""
+    """Yield the fields of a row; those within objects by their dotted paths."""
     for key, value in row.items():
         name = f"{before}{key}"
         if isinstance(value, Mapping) and value and depth < _DEPTH:
@@ -206,7 +206,7 @@ def _type(value: Any) -> str:
 
 
 def _by_format(corpus: Corpus) -> list[dict[str, Any]]:
-    """Number and size of the files of each kind."""
+    """Return number and bytes of the files of each format and compression."""
     kinds: dict[tuple[str, str | None], dict[str, Any]] = {}
     for file in corpus.files:
         kind = kinds.setdefault(
@@ -219,7 +219,7 @@ def _by_format(corpus: Corpus) -> list[dict[str, Any]]:
 
 
 def _with_text(corpus: Corpus, found: Inspection, given: bool) -> Corpus:
-    """The corpus with the text field that is there, if it was not named."""
+    """Return the corpus with the text field that it has, unless one was named."""
     fields = corpus.fields
     names = {fact.name for fact in found.fields}
     if not given and found.rows_looked_at and fields.template is None and "text" not in names:
@@ -231,7 +231,7 @@ def _with_text(corpus: Corpus, found: Inspection, given: bool) -> Corpus:
 
 
 def suggest(facts: Sequence[FieldFacts]) -> tuple[str | None, dict[str, Any]]:
-    """(options to read the text with, the same for `Fields`): a chat, a pair, the longest text."""
+    """Return (options to read the text with, the same for `Fields`): chat, pair or longest text."""
     names = {fact.name for fact in facts}
     if may_be_chat(names):
         return "--template plain", {"template": "plain"}
@@ -244,7 +244,7 @@ def suggest(facts: Sequence[FieldFacts]) -> tuple[str | None, dict[str, Any]]:
 
 
 def _part(units: Sequence[Unit], sample: int | None) -> tuple[Sequence[Unit], int | None]:
-    """(units to read, documents of each at most)."""
+    """Return (units to read, documents of each at most)."""
     if sample is None:
         return units, None
     count = min(len(units), max(1, sample // 100), 256)
@@ -254,7 +254,7 @@ def _part(units: Sequence[Unit], sample: int | None) -> tuple[Sequence[Unit], in
 
 @dataclass
 class _Seen:
-    """What some units hold. `lines`: of each unit; `bad`: (unit's place, line)."""
+    """Counts over some units. `lines`: of each unit; `bad`: (unit's place, line)."""
 
     documents: int = 0
     text_bytes: int = 0
@@ -266,7 +266,7 @@ class _Seen:
     lengths: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def merge(self, other: _Seen) -> _Seen:
-        """Both units' counts, and the first examples of each reason."""
+        """Add the counts of both, and keep the first examples of each reason."""
         shift = len(self.lines)
         return _Seen(
             self.documents + other.documents,
@@ -313,7 +313,7 @@ class _Look:
 
 
 def _few(bad: list[tuple[int, BadLine]]) -> list[tuple[int, BadLine]]:
-    """The first lines of each reason."""
+    """Return the first `EXAMPLES` bad lines of each reason."""
     count: Counter[str] = Counter()
     kept = []
     for item in bad:
@@ -331,14 +331,14 @@ def _add(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]
 
 
 def _bins(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A bin for each length: its own below 2,048, then 1,024 for each doubling."""
+    """Return a bin for each length: its own below 2,048, then 1,024 for each doubling."""
     exponent = np.maximum(np.frexp(lengths.astype(np.float64))[1] - 1 - _LENGTH_BITS, 0)
     bins: NDArray[np.int64] = (exponent << _LENGTH_BITS) + (lengths >> exponent)
     return bins
 
 
 def _length_of(bins: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The least length of each bin."""
+    """Return the least length of each bin."""
     exponent = np.maximum((bins >> _LENGTH_BITS) - 1, 0)
     lengths: NDArray[np.int64] = (bins - (exponent << _LENGTH_BITS)) << exponent
     return lengths
@@ -363,7 +363,7 @@ def _fill(found: Inspection, seen: _Seen, corpus: Corpus) -> None:
 
 
 def _lines_before(lines: Sequence[tuple[Unit, int]]) -> list[int | None]:
-    """For each unit, the lines of its file before it; None if not all of them were read."""
+    """Return for each unit the lines of its file before it; None if not all of them were read."""
     total: dict[int, int | None] = {}
     end: dict[int, int] = {}
     out = []

@@ -32,7 +32,7 @@ class Stored:
     needed: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON."""
+        """Return the folder's parts as JSON."""
         return asdict(self)
 
 
@@ -87,7 +87,7 @@ def _folders(folder: Path) -> Iterator[Path]:
 
 
 def _needed(folder: Path) -> set[str]:
-    """Names of the lists that are needed."""
+    """Return the names of the lists of steps that the last run or a selection still needs."""
     record = read_object(folder / FILE)
     last = {str(record[name]) for name in ("list", "attribution") if name in record}
     needed = last or {str(read_record(folder)["list"])}
@@ -98,7 +98,7 @@ def _needed(folder: Path) -> set[str]:
 
 
 def _used(listed: Listed) -> set[str]:
-    """The folders that a list of steps uses."""
+    """Return the folders that a list of steps uses."""
     layout = listed.layout
     columns = [layout.documents, layout.labels, *(source.folder for source in layout.sources)]
     learned = [listed.targets, listed.sample, *listed.fitted]

@@ -19,7 +19,7 @@ _LARGEST = 2**63
 
 
 def load_file(path: Path, what: str) -> Any:
-    """The content of a YAML or JSON file; `what` it should be is told where there is none.
+    """Return the content of a YAML or JSON file; errors say that it should be a `what`.
 
     Raises ConfigError for a file that cannot be read, is too large or neither YAML nor JSON, for
     aliases that stand for too much or for themselves, and for numbers beyond 64 bits.

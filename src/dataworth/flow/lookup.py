@@ -19,8 +19,8 @@ def _uids_meant(text: str) -> list[int]:
     """Return the uids that a text may be: of 16 hexadecimal digits, or a decimal number."""
     hexadecimal = re.fullmatch(r"[0-9a-fA-F]{16}", text)
     decimal = re.fullmatch(r"[0-9]{1,20}", text)
-    found = ([int(text, 16)] if hexadecimal else []) + ([int(text)] if decimal else [])
-    return [uid for uid in dict.fromkeys(found) if uid < 1 << 64]
+    uids = ([int(text, 16)] if hexadecimal else []) + ([int(text)] if decimal else [])
+    return [uid for uid in dict.fromkeys(uids) if uid < 1 << 64]
 
 
 def _first_of(scores: Scores, uid: int) -> int | None:
@@ -29,7 +29,7 @@ def _first_of(scores: Scores, uid: int) -> int | None:
 
 
 def find_document(scores: Scores, document: str) -> int:
-    """The row of the table that is meant."""
+    """Return the row of the table that a uid, id, FILE:OFFSET or text stands for."""
     table = scores.table
     text = document.strip()
     looked_up = [_first_of(scores, uid) for uid in _uids_meant(text)]

@@ -48,7 +48,7 @@ log = logging.getLogger("dataworth")
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """What the rounds do.
+    """Settings of all rounds.
 
     `steps`: of each round. `score`: the rest of how to score, alike in all rounds. `choices`: how
     each round chooses. `train`, `train_name`: the trainer and what records call it. `start`: the

@@ -55,7 +55,7 @@ def measure(
     seed: int,
     threads: int = 1,
 ) -> model.Metrics:
-    """All metrics of a choice, independent ones side by side in `threads`."""
+    """Compute all metrics of a choice, independent ones side by side in `threads`."""
     table, columns = scored.table, choice.view.utilities
     groups = scored.corpus.fields.groups
     with ThreadPoolExecutor(threads) as pool:
@@ -127,13 +127,13 @@ def _accounting(scored: Scored, choice: Choice) -> model.Accounting:
 
 
 def temperature_of(choice: Choice, column: str) -> float | None:
-    """The temperature that a utility was sampled with; None for mechanisms without one."""
+    """Return the temperature that a utility was sampled with; None for mechanisms without one."""
     mechanism = choice.mechanism
     return mechanism.temperature_of(column) if isinstance(mechanism, Draws) else None
 
 
 def utility_facts(scored: Scored, choice: Choice, column: str) -> model.Utility:
-    """A utility of the table: its values, and whether weights or lengths tell against it."""
+    """Describe a utility: its distribution, effective sample size and correlation with length."""
     values = choice.view.column(column)
     eligible, taken = choice.candidates.eligible, choice.counts > 0
     step, target = split_name(column)
@@ -169,7 +169,7 @@ def utility_facts(scored: Scored, choice: Choice, column: str) -> model.Utility:
 
 
 def unit_of(scored: Scored, choice: Choice, column: str) -> str:
-    """The unit of a utility, as its step declares it."""
+    """Return the unit of a utility, as its step declares it."""
     for fitted in scored.fitted:
         for item in fitted.columns:
             if item.name == column:
@@ -178,7 +178,7 @@ def unit_of(scored: Scored, choice: Choice, column: str) -> str:
 
 
 def _threshold(choice: Choice, values: NDArray[np.float64]) -> float | None:
-    """The utility of the last document taken, where no noise or quota blurs it."""
+    """Return the utility of the last document taken, where no noise or quota blurs it."""
     last = choice.cut.last
     if last is None or not cuts_utility(choice.mechanism):
         return None
@@ -186,7 +186,7 @@ def _threshold(choice: Choice, values: NDArray[np.float64]) -> float | None:
 
 
 def _scores_of_target(scored: Scored, column: str, target: str) -> NDArray[np.float64] | None:
-    """The utility of the target's own documents: held-out ones where there are any."""
+    """Return the utility of the target's own documents: held-out ones where there are any."""
     held = scored.targets.held_out
     documents = held.get(target) if target in held else scored.targets.fit.get(target)
     for fitted in scored.fitted:
@@ -266,7 +266,7 @@ Sums = tuple[Sequence[int], Sequence[int]]
 def composition(
     name: str, values: Sequence[str | None], *, pool: Sums, selection: Sums
 ) -> model.Composition:
-    """The parts by a field, those with most of the pool first; the rest is summed."""
+    """Return the parts by a field, those with most of the pool first; the rest is summed."""
     parts: list[model.Part] = [
         {
             "value": value,
@@ -276,16 +276,16 @@ def composition(
         for i, value in enumerate(values)
     ]
     parts.sort(key=lambda part: -(part["pool"]["tokens"] or 0))
-    made: model.Composition = {"field": name, "parts": parts[:_VALUES]}
+    record: model.Composition = {"field": name, "parts": parts[:_VALUES]}
     rest = parts[_VALUES:]
     if rest:
-        made["rest_values"] = len(rest)
-        made["rest"] = {
+        record["rest_values"] = len(rest)
+        record["rest"] = {
             "value": None,
             "pool": _total(part["pool"] for part in rest),
             "selection": _total(part["selection"] for part in rest),
         }
-    return made
+    return record
 
 
 def _total(amounts: Any) -> model.Amount:
@@ -297,42 +297,42 @@ def _total(amounts: Any) -> model.Amount:
 
 
 def lengths_of(lengths: NDArray[np.int64], taken: NDArray[np.bool_]) -> model.Lengths | None:
-    """How long documents are, in the pool and in the selection."""
+    """Return histogram and median of text bytes, in the pool and in the selection."""
     if not len(lengths):
         return None
-    made: model.Lengths = {
+    record: model.Lengths = {
         "unit": "bytes",
         "histogram": histogram(pool=lengths, selection=lengths[taken], bins=_BINS, log=True),
         "median": {"pool": float(np.median(lengths))},
     }
     if taken.any():
-        made["median"]["selection"] = float(np.median(lengths[taken]))
-    return made
+        record["median"]["selection"] = float(np.median(lengths[taken]))
+    return record
 
 
 def warnings(scored: Scored, choice: Choice) -> list[str]:
-    """Reasons for distrust that the run itself knows."""
-    found = []
+    """Return the reasons for distrust that the run itself knows."""
+    lines = []
     if not choice.cut.distinct:
-        found.append("Nothing was selected: see the drop reasons and the budget.")
+        lines.append("Nothing was selected: see the drop reasons and the budget.")
     if choice.cut.capped:
-        found.append("Quotas held back: " + ", ".join(choice.cut.capped) + ".")
-    found += [*_missing_fields(scored), *_fragments(choice)]
-    found += distrust.of_choice(scored, choice, partial(_scores_of_target, scored))
+        lines.append("Quotas held back: " + ", ".join(choice.cut.capped) + ".")
+    lines += [*_missing_fields(scored), *_fragments(choice)]
+    lines += distrust.of_choice(scored, choice, partial(_scores_of_target, scored))
     looked = scored.survey
     for kind, count in sorted(looked.unread.items()):
-        found.append(
+        lines.append(
             f"{count:,} of {looked.documents:,} chats{'' if looked.whole else ' looked at'} hold "
             f"{kind} that were not read: they are scored by their texts alone."
         )
     for name in scored.targets.names:
         size = int(scored.targets.fit[name].text_bytes.sum())
         if size < doubts.SMALL_TARGET:
-            found.append(
+            lines.append(
                 f"The target {name} is small ({size:,} bytes to learn from): its n-gram model is "
                 "rough; more examples make a better selection."
             )
-    return found
+    return lines
 
 
 def _missing_fields(scored: Scored) -> list[str]:
@@ -370,7 +370,7 @@ def _fragments(choice: Choice) -> list[str]:
 
 
 def ngrams_of(pool: Documents, text: SelectionText) -> model.Ngrams | None:
-    """The n-grams that tell the selection from the pool's random sample; None without any."""
+    """Return the n-grams that tell selection and pool's sample apart; None without any."""
     gained, lost = ngram_shifts(pool, text.documents)
     if not gained and not lost:
         return None

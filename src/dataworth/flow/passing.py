@@ -37,7 +37,7 @@ class Passing:
     removed: int
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON."""
+        """Return the numbers as JSON."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""What a run would read and need: for `--dry-run`. Nothing is written into the run's folder.
+"""Estimates of what a run would read and need, for `--dry-run`. Its folder is left as it is.
 
 The estimates come from a small part of the pool that is really read, fitted on and scored. They
 are right within a factor of two where the files are alike.
@@ -54,7 +54,7 @@ _TOKENIZED = 2**18
 
 @dataclass
 class Plan:
-    """What a run would read, how it would be set, and what it would need.
+    """A run in advance: what it would read, its settings, and estimates of what it needs.
 
     `state` of the folder: "new", "resumes", "refused" (then `changes` says why) or "overwrites".
     Documents, bytes, seconds are estimates; bytes of `reads` are as stored.
@@ -77,13 +77,13 @@ class Plan:
     free_bytes: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON."""
+        """Return the plan as JSON."""
         return asdict(self)
 
 
 @dataclass
 class _Probe:
-    """What a part of the pool says about all of it; `read` seconds of one core."""
+    """Measurements on a small part of the pool; `read` seconds of one core."""
 
     documents: float = 0.0
     raw: float = 0.0
@@ -131,7 +131,7 @@ def make_plan(
 
 
 def _files(role: str, corpus: Corpus) -> list[dict[str, Any]]:
-    """Number and bytes of the files of each kind."""
+    """Return number and bytes of the files of each format and compression."""
     kinds: dict[tuple[str, str | None], list[SourceFile]] = {}
     for file in corpus.files:
         kinds.setdefault((file.format, file.compression), []).append(file)
@@ -205,7 +205,7 @@ def _timed(corpus: Corpus, unit: Unit) -> Iterator[tuple[Block, float]]:
 
 
 def _expansion(files: list[SourceFile], corpus: Corpus) -> float:
-    """Uncompressed bytes for a stored one, by the beginnings of files of one kind."""
+    """Return uncompressed bytes per stored byte, by the beginnings of files of one kind."""
     packed = content = 0
     for file in files:
         if file.compression is None:
@@ -230,7 +230,7 @@ def _estimate(
     choice: ChoiceSettings | None,
     engine: Engine,
 ) -> None:
-    """Time, memory and disk, from fitting and scoring the part that was read."""
+    """Estimate time, memory and disk by fitting on and scoring the part that was read."""
     documents = Documents.concatenate(probe.sample)
     bytes_seen = max(1.0, float(documents.text_bytes.sum()))
     sample = min(settings.sample_bytes, plan.text_bytes)
@@ -259,7 +259,7 @@ def _estimate(
 def _scoring(
     documents: Documents, targets: Targets, settings: ScoreSettings
 ) -> tuple[float, float, float, float]:
-    """Seconds to fit, to pass over these documents while fitting, and to score them; scratch."""
+    """Return seconds to fit, to pass over these documents while fitting, to score them; scratch."""
     progress = Progress()
     survey = Survey(len(documents) + 1, len(documents) + 1, sample=documents)
     with tempfile.TemporaryDirectory(prefix="dataworth-plan-") as folder:
@@ -280,7 +280,7 @@ def _scoring(
 
 
 def _seconds_to_score(steps: Sequence[Fitted], documents: Documents) -> float:
-    """Seconds for all documents, measured on as many of them as it takes."""
+    """Return seconds to score all documents, measured on as many of them as it takes."""
     few = documents.take(np.arange(min(10, len(documents))))
     apply_steps(steps, few)  # compiles, if need be
     started = time.perf_counter()
@@ -304,7 +304,7 @@ def _as_sample(documents: Documents) -> Survey:
 
 
 def _tokenizing(documents: Documents, tokenizer: str) -> float:
-    """Seconds to count the tokens of a byte of text."""
+    """Return seconds to count the tokens of a byte of text."""
     few = _as_sample(documents).sample
     started = time.perf_counter()
     count_tokens(few.texts(), tokenizer)
@@ -312,7 +312,7 @@ def _tokenizing(documents: Documents, tokenizer: str) -> float:
 
 
 def _share(choice: ChoiceSettings, plan: Plan, ratio: float) -> float:
-    """The part of the pool that the budget is, if everything is eligible."""
+    """Return the budget as a share of the pool, if everything is eligible."""
     budget = parse_budget(choice.budget)
     wholes = {
         "share": 1.0,

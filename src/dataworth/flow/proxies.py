@@ -44,7 +44,7 @@ _TOKENIZER_BYTES = 8 * 2**20  # of the pool's sample that the tokenizer is train
 
 @dataclass(frozen=True)
 class ProxySettings:
-    """What is trained. `size`: a name. `seeds`: how many models, `checkpoints`: of each.
+    """Settings of the trained models. `size`: a name. `seeds`: models; `checkpoints`: of each.
 
     `tokenizer`: a file, or "" to train one of `vocabulary` tokens. `seed`: of the first model, of
     the documents and of the order in which they are read.
@@ -170,7 +170,7 @@ def run_proxies(options: ProxyOptions) -> Proxies:
 
 
 def tokens_of(given: str | int) -> int:
-    """A number of tokens from 500k or the number. Raises ConfigError."""
+    """Parse a number of tokens such as 500k. Raises ConfigError."""
     budget = parse_budget(given)
     if budget.unit != "tokens":
         raise ConfigError(f"tokens: a number of tokens such as 500k, not {given!r}")
@@ -235,7 +235,7 @@ def train_proxies(
             facts["models"] = [*facts["models"], *(one.as_dict() for one in kept)]
             facts["models"].sort(key=lambda one: (one["seed"], one["step"]))
             write_json(folder / FILE, facts)
-            log.info("proxy: %s, %.2f nats a token", folder / kept[-1].folder, kept[-1].loss)
+            log.info("proxy: %s, %.2f nats per token", folder / kept[-1].folder, kept[-1].loss)
     shown = {**facts, "models": [one for one in facts["models"] if one["seed"] in seeds]}
     return Proxies(folder, shown, keep)
 
@@ -253,18 +253,18 @@ def _check_models(path: Path, facts: dict[str, Any]) -> None:
 def _sample(
     corpus: Corpus, settings: ProxySettings, engine: Engine, progress: Progress
 ) -> Documents:
-    """Random documents of the pool, enough for the tokens and for the tokenizer."""
+    """Return random documents of the pool, enough for the tokens and for the tokenizer."""
     enough = max(settings.tokens * TEXT_PER_TOKEN, _TOKENIZER_BYTES)
-    found = surveys.survey(
+    surveyed = surveys.survey(
         corpus, engine, seed=settings.seed, sample_bytes=enough, progress=progress
     )
-    check_pool(found.bad, found.documents, corpus, settings.max_bad, whole=found.whole)
-    if not int(found.sample.text_bytes.sum()):
+    check_pool(surveyed.bad, surveyed.documents, corpus, settings.max_bad, whole=surveyed.whole)
+    if not int(surveyed.sample.text_bytes.sum()):
         raise InputError("the pool's documents are empty: there is nothing to train a model on")
-    return found.sample
+    return surveyed.sample
 
 
 def _first(documents: Documents, size: int) -> Documents:
-    """The first documents with about so many bytes."""
+    """Return the first documents, together about `size` bytes."""
     enough = int(np.searchsorted(np.cumsum(documents.text_bytes), size)) + 1
     return documents.take(np.arange(min(enough, len(documents))))

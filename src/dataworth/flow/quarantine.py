@@ -59,24 +59,24 @@ class Quarantine:
 
 
 def unit_quarantine(folder: Path, unit: int) -> Path:
-    """The bad lines of a unit, their numbers counted from the unit's first line."""
+    """Return the file of a unit's bad lines, their numbers counted from the unit's first line."""
     return folder / f"{unit:05d}.jsonl"
 
 
 def join_quarantine(pieces: Path, units: Sequence[Unit], lines: Sequence[int], path: Path) -> None:
-    """All bad lines in one file, with their line numbers in the pool's files.
+    """Write all bad lines into one file, with their line numbers in the pool's files.
 
     `lines`: lines of each unit, which tell the number of a later unit's first line. What is there
     already of other units stays: a unit is done again if its part of the table was deleted.
     """
-    found = {unit.index for unit in units if unit_quarantine(pieces, unit.index).is_file()}
-    if not found:
+    rewritten = {unit.index for unit in units if unit_quarantine(pieces, unit.index).is_file()}
+    if not rewritten:
         return
     before = lines_before(units, lines)
     old = _by_unit(path, units)
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for unit in units:
-            if unit.index not in found:
+            if unit.index not in rewritten:
                 file.writelines(old.get(unit.index, []))
                 continue
             place = unit_quarantine(pieces, unit.index)
@@ -88,7 +88,7 @@ def join_quarantine(pieces: Path, units: Sequence[Unit], lines: Sequence[int], p
 
 
 def _by_unit(path: Path, units: Sequence[Unit]) -> dict[int, list[str]]:
-    """The lines of a quarantine that was written before, by the unit they are of."""
+    """Return the lines of a quarantine that was written before, by the unit they are of."""
     if not path.is_file():
         return {}
     starts: dict[str, list[tuple[int, int]]] = {}
@@ -104,7 +104,7 @@ def _by_unit(path: Path, units: Sequence[Unit]) -> dict[int, list[str]]:
 
 
 def lines_before(units: Sequence[Unit], lines: Sequence[int]) -> list[int]:
-    """For each unit, the lines of its file in earlier units."""
+    """Return for each unit the lines of its file in earlier units."""
     seen: dict[int, int] = {}
     out = []
     for unit, count in zip(units, lines, strict=True):

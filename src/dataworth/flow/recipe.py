@@ -45,7 +45,7 @@ class Recipe:
 
 
 def read_recipe(file: str | Path) -> Recipe:
-    """A recipe from YAML or JSON, or from the record (`run.json`) of an earlier run.
+    """Read a recipe from YAML or JSON, or from the record (`run.json`) of an earlier run.
 
     Raises ConfigError for an option that there is not, and for what cannot be read.
     """
@@ -78,12 +78,12 @@ class Recorded:
 
 
 def recorded_choice(folder: Path, name: str | None = None) -> Recorded:
-    """A choice that a run's folder holds: its own one, or the one that is named.
+    """Return a choice that a run's folder holds: its own one, or the one that is named.
 
     A name is that of a folder in `selections`, or the beginning of one. A run that was scored only
     has no own choice: then it is the last one that was made.
     """
-    made = sorted(
+    folders = sorted(
         (file.parent for file in (folder / "selections").glob("*/choice.json")),
         key=lambda place: place.stat().st_mtime,
     )
@@ -94,14 +94,14 @@ def recorded_choice(folder: Path, name: str | None = None) -> Recorded:
             name = record.get("selection")
             if name is None and own is not None:
                 return Recorded(_choice(own), None)
-    found = [place for place in made if place.name.startswith(name or "")]
-    if not found:
-        said = f"no choice {name!r}" if name else "chosen nothing yet"
+    matching = [place for place in folders if place.name.startswith(name or "")]
+    if not matching:
+        problem = f"no choice {name!r}" if name else "chosen nothing yet"
         raise DataworthError(
-            f"{folder}: has {said}; choose first: dataworth choose {folder} --budget 10%"
+            f"{folder}: has {problem}; choose first: dataworth choose {folder} --budget 10%"
         )
-    with damaged(found[-1] / "choice.json"):
-        values = read_object(found[-1] / "choice.json")
+    with damaged(matching[-1] / "choice.json"):
+        values = read_object(matching[-1] / "choice.json")
         return Recorded(_choice(values), str(values["list"]))
 
 
@@ -154,7 +154,7 @@ def _value(name: str, value: Any, folder: Path) -> Any:
 
 
 def _mixture(value: Any, folder: Path) -> Any:
-    """The mixture with paths from the recipe's folder; as it stands there if it has none."""
+    """Return the mixture with paths from the recipe's folder; as it stands there if it has none."""
     try:
         parsed, found = parse_mixture(value), parse_mixture(value, folder)
     except ConfigError:
@@ -163,7 +163,7 @@ def _mixture(value: Any, folder: Path) -> Any:
 
 
 def _step(step: Any, folder: Path) -> Any:
-    """The step with paths from the recipe's folder; as it stands there if it has none."""
+    """Return the step with paths from the recipe's folder; as it stands there if it has none."""
     if isinstance(step, Mapping):
         return {
             name: placed_options(name, options, folder) if isinstance(options, Mapping) else options
@@ -175,7 +175,7 @@ def _step(step: Any, folder: Path) -> Any:
 
 
 def _anchored(value: Any, folder: Path) -> Any:
-    """Relative paths, wherever they are within the value, as paths from the recipe's folder."""
+    """Anchor relative paths, wherever they are within the value, at the recipe's folder."""
     if isinstance(value, Mapping):
         return {str(key): _anchored(item, folder) for key, item in value.items()}
     if isinstance(value, list):
@@ -188,7 +188,7 @@ def _anchored(value: Any, folder: Path) -> Any:
 
 
 def _from_record(record: Mapping[str, Any], path: Path) -> Recipe:
-    """The options that lead to a run's configuration, on the files that it read."""
+    """Return the options that lead to a run's configuration, on the files that it read."""
     configuration = record["configuration"]
     inputs = record.get("inputs")
     if not inputs or "score" not in configuration:
@@ -221,5 +221,5 @@ def _from_record(record: Mapping[str, Any], path: Path) -> Recipe:
 
 
 def _source(path: str) -> str | Path:
-    """A file of a record: as a path, it cannot be taken for a document's text."""
+    """Return a file of a record: as a path, it cannot be taken for a document's text."""
     return path if URL.match(path) else Path(path)

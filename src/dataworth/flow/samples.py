@@ -23,7 +23,7 @@ _BEGINNING = 160  # characters of a text in the table
 
 
 def samples(scored: Scored, choice: Choice) -> model.Samples:
-    """Documents at the top of the order, around the cut, at its end, and dropped ones."""
+    """Return documents at the top of the order, around the cut, at its end, and dropped ones."""
     order, counts = choice.order, choice.counts
     if not len(order):
         return {}
@@ -56,7 +56,7 @@ def samples(scored: Scored, choice: Choice) -> model.Samples:
 
 
 def _lowest(values: NDArray[np.float64], eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The `_EACH` eligible rows of lowest value, ascending; a block at a time to spare memory."""
+    """Return the `_EACH` eligible rows of lowest value, ascending; by blocks to spare memory."""
     rows = np.empty(0, np.int64)
     for start in range(0, len(values), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(values)))
@@ -67,7 +67,7 @@ def _lowest(values: NDArray[np.float64], eligible: NDArray[np.bool_]) -> NDArray
 
 
 def describe_rows(scored: Scored, choice: Choice, rows: NDArray[np.int64]) -> list[model.Sample]:
-    """Documents of the table as a person sees them: text, place, scores, reason, what drove it."""
+    """Return documents as a person sees them: text, place, scores, reason, what drove it."""
     if not len(rows):
         return []
     table = scored.table
@@ -76,11 +76,13 @@ def describe_rows(scored: Scored, choice: Choice, rows: NDArray[np.int64]) -> li
     ranks = choice.ranks(rows)
     best = best_columns(choice, rows)
     own = set(table.utilities)
-    shown = {name: choice.view.column(name)[rows] for name in choice.view.utilities}
+    columns_shown = {name: choice.view.column(name)[rows] for name in choice.view.utilities}
     out: list[model.Sample] = []
     for i, (fact, text) in enumerate(zip(facts, texts, strict=True)):
         utilities = {name: fact[name] for name in table.utilities}
-        utilities |= {name: float(values[i]) for name, values in shown.items() if name not in own}
+        utilities |= {
+            name: float(values[i]) for name, values in columns_shown.items() if name not in own
+        }
         column = best[i]
         sample: model.Sample = {
             "uid": f"{fact['uid']:016x}",
@@ -162,7 +164,7 @@ def _quiet_ranks(choice: Choice, rows: NDArray[np.int64]) -> NDArray[np.int64] |
 
 
 def best_columns(choice: Choice, rows: NDArray[np.int64]) -> list[str | None]:
-    """For each row the utility by which it stands highest: the target that it was chosen for."""
+    """Return for each row the utility by which it stands highest: that of its target."""
     columns = choice.view.utilities
     if len(columns) < 2:
         return [columns[0] if columns else None] * len(rows)
@@ -186,7 +188,7 @@ def _drop_reason(choice: Choice, fact: dict[str, Any], row: int) -> str | None:
 def why(
     scored: Scored, choice: Choice, text: str, column: str
 ) -> tuple[list[model.Driver], float | None]:
-    """What drove a document's utility most, and the sum of all else."""
+    """Return the largest contributions to a document's utility, and the sum of all others."""
     view = choice.view
     terms = view.terms(column) if isinstance(view, Combined) else [(1.0, column)]
     shares: dict[str, float] = {}

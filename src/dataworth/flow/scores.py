@@ -92,7 +92,7 @@ class Scores:
         return self.scored.table
 
     def to_arrow(self) -> pa.Table:
-        """The whole table in memory."""
+        """Return the whole table in memory."""
         return self.table.to_arrow()
 
     @cached_property
@@ -164,7 +164,7 @@ class Scores:
         return selection
 
     def _exact_tokens(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Tokens of some documents, counted with the tokenizer."""
+        """Count the tokens of some documents with the tokenizer."""
         assert self.settings.tokenizer is not None
         step = 2048
         return np.concatenate(
@@ -175,7 +175,7 @@ class Scores:
         )
 
     def run_facts(self, selection: Selection) -> model.Run:
-        """What the report says of the run."""
+        """Return the report's facts about the run: title, settings, machine, phases."""
         phases = self.progress.phases
         # Wall time since the command began, so that what lies between the phases is in it.
         seconds = time.perf_counter() - self.progress.born
@@ -223,7 +223,7 @@ class Scores:
         return facts
 
     def facts(self) -> dict[str, Any]:
-        """What was read and what may be chosen from, as JSON."""
+        """Return the counts of documents read, dropped and eligible, as JSON."""
         tally = self.table.tally
         codes, reasons = self.table.codes("drop")
         counts = np.bincount(codes, minlength=len(reasons)).tolist()
@@ -253,12 +253,12 @@ class Scores:
         return write_attributes(self.scored, local_path(folder), columns)
 
     def utility_names(self) -> list[str]:
-        """(step, target) pairs as `step:target`: what `--utility` may name."""
+        """Return the utilities as `step:target`, which `--utility` may name."""
         return [":".join(split_name(name)) for name in self.table.utilities]
 
 
 def in_words(budget: str) -> str:
-    """A budget with its unit: `1M tokens`, `1k-docs`, `10%`."""
+    """Return a budget with its unit: `1M tokens`, `1k-docs`, `10%`."""
     return f"{budget} tokens" if parse_budget(budget).unit == "tokens" else budget
 
 
@@ -283,7 +283,7 @@ def choice_settings(options: Choosing, seed: int) -> ChoiceSettings:
 
 
 def mechanism_text(mechanism: Any) -> str:
-    """A mechanism as text: objects are written out, text is checked."""
+    """Return a mechanism as text: objects are written out, text is checked."""
     from dataworth.config import describe
     from dataworth.mechanism.registry import MECHANISMS
 
@@ -291,7 +291,7 @@ def mechanism_text(mechanism: Any) -> str:
 
 
 def settings_from(record: Mapping[str, Any]) -> ScoreSettings:
-    """The settings of a run, from its record. Raises anything for a record that is none."""
+    """Return the settings of a run, from its record. Raises anything for a record that is none."""
     score = record["settings"]
     return ScoreSettings(
         steps=tuple(parse_step(step) for step in score["steps"]),
@@ -306,7 +306,7 @@ def settings_from(record: Mapping[str, Any]) -> ScoreSettings:
 
 
 def corpus_from(record: Mapping[str, Any], settings: ScoreSettings, options: Any) -> Corpus:
-    """The pool of a run, as it was. Raises anything for a record that is none."""
+    """Return the pool of a run, as it was. Raises anything for a record that is none."""
     files = tuple(_file_from(item) for item in record["inputs"]["pool"])
     units = tuple(split(files, txt=settings.fields.txt, storage_options=options))
     if len(units) != record["units"]:
@@ -318,7 +318,7 @@ def corpus_from(record: Mapping[str, Any], settings: ScoreSettings, options: Any
 
 
 def _file_from(item: Mapping[str, Any]) -> SourceFile:
-    """A file as it was recorded, with the hash by which it is known again."""
+    """Return a file as it was recorded, with the hash by which it is known again."""
     path, form, compression = str(item["path"]), item["format"], item["compression"]
     if form not in FORMATS.values() or compression not in (None, *COMPRESSIONS.values()):
         raise ValueError(f"{path!r} is of no known format")
@@ -336,7 +336,7 @@ def load_scores(
     storage_options: Mapping[str, Any] | None = None,
     steps: str | None = None,
 ) -> Scores:
-    """A finished run from its folder. Raises DataworthError if it is none, or not finished.
+    """Load a finished run from its folder. Raises DataworthError if it is none, or not finished.
 
     `steps`: the name of a list of steps in `lists`; None for the one that was scored last.
     """
@@ -375,6 +375,6 @@ def load_scores(
 
 
 def excluded_paths(exclude: Any) -> tuple[str, ...]:
-    """One path or URL or several, absolute."""
+    """Return one path or URL or several, absolute."""
     paths = [str(path) for path in as_tuple(exclude)]
     return tuple(path if URL.match(path) else str(Path(path).absolute()) for path in paths)

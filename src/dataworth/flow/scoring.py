@@ -77,7 +77,7 @@ class Scored:
 
 
 def input_record(corpus: Corpus) -> list[dict[str, Any]]:
-    """Each file with its fingerprint."""
+    """Return each file of a corpus with its fingerprint."""
     options = corpus.storage_options
     return [
         {
@@ -91,7 +91,7 @@ def input_record(corpus: Corpus) -> list[dict[str, Any]]:
 
 
 def inputs_of(corpus: Corpus, targets: Mapping[str, Corpus]) -> dict[str, list[dict[str, Any]]]:
-    """The files of a run by what they are: the pool, and each target."""
+    """Return the files of a run by their role: the pool, and each target."""
     return {
         "pool": input_record(corpus),
         **{f"target {name}": input_record(target) for name, target in targets.items()},
@@ -107,7 +107,7 @@ def run_scoring(
     progress: Progress,
     quotas: Sequence[str] = (),
 ) -> Scored:
-    """All that is missing of the run's table. Raises DataworthError for what cannot go on.
+    """Compute all that the run's table lacks. Raises DataworthError for what cannot go on.
 
     `quotas`: those that are chosen with later; a field that no document has is told at once.
     """
@@ -213,19 +213,19 @@ def survey_of(
     engine: Engine,
     progress: Progress,
 ) -> Survey:
-    """The pool's random sample, drawn now unless it is there; `documents`: the key of these."""
+    """Load the pool's random sample, or draw it; `documents`: the key of these."""
     folder = run.folder / "fitted" / _sample_folder(documents, settings)
-    found = surveys.load(folder)
-    if found is None:
-        found = surveys.survey(
+    sample = surveys.load(folder)
+    if sample is None:
+        sample = surveys.survey(
             corpus,
             engine,
             seed=settings.seed,
             sample_bytes=settings.sample_bytes,
             progress=progress,
         )
-        surveys.save(found, folder)
-    return found
+        surveys.save(sample, folder)
+    return sample
 
 
 def _keep_targets(folder: Path, targets: Targets) -> str:
@@ -282,7 +282,7 @@ def keep_list(
 
 
 def load_list(folder: Path, name: str) -> Listed:
-    """A list of steps by its name. RunError for a damaged one."""
+    """Load a list of steps by its name. RunError for a damaged one."""
     path = folder / "lists" / f"{name}.json"
     record = read_object(path)
     with damaged(path):
@@ -324,7 +324,7 @@ def _check_quotas(found: Survey, corpus: Corpus, quotas: Sequence[str]) -> None:
 
 
 def first_bad(corpus: Corpus) -> str:
-    """One sentence about the first bad line, with file, line and what is wrong."""
+    """Return a sentence about the first bad line, with file, line and what is wrong."""
     before: Counter[int] = Counter()  # lines of each file in the units that are behind
     for unit in corpus.units:
         lines = 0
@@ -339,7 +339,7 @@ def first_bad(corpus: Corpus) -> str:
 
 
 def tokens_per_byte(found: Survey, tokenizer: str | None) -> float:
-    """How many tokens a byte of text has: by the tokenizer on the sample, or one in four."""
+    """Return tokens per byte of text: by the tokenizer on the sample, or one in four."""
     if tokenizer is None:
         return 1 / BYTES_PER_TOKEN
     sample = found.sample
@@ -352,7 +352,7 @@ def tokens_per_byte(found: Survey, tokenizer: str | None) -> float:
 
 
 def count_tokens(texts: list[str], tokenizer: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Tokens of each text by a Hugging Face `tokenizer.json`, int64 [n], at least 1."""
+    """Count the tokens of each text by a Hugging Face `tokenizer.json`, int64 [n], at least 1."""
     from dataworth.features.tokenizers import load_tokenizer
 
     encoded = load_tokenizer(tokenizer).encode_batch_fast(texts, add_special_tokens=False)
@@ -420,7 +420,7 @@ def fit_steps(
 
 
 def _kept(folder: Path, sample: Documents, steps: Sequence[Fitted]) -> NDArray[np.bool_]:
-    """Which documents of the pool's sample some steps keep, bool [n].
+    """Return which documents of the pool's sample some steps keep, bool [n].
 
     What a step said is kept beside the sample, so that it is not asked again for another list.
     """
@@ -448,7 +448,7 @@ def _kept(folder: Path, sample: Documents, steps: Sequence[Fitted]) -> NDArray[n
 def load_steps(
     folder: Path, settings: ScoreSettings, layout: Layout, names: Sequence[str]
 ) -> tuple[Fitted, ...]:
-    """The fitted steps of a list; `names`: of the folders of what they learned."""
+    """Load the fitted steps of a list; `names`: of the folders of what they learned."""
     steps = [step for step, _ in with_filters(settings.steps)]
     return tuple(
         load_learned(step, folder / name).called(source.label, source.folder, folder / name)
@@ -542,7 +542,7 @@ def _note_scoring(run: RunFolder, spent: Sequence[Spent]) -> None:
 def costs_of(
     record: Mapping[str, Any], fitted: Sequence[Fitted], documents: int
 ) -> dict[str, tuple[float, float]]:
-    """Seconds of a core that each step took: label → (to fit, to score so many documents).
+    """Return seconds of a core by step: label → (to fit, to score so many documents).
 
     Of a run that was killed, the time of what was done before is reckoned from the rest.
     """
@@ -555,7 +555,7 @@ def costs_of(
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """run.json of a run that has a table."""
+    """Return run.json of a run that has a table. DataworthError if it has none."""
     record = read_object(folder / "run.json")
     if "list" not in record and "attribution" in record:
         raise DataworthError(

@@ -1,4 +1,4 @@
-"""What a choice leaves: the chosen rows, their metrics, their shards, and explanations."""
+"""The results of a choice: chosen rows, their metrics, their shards, and explanations."""
 
 from __future__ import annotations
 
@@ -161,8 +161,8 @@ class Selection:
         raise NotImplementedError
 
     def explain(self, document: str) -> model.Explanation:
-        """Why a document was kept or not. `document`: its uid (16 hexadecimal digits), the value
-        of its id field, `FILE:OFFSET`, or its text.
+        """Explain why a document was kept or not. `document`: its uid (16 hexadecimal digits),
+        the value of its id field, `FILE:OFFSET`, or its text.
 
         Raises DataworthError if there is no such document.
         """
@@ -214,7 +214,7 @@ def _quiet_rank(choice: Choice, row: int, sample: model.Sample) -> int | None:
 def write_selection(
     selection: Selection, folder: Path, settings: WriteSettings, *, overwrite: bool
 ) -> list[ShardInfo]:
-    """The shards in `folder/data` with the card beside them; measures what was written."""
+    """Write the shards in `folder/data` with the card beside them; measures what was written."""
     scores, choice = selection.scores, selection.choice
     corpus = scores.scored.corpus
     pieces = corpus.fields.split_words is not None
@@ -311,7 +311,7 @@ class _Extract:
 def output_positions(
     choice: Choice, order: str, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(row, position in the output) of every copy, both int64 [copies], by growing row."""
+    """Return (row, position in the output) of every copy, both int64 [copies], by growing row."""
     chosen = np.flatnonzero(choice.counts)
     many = choice.counts[chosen].astype(np.int64)
     rows = np.repeat(chosen, many)
@@ -388,14 +388,14 @@ def _packed_bytes(unit: Unit) -> int:
 
 
 def identity_of(selection: Selection, settings: WriteSettings) -> str:
-    """What the written rows hang on, as a short name."""
+    """Return a digest of all that the written rows depend on, as a short name."""
     record = read_object(selection.scores.folder / "run.json")
     how = [deciding(selection.scores.settings.as_dict()), selection.folder.name, settings.as_dict()]
     return fingerprint([record.get("inputs"), *how])
 
 
 def card_body(selection: Selection, shards: list[ShardInfo], order: str, folder: Path) -> str:
-    """The data set card's text: what it is, and how it was made."""
+    """Return the dataset card's text: its content and the way it was chosen."""
     metrics = selection.metrics
     account = metrics["accounting"]
     kept, facts = account["kept"], metrics["run"]

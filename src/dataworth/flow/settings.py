@@ -1,4 +1,4 @@
-"""What a run depends on, resolved: the one form that is hashed, compared, stored and read back."""
+"""Resolved settings of a run: the one form that is hashed, compared, stored and read back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dataworth.table.survey import SAMPLE_BYTES
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """What the table depends on, beside the pool and the targets.
+    """Settings that the table depends on, beside the pool and the targets.
 
     `steps`: filters and methods, in order. `fields`, `target_fields`: how rows are read.
     `seed`: of the sample and of the halves of the targets. `holdout`: the share of each target
@@ -46,7 +46,7 @@ class ScoreSettings:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the steps' columns are called by: their names, numbered from the second one on."""
+        """Labels of the steps' columns: the steps' names, numbered from the second of a name on."""
         seen: Counter[str] = Counter()
         labels = []
         for step in self.steps:
@@ -55,7 +55,7 @@ class ScoreSettings:
         return tuple(labels)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON, with every setting."""
+        """Return every setting as JSON."""
         return {
             "steps": [to_dict(step, STEPS) for step in self.steps],
             "fields": fields_dict(self.fields),
@@ -70,7 +70,7 @@ class ScoreSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceSettings(Choosing):
-    """What a choice depends on, beside the table: options of choosing, all as text and JSON."""
+    """Settings that a choice depends on, beside the table: options of choosing as text and JSON."""
 
     budget: str
     mechanism: str | None = None
@@ -85,7 +85,7 @@ class ChoiceSettings(Choosing):
             parse_expression(self.utility)  # told now, not after the pool was scored
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON, with every setting."""
+        """Return every setting as JSON."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values |= {name: list(values[name]) for name in ("quotas", "exclude")}
         values["proportions"] = dict(sorted((self.proportions or {}).items())) or None
@@ -96,7 +96,7 @@ class ChoiceSettings(Choosing):
 
 @dataclass(frozen=True)
 class WriteSettings:
-    """How a selection is written: `form` (None: as the pool), shard size, order of the rows."""
+    """Settings of writing: `form` (None: as the pool), shard size, order of the rows."""
 
     form: str | None = None
     shard_bytes: int = same(Writing, "shard_bytes")
@@ -108,7 +108,7 @@ class WriteSettings:
             check_format(self.form)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON, with every setting."""
+        """Return every setting as JSON."""
         return asdict(self)
 
 
@@ -132,16 +132,16 @@ def _deciding_step(step: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def fields_dict(read: Fields) -> dict[str, Any]:
-    """The settings of `Fields` as JSON."""
+    """Return the settings of `Fields` as JSON."""
     return {**asdict(read), "text": list(read.text), "groups": list(read.groups)}
 
 
 def fields_from(values: Mapping[str, Any]) -> Fields:
-    """`Fields` from JSON."""
+    """Return `Fields` from JSON."""
     return Fields(**{**values, "text": tuple(values["text"]), "groups": tuple(values["groups"])})
 
 
 def fingerprint(value: Any) -> str:
-    """Twelve hexadecimal digits of a JSON value."""
+    """Return twelve hexadecimal digits that stand for a JSON value."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

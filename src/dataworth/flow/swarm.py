@@ -115,7 +115,7 @@ class Swarm:
 
     @property
     def models(self) -> int:
-        """How many models are trained and measured."""
+        """Number of models that are trained and measured."""
         return len(list((self.folder / RUNS).glob("*.json")))
 
     @property

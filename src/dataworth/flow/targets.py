@@ -24,7 +24,7 @@ _STREAM = 0x68616C66  # of `hash_uid`, for the halves
 
 
 def named(target: Any) -> dict[str, Any]:
-    """Targets by name. A mapping is taken as it is; one path is named by its file's first word."""
+    """Return targets by name: a mapping as it is, one path by its file's first word."""
     if target is None:
         return {}
     if isinstance(target, Mapping):
@@ -57,7 +57,7 @@ def open_targets(
     spool: Path | None,
     storage_options: Mapping[str, Any] | None,
 ) -> dict[str, Corpus]:
-    """Each target as a corpus."""
+    """Open each target as a corpus."""
     return {
         name: Corpus.open(
             source,
@@ -77,7 +77,7 @@ def called(corpora: Mapping[str, Corpus], what: str = "target") -> dict[str, Cor
 def read_targets(
     corpora: Mapping[str, Corpus], *, holdout: float, max_bad: float, seed: int
 ) -> Targets:
-    """The documents of all targets, halved.
+    """Read the documents of all targets and split each into a part to fit on and a held-out one.
 
     Raises InputError for an empty target and for one with more than `max_bad` bad lines.
     """
@@ -96,7 +96,7 @@ _REMEDY = "give a file with examples of what the model should become good at"
 def read_documents(
     what: str, corpus: Corpus, *, max_bad: float, remedy: str = _REMEDY
 ) -> Documents:
-    """All documents of a small corpus; `what` it is called in errors, and the `remedy` for none.
+    """Read all documents of a small corpus; errors call it `what`, and name a `remedy` for none.
 
     Raises InputError if it is empty or has more than `max_bad` bad lines.
     """
@@ -138,7 +138,7 @@ def _too_bad(
 
 
 def halves(documents: Documents, holdout: float, seed: int) -> tuple[Documents, Documents]:
-    """(to learn from, held out): by the seeded hash of uid, so equal texts are in one part.
+    """Split into (to learn from, held out) by the seeded hash of uid: equal texts stay together.
 
     Both in the order of uid, so that nothing learned from them hangs on the order of the files.
     """
@@ -152,7 +152,7 @@ def halves(documents: Documents, holdout: float, seed: int) -> tuple[Documents, 
 
 
 def save(targets: Targets, folder: Path) -> None:
-    """A copy, so that choosing again needs the run's folder alone."""
+    """Save a copy, so that choosing again needs the run's folder alone."""
     for part, documents in (("fit", targets.fit), ("held_out", targets.held_out)):
         for name, docs in documents.items():
             own = {"text": docs.arrow(), "bytes": pa.array(docs.bytes)}
@@ -161,14 +161,14 @@ def save(targets: Targets, folder: Path) -> None:
 
 
 def load(folder: Path, names: list[str]) -> Targets:
-    """The targets of a run."""
+    """Load the targets of a run."""
     found: dict[str, dict[str, Documents]] = {"fit": {}, "held_out": {}}
     for name in names:
-        for part, place in found.items():
+        for part, documents_of in found.items():
             path = folder / name / f"{part}.parquet"
             if path.is_file():
                 table = read_parquet(path)
                 with damaged(path):
                     documents = Documents.from_texts(table["text"].to_pylist())
-                    place[name] = with_identity(documents, table)
+                    documents_of[name] = with_identity(documents, table)
     return Targets(found["fit"], found["held_out"])

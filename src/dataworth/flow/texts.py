@@ -19,7 +19,7 @@ from dataworth.flow.scoring import Scored
 
 
 def texts_of(scored: Scored, rows: NDArray[np.int64]) -> list[str]:
-    """The texts of some rows of the table, read from the pool."""
+    """Return the texts of some rows of the table, read from the pool."""
     table, corpus = scored.table, scored.corpus
     pieces = ["piece"] if corpus.fields.split_words is not None else []
     places = table.rows(rows, ["file", "uid", "offset", "bytes", *pieces])
@@ -59,7 +59,7 @@ def check_files(corpus: Corpus, units: NDArray[np.int64], places: pa.Table) -> N
 
 
 def load_text(folder: Path, names: Sequence[str], limit: int, pool: Corpus) -> Documents | None:
-    """Documents of written shards, for measuring: about the first `limit` bytes of text."""
+    """Load documents of written shards, for measuring: about the first `limit` bytes of text."""
     fields = Fields() if pool.fields.split_words else replace(pool.fields, groups=(), id=None)
     corpus = Corpus.open([folder / name for name in names], fields=fields)
     batches, held = [], 0

@@ -91,7 +91,7 @@ class SmallTrainer:
         return folder
 
     def _begin(self, selection: Selection, previous: Path | None) -> tuple[Any, Any, Any]:
-        """(model, tokenizer, size) that a round begins with."""
+        """Return (model, tokenizer, size) that a round begins with."""
         from dataworth.lm.model import build, load_model
         from dataworth.lm.proxies import size_of
         from dataworth.lm.tokenizer import load_tokenizer, train_tokenizer

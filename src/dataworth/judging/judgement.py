@@ -35,7 +35,7 @@ REPORT = "report.html"
 
 
 class Judgement:
-    """What a selection is worth, in numbers: `metrics`, and ways to keep and show them."""
+    """Judgement of a selection: its numbers, `metrics`, and ways to keep and show them."""
 
     def __init__(self, metrics: model.Metrics) -> None:
         self.metrics = metrics
@@ -68,7 +68,7 @@ class Judgement:
 
 
 def check_folder(folder: Path) -> None:
-    """That a judgement may be written there: nothing is, or an earlier judgement."""
+    """Raise ConfigError unless the folder is free or holds an earlier judgement."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: is a file; name a folder for the judgement")
     if (folder / "run.json").exists():
@@ -100,7 +100,7 @@ def run_judge(options: JudgeOptions) -> Judgement:
 
 
 def _measure(options: JudgeOptions, settings: JudgeSettings) -> model.Metrics:
-    """All measures of a selection."""
+    """Compute all measures of a selection."""
     selection, target, pool = options.selection, options.target, options.pool
     engine, progress = engine_of(options.engine), options.progress or Progress()
     judge = Opening(settings, options.storage_options, engine, progress)
@@ -184,7 +184,7 @@ def _uids(judge: Opening, other: Subject) -> NDArray[np.uint64]:
 
 
 def _own_groups(subject: Subject, looked: Looked, groups: tuple[str, ...]) -> Groups:
-    """The selection's documents and tokens by each field."""
+    """Return the selection's documents and tokens by each field."""
     out = dict(looked.groups)
     if subject.selection is not None:
         for name in groups:

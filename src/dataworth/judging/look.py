@@ -38,7 +38,7 @@ Groups = dict[str, dict[str | None, tuple[int, int]]]
 
 @dataclass
 class Looked:
-    """What a stream holds. Arrays have a row for each document, copies too.
+    """Facts about a stream of documents. Arrays have a row for each document, copies too.
 
     `uid` uint64, `text_bytes` int64. `sample`: documents by growing hash, at most 16 MiB of text,
     `hashes` theirs. `sketched` uint64, `sketches` uint32 [k, 48]: of different texts, where asked
@@ -65,7 +65,7 @@ class Looked:
 
 
 def tokens_of(text_bytes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Tokens estimated from bytes, as the documents table has them without a tokenizer."""
+    """Estimate tokens from bytes, as the documents table has them without a tokenizer."""
     estimated: NDArray[np.int64] = np.maximum(1, np.rint(text_bytes / BYTES_PER_TOKEN)).astype(
         np.int64
     )
@@ -82,7 +82,7 @@ class Look:
     indexes: Mapping[str, Index] = field(default_factory=dict)
 
     def __call__(self, unit: Unit, tick: Tick) -> Looked:
-        """What the unit holds."""
+        """Look at the documents of the unit, and tick for each block."""
         stack: list[tuple[int, Looked]] = []  # pairwise, so that nothing is copied over and over
         for documents, block in self.subject.blocks(unit):
             part = self._block(documents)
@@ -115,7 +115,7 @@ class Look:
         return part
 
     def merge(self, left: Looked, right: Looked) -> Looked:
-        """Both parts together."""
+        """Join the facts of two parts of the stream, `left` first."""
         if not len(left):
             return _with_bad(right, left.bad)
         if not len(right):
@@ -140,40 +140,40 @@ class Look:
 def look(
     work: Look, engine: Engine, *, max_bad: float, progress: Progress, name: str, role: str
 ) -> Looked:
-    """The pass. `role` is what the stream is called in errors: "the selection".
+    """Run the pass. `role` is what the stream is called in errors: "the selection".
 
     Raises InputError for more bad lines than `max_bad` allows, and for files without a document.
     """
     subject = work.subject
-    found = engine.threads().fold(work, work.merge, subject.units, progress=progress, name=name)
-    if found is None:
-        found = Looked()
-    wrong, total = found.bad.total(), found.bad.total() + len(found)
+    looked = engine.threads().fold(work, work.merge, subject.units, progress=progress, name=name)
+    if looked is None:
+        looked = Looked()
+    wrong, total = looked.bad.total(), looked.bad.total() + len(looked)
     if wrong > max_bad * total:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in found.bad.most_common())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in looked.bad.most_common())
         raise InputError(
             f"{wrong} of {total} lines of {role} are bad, more than the {max_bad:.2%} allowed: "
             f"{reasons}. {first_bad(subject.corpus)} Mend the files, name the field that holds "
             "the text (--text-field), or allow more (--max-bad)"
         )
-    if not len(found) and subject.selection is None:
+    if not len(looked) and subject.selection is None:
         paths = ", ".join(file.path for file in subject.corpus.files[:3])
         raise InputError(f"{role} holds no document ({paths}): check the path")
-    few, hashes = smallest([found.sample], [found.hashes], SAMPLE_BYTES, spare=False)
+    few, hashes = smallest([looked.sample], [looked.hashes], SAMPLE_BYTES, spare=False)
     if len(few):  # else the first by hash is a giant, which alone is the sample then
-        found.sample, found.hashes = few, hashes
-    _fewer_sketches(found, MOST_SKETCHES)
-    return found
+        looked.sample, looked.hashes = few, hashes
+    _fewer_sketches(looked, MOST_SKETCHES)
+    return looked
 
 
 def _keep_few(part: Looked) -> None:
-    """Of a block, what may still be in the sample, with texts of its own."""
+    """Keep of a block what may still be in the sample, with texts of its own."""
     part.sample, part.hashes = smallest([part.sample], [part.hashes], SAMPLE_BYTES, spare=True)
     part.sample = part.sample.compact()
 
 
 def _fewer_sketches(part: Looked, most: int) -> None:
-    """Each text once, and at most so many, by the smallest hash."""
+    """Keep each text once, and at most so many, by the smallest hash."""
     if len(part.sketched) <= most and most > MOST_SKETCHES:
         return
     uid, first = np.unique(part.sketched, return_index=True)

@@ -1,4 +1,4 @@
-"""What was seen as numbers: the parts of a judgement."""
+"""Measures of a judgement: records made from the facts about the documents."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class Pool:
 
 
 def text_of(looked: Looked) -> SelectionText:
-    """The part of the selection that the text measures look at."""
+    """Return the part of the selection that the text measures look at."""
     n, of = len(looked.sample), len(looked)
     how = f"all {of:,} documents" if n == of else f"{n:,} random documents of {of:,}"
     return SelectionText(looked.sample, f"{how} of the selection")
 
 
 def judged(subject: Subject, looked: Looked) -> model.Judged:
-    """What is judged, and how much it is."""
+    """Return the selection's name, kind and size, and how it was chosen if that is known."""
     chosen = subject.selection
-    made: model.Judged = {
+    record: model.Judged = {
         "name": subject.name,
         "kind": "files" if chosen is None else "selection",
         "path": subject.path,
@@ -66,16 +66,16 @@ def judged(subject: Subject, looked: Looked) -> model.Judged:
         "bad": dict(looked.bad),
     }
     if chosen is not None:
-        made["tokens"] = int((chosen.choice.tokens * chosen.choice.counts.astype(np.int64)).sum())
-        made["tokens_estimated"] = not chosen.choice.exact
-        made["chosen_by"] = chosen.choice.mechanism_text
-        made["budget"] = chosen.choice.settings.budget
-        made["bad"] = {}  # those of the pool, if it was read, are not the selection's
-    return made
+        record["tokens"] = int((chosen.choice.tokens * chosen.choice.counts.astype(np.int64)).sum())
+        record["tokens_estimated"] = not chosen.choice.exact
+        record["chosen_by"] = chosen.choice.mechanism_text
+        record["budget"] = chosen.choice.settings.budget
+        record["bad"] = {}  # those of the pool, if it was read, are not the selection's
+    return record
 
 
 def of_pool(pool: Pool, looked: Looked) -> model.OfPool:
-    """The pool, and how much of the selection is in it."""
+    """Return the pool's size, and how much of the selection is in it."""
     mine = np.unique(looked.uid)
     found = int(np.count_nonzero(np.isin(mine, pool.uid)))
     return {
@@ -89,7 +89,7 @@ def of_pool(pool: Pool, looked: Looked) -> model.OfPool:
 
 
 def compositions(fields: tuple[str, ...], looked: Groups, pool: Groups | None) -> list[Composition]:
-    """By each field. Without a pool, its amounts are 0."""
+    """Return the composition by each field. Without a pool, its amounts are 0."""
     out = []
     for name in fields:
         mine, theirs = looked.get(name, {}), (pool or {}).get(name, {})
@@ -108,28 +108,28 @@ def compositions(fields: tuple[str, ...], looked: Groups, pool: Groups | None) -
 
 
 def lengths(looked: Looked, pool: Pool | None) -> Lengths | None:
-    """How long documents are, in bytes."""
+    """Return histogram and median of the documents' bytes, in selection and pool."""
     mine = looked.text_bytes
     if not len(mine):
         return None
     whole = None if pool is None else pool.text_bytes
-    made: Lengths = {
+    record: Lengths = {
         "unit": "bytes",
         "histogram": histogram(pool=whole, selection=mine, log=True),
         "median": {"selection": float(np.median(mine))},
     }
     if whole is not None and len(whole):
-        made["median"]["pool"] = float(np.median(whole))
-    return made
+        record["median"]["pool"] = float(np.median(whole))
+    return record
 
 
 def duplicates(subject: Subject, looked: Looked, pool: Pool | None) -> model.Duplicates:
-    """Texts that are there more than once, to the byte and nearly."""
+    """Count the texts that are there more than once, to the byte and nearly."""
     exact = copies.exact(looked.uid)
     group = copies.near(looked.sketches)
     near, of = int(np.count_nonzero(group != np.arange(len(group)))), len(group)
     few = "" if of >= exact.distinct else f"; on {of:,} of {exact.distinct:,} different texts"
-    made: model.Duplicates = {
+    record: model.Duplicates = {
         "exact": exact.repeated,
         "exact_share": exact.repeated / exact.documents if exact.documents else 0.0,
         "largest": exact.largest,
@@ -142,26 +142,26 @@ def duplicates(subject: Subject, looked: Looked, pool: Pool | None) -> model.Dup
     }
     if pool is not None:
         whole = copies.exact(pool.uid)
-        made["pool_exact_share"] = whole.repeated / max(whole.documents, 1)
-    return made
+        record["pool_exact_share"] = whole.repeated / max(whole.documents, 1)
+    return record
 
 
 def diversity(text: SelectionText, pool: Pool | None) -> model.Diversity | None:
-    """How varied the selection is, beside random documents of the pool on as much text."""
+    """Measure the variety of the selection, beside as much text of random documents of the pool."""
     mine = text.documents
     if not len(mine):
         return None
     # Alone, it is cut to the same size as it would be beside a pool.
     theirs = mine if pool is None or not len(pool.sample) else pool.sample
     first, second, size = varieties.like_sized(mine, theirs, DIVERSITY_BYTES)
-    made: model.Diversity = {
+    record: model.Diversity = {
         "selection": _variety(first),
         "pool": None if theirs is mine else _variety(second),
         "bytes": size,
         "measured": f"on {size / 1e6:.2f} MB of random documents of each; n-grams of lower-cased "
         f"words and runs of signs; compressed by DEFLATE, level {varieties.LEVEL}",
     }
-    return made
+    return record
 
 
 def _variety(documents: Documents) -> model.Variety:
@@ -177,7 +177,7 @@ def _variety(documents: Documents) -> model.Variety:
 def contamination(
     indexes: Mapping[str, Index], looked: Looked, pool: Pool | None
 ) -> list[model.Contamination]:
-    """How much of each validation set the selection holds."""
+    """Measure how much of each validation set the selection holds."""
     out = []
     for name, index in indexes.items():
         if name not in looked.seen:  # an empty selection
@@ -207,7 +207,7 @@ def contamination(
 
 
 def _examples(documents: Documents, shares: NDArray[np.float64]) -> list[model.Hit]:
-    """The validation documents most of which is held."""
+    """Return the validation documents most of which is held."""
     known = np.nan_to_num(shares)
     order = np.lexsort((documents.uid, -known))[:_EXAMPLES]
     return [
@@ -228,10 +228,10 @@ def overlap(
     other_uid: NDArray[np.uint64],
     pool: Pool | None,
 ) -> model.Overlap:
-    """How much of the selection another one has; `uid`, `other_uid`: of their documents."""
+    """Compare the documents of the selection with another's; `uid`, `other_uid`: of theirs."""
     mine_uid, theirs = np.unique(uid), np.unique(other_uid)
     both = len(np.intersect1d(mine_uid, theirs, assume_unique=True))
-    made: model.Overlap = {
+    record: model.Overlap = {
         "name": other.name,
         "path": other.path,
         "documents": len(theirs),
@@ -242,14 +242,14 @@ def overlap(
     }
     if pool is not None:
         different = len(np.unique(pool.uid))
-        made["expected_jaccard"] = expected_jaccard(len(mine_uid), len(theirs), different)
+        record["expected_jaccard"] = expected_jaccard(len(mine_uid), len(theirs), different)
     if mine.selection is not None and other.selection is not None:
-        made["ranks"] = _ranks(mine.selection.choice, other.selection.choice)
-    return made
+        record["ranks"] = _ranks(mine.selection.choice, other.selection.choice)
+    return record
 
 
 def _ranks(mine: Choice, other: Choice) -> list[model.RankCorrelation]:
-    """The orders, and the utilities for the same target, over documents that may be chosen."""
+    """Correlate orders, and utilities for the same target, over documents that may be chosen."""
     sides = [
         (choice.candidates.uid, _places(choice), choice.mechanism_text) for choice in (mine, other)
     ]
@@ -271,7 +271,7 @@ def _ranks(mine: Choice, other: Choice) -> list[model.RankCorrelation]:
 
 
 def _places(choice: Choice) -> NDArray[np.float64]:
-    """The place of each row in the order, NaN for those that are not in it."""
+    """Return the place of each row in the order, NaN for those that are not in it."""
     places = np.full(len(choice.candidates), np.nan)
     places[choice.order] = np.arange(len(choice.order))
     return places

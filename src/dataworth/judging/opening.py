@@ -1,4 +1,4 @@
-"""What a judgement is made from: the selection, the pool, targets and validation sets."""
+"""Inputs of a judgement, opened: the selection, the pool, targets and validation sets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from dataworth.table import survey as surveys
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """How to judge. What is None is the run's own, or else the default of `dataworth.judge`."""
+    """Settings of a judgement. None: the run's own, or else the default of `dataworth.judge`."""
 
     fields: Fields | None = None
     target_fields: Fields | None = None
@@ -64,7 +64,7 @@ def settings_of(options: JudgeOptions) -> JudgeSettings:
 
 @dataclass
 class Opening:
-    """What a judgement is made from, opened in turn; `inputs` lists the files."""
+    """Inputs of a judgement, opened in turn; `inputs` lists the files."""
 
     settings: JudgeSettings
     options: Mapping[str, Any] | None
@@ -78,7 +78,7 @@ class Opening:
     groups: tuple[str, ...] = ()
 
     def settle(self, subject: Subject) -> None:
-        """Settings that were not given are those of the run, if it is one of ours."""
+        """Take settings that were not given from the run, if it is one of ours."""
         given = self.settings
         run = subject.selection.scores.settings if subject.selection is not None else None
         self.seed, self.holdout = (run.seed, run.holdout) if run else (0, 0.5)
@@ -92,7 +92,7 @@ class Opening:
             self.holdout = given.holdout
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings as JSON."""
+        """Return the settings as JSON."""
         return {
             "holdout": self.holdout,
             "max_bad": self.settings.max_bad,
@@ -102,7 +102,7 @@ class Opening:
         }
 
     def open(self, source: Any) -> Subject:
-        """A selection."""
+        """Open a selection."""
         fields = self.settings.fields or Fields()
         return open_subject(
             source,
@@ -113,7 +113,7 @@ class Opening:
         )
 
     def with_groups(self, subject: Subject) -> Subject:
-        """The subject with the fields that the composition is by, read from its rows."""
+        """Return the subject with the fields that the composition is by, read from its rows."""
         groups = self.groups
         if subject.selection is not None:
             table, pool = subject.selection.scores.table, subject.selection.scores.scored.corpus
@@ -124,7 +124,7 @@ class Opening:
         return replace(subject, corpus=replace(subject.corpus, fields=fields))
 
     def note_inputs(self, role: str, corpus: Corpus) -> None:
-        """What was read, for the report."""
+        """Record the files of a corpus as read, for the report."""
         for file in corpus.files:
             self.inputs.append(
                 {
@@ -139,7 +139,7 @@ class Opening:
     def pool(
         self, given: Any, subject: Subject, target: Any = None, validation: Any = None
     ) -> Pool | None:
-        """The pool: that of the run, unless another one is given, without the files of the rest."""
+        """Open the pool: the run's unless another one is given, without the files of the rest."""
         chosen = subject.selection
         if chosen is not None and (given is None or self._same_files(given, chosen)):
             scored = chosen.scores.scored
@@ -196,7 +196,7 @@ class Opening:
         )
 
     def _same_files(self, given: Any, chosen: Selection) -> bool:
-        """Whether the pool that is given is the run's own: then its table is used."""
+        """Tell if the pool that is given is the run's own: then its table is used."""
         own = {(file.path, file.size) for file in chosen.scores.scored.corpus.files}
         if self.settings.fields is not None or not paths_in(given):
             return False
@@ -207,7 +207,7 @@ class Opening:
         return own == {(file.path, file.size) for file in files if file.path not in apart}
 
     def targets(self, given: Any, subject: Subject, pool: Pool | None) -> Targets:
-        """Both halves of each target: those of the run, unless others are given."""
+        """Return both halves of each target: those of the run, unless others are given."""
         if given is None:
             if subject.selection is not None:
                 return subject.selection.scores.scored.targets
@@ -225,7 +225,7 @@ class Opening:
         )
 
     def validation(self, given: Any) -> dict[str, Documents]:
-        """The validation sets, whole."""
+        """Read the validation sets, whole."""
         out = {}
         corpora = open_targets(named(given), self.target_fields, None, self.options)
         for name, corpus in corpora.items():
@@ -237,7 +237,7 @@ class Opening:
 
 
 def groups_of(chosen: Selection, name: str, *, pool: bool) -> dict[str | None, tuple[int, int]]:
-    """Documents and tokens by a field of the table."""
+    """Sum documents and tokens by a field of the table."""
     codes, values = chosen.scores.table.codes(name)
     many = np.ones(len(codes)) if pool else chosen.choice.counts.astype(np.float64)
     tokens = chosen.choice.tokens * many
@@ -247,7 +247,7 @@ def groups_of(chosen: Selection, name: str, *, pool: bool) -> dict[str | None, t
 
 
 def _pool_name(corpus: Corpus) -> str:
-    """The folder of its files, or the one file."""
+    """Return the name of the folder of its files, or of the one file."""
     paths = [file.path for file in corpus.files]
     if len(paths) == 1:
         return Path(paths[0]).name

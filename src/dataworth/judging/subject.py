@@ -1,4 +1,4 @@
-"""What is judged: a choice of a run of ours, or files from anywhere, as a stream of documents."""
+"""The subject of a judgement: a choice of a run, or files from anywhere, as documents."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Subject:
         return [unit for unit in self.corpus.units if many[unit.index]]
 
     def blocks(self, unit: Unit) -> Iterator[tuple[Documents, Block]]:
-        """(documents of the selection, copies repeated; the block of the corpus they are from).
+        """Yield (documents of the selection, copies repeated; the corpus's block they are from).
 
         Raises RunError if the pool is not what it was when the run scored it.
         """
@@ -86,7 +86,7 @@ def open_subject(
     progress: Progress,
     spool: Path | None = None,
 ) -> Subject:
-    """A selection from what a person names: see `dataworth.judge`.
+    """Open a selection from what a person names: see `dataworth.judge`.
 
     A `Selection`, the folder of a run or of one of its choices, the `data/` that a run wrote, or
     anything that is a pool. `fields`: how files from elsewhere are read.
@@ -114,7 +114,7 @@ def open_subject(
 
 
 def of_selection(selection: Selection, path: str) -> Subject:
-    """A choice of ours; its texts are those the run wrote, else those of the pool."""
+    """Open a choice of ours; its texts are those the run wrote, else those of the pool."""
     folder, pool = selection.scores.folder, selection.scores.scored.corpus
     name = Path(path).name or str(folder)
     if Path(path).name == "data" or Path(path) == selection.folder:
@@ -127,7 +127,7 @@ def of_selection(selection: Selection, path: str) -> Subject:
 
 
 def run_of(source: Any) -> tuple[Path, str | None] | None:
-    """(a run's folder, the name of a choice or None for its own), if that is what is named."""
+    """Return (a run's folder, the name of a choice or None for its own), if one is named."""
     names = paths_in(source)
     if len(names) != 1 or URL.match(names[0]):
         return None
@@ -142,7 +142,7 @@ def run_of(source: Any) -> tuple[Path, str | None] | None:
 
 
 def _own_choice(folder: Path) -> str | None:
-    """The name of the choice whose rows lie in the run's `data/`."""
+    """Return the name of the choice whose rows lie in the run's `data/`."""
     if not (folder / _RECORD).is_file():
         return None
     record = read_json(folder / _RECORD)
@@ -150,7 +150,7 @@ def _own_choice(folder: Path) -> str | None:
 
 
 def paths_in(source: Any) -> list[str]:
-    """The paths, globs or URLs that are named; none where documents themselves are given."""
+    """Return the paths, globs or URLs that are named; [] where documents themselves are given."""
     items = source if isinstance(source, list | tuple) else [source]
     if not all(isinstance(item, str | Path) for item in items):
         return []
@@ -162,7 +162,7 @@ def _path_of(source: Any) -> str | None:
 
 
 def _name(source: Any) -> str:
-    """A short name for headings."""
+    """Return a short name for headings."""
     paths = paths_in(source)
     if not paths:
         return "selection"
@@ -174,6 +174,6 @@ def _name(source: Any) -> str:
 
 
 def chosen_uids(selection: Selection) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
-    """(uids of the chosen rows, their copies)."""
+    """Return (uids of the chosen rows, their copies)."""
     rows = selection.rows
     return selection.choice.candidates.uid[rows], selection.choice.counts[rows]

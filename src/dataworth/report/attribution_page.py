@@ -80,7 +80,7 @@ def _settings(attribution: Attribution) -> list[tuple[str, str]]:
         rows.append(("check", checked(attribution["check"])))
     predicted, used = attribution["predicted"], attribution["used"]
     for name, key, how in (("time", "seconds", f.duration), ("memory", "memory", f.size)):
-        text = f"{how(predicted.get(key))} foretold"
+        text = f"{how(predicted.get(key))} estimated"
         rows.append((name, text + (f", {how(used[key])} used" if key in used else "")))
     return [*rows, *pages.flatten(attribution["settings"])]
 
@@ -100,7 +100,7 @@ def tinted(document: Document, characters: int) -> dict[str, Markup]:
 
 
 def _whole(pieces: Sequence[tuple[str, float]]) -> Iterator[tuple[str, float]]:
-    """Pieces that begin where a person sees a beginning: marks and unseen signs stay together."""
+    """Yield pieces that begin where a person sees a beginning: marks and unseen signs stay."""
     held: tuple[str, float] | None = None
     for text, value in pieces:
         if held is not None and text and _joins(text[0]):
@@ -119,7 +119,7 @@ def _joins(character: str) -> bool:
 
 
 def _beginning(pieces: list[tuple[str, float]], room: int) -> list[tuple[str, float]]:
-    """The first pieces, of about so many characters."""
+    """Return the first pieces, of about so many characters."""
     seen = 0
     for place, (text, _) in enumerate(pieces):
         seen += len(text)
@@ -129,8 +129,8 @@ def _beginning(pieces: list[tuple[str, float]], room: int) -> list[tuple[str, fl
 
 
 def _passage(pieces: Sequence[tuple[str, float]], room: int) -> tuple[int, int]:
-    """The stretch of pieces [first, last) that fits the room and says most about the score."""
-    best, found = -1.0, (0, 0)
+    """Return the pieces [first, last) that fit the room and add most to the score."""
+    best, stretch = -1.0, (0, 0)
     first, size, weight = 0, 0, 0.0
     for last, (text, value) in enumerate(pieces):
         size += _size(text)
@@ -140,18 +140,18 @@ def _passage(pieces: Sequence[tuple[str, float]], room: int) -> tuple[int, int]:
             weight -= abs(pieces[first][1])
             first += 1
         # The beginning of a text, unless another place says clearly more.
-        if weight > best * (1.2 if not found[0] else 1.0):
-            best, found = weight, (first, last + 1)
-    return found
+        if weight > best * (1.2 if not stretch[0] else 1.0):
+            best, stretch = weight, (first, last + 1)
+    return stretch
 
 
 def _size(text: str) -> int:
-    """Characters, a new line being worth many."""
+    """Count characters, a new line being worth many."""
     return len(text) + _LINE * text.count("\n")
 
 
 def _tinted(pieces: Sequence[tuple[str, float]], largest: float) -> Iterator[str]:
-    """HTML of the pieces; those of one tint side by side are one."""
+    """Yield HTML of the pieces; those of one tint side by side are one."""
     held, shade = "", 0
     for text, value in [*pieces, ("", 0.0)]:
         strength = _STRONGEST * abs(value) / largest if largest else 0.0
@@ -165,7 +165,7 @@ def _tinted(pieces: Sequence[tuple[str, float]], largest: float) -> Iterator[str
 
 
 def _started(value: float, largest: float) -> str:
-    """A piece for what stands before a text, if it says anything."""
+    """Return a piece for what stands before a text, if it says anything."""
     strength = _STRONGEST * abs(value) / largest if largest else 0.0
     return "" if strength < _FAINT else f"{_span('(start)', _shade(strength, value))} "
 

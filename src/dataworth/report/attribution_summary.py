@@ -1,4 +1,4 @@
-"""What the terminal shows of an attribution: for each query, who helps and who harms."""
+"""The attribution in the terminal: for each query, who helps and who harms."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _rows(attribution: Attribution) -> Iterator[tuple[str, str, str]]:
         yield (
             name,
             how(told.get(key) if now is None else now),
-            "foretold" if now is None else f"foretold {how(told.get(key))}",
+            "estimated" if now is None else f"estimated {how(told.get(key))}",
         )
 
 

@@ -1,4 +1,4 @@
-"""Who is better, as rows and charts: leaderboards, targets and measures side by side."""
+"""Rankings as rows and charts: leaderboards, targets and measures side by side."""
 
 from __future__ import annotations
 
@@ -103,9 +103,11 @@ def rows(board: Leaderboard, reading: Reading) -> list[dict[str, Any]]:
 def by_target(reading: Reading) -> tuple[list[str], Columns]:
     """Return the selections but the baseline, and a column for each target."""
     known = [name for name in reading.targets if name in reading.boards][:SHOWN_TARGETS]
-    found = [(t, {row["selection"]: row for row in reading.boards[t]["rows"]}) for t in known]
-    names = [n for n in _rivals(reading) if any(n in rows_ for _, rows_ in found)]
-    return names, found
+    rows_by_target = [
+        (t, {row["selection"]: row for row in reading.boards[t]["rows"]}) for t in known
+    ]
+    names = [n for n in _rivals(reading) if any(n in rows_ for _, rows_ in rows_by_target)]
+    return names, rows_by_target
 
 
 def by_measure(comparison: Comparison, reading: Reading) -> tuple[list[str], Columns]:

@@ -1,4 +1,4 @@
-"""How models learn, as rows and charts: loss curves, scaling laws, multipliers, costs."""
+"""Training as rows and charts: loss curves, scaling laws, multipliers, costs."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def fitted(
 
 
 def _with_error(value: float | None, error: float | None) -> str:
-    """2.31 ± 0.04, with two digits of the error."""
+    """Format as 2.31 ± 0.04, with two digits of the error."""
     half = f.finite(error)
     if not half or half < 0 or f.finite(value) is None:
         return f.real(value)
@@ -183,7 +183,7 @@ def _panel(trained: Sequence[Training], target: str, reading: Reading) -> str | 
         width=THIRD,
         height=230,
         x_title="tokens seen",
-        y_title="training loss (nats a token)",
+        y_title="training loss (nats per token)",
         log=False,
         label=f"Training loss against tokens seen, {target}",
     )

@@ -1,4 +1,4 @@
-"""What the terminal shows of a comparison: who is better, on which targets, and what to distrust.
+"""The comparison in the terminal: who is better, on which targets, and what to distrust.
 
 As in `report/summary.py`, what comes from data is never trusted with the terminal, and where the
 output is no terminal the own words and lines are plain ASCII.
@@ -80,7 +80,7 @@ def _tables(
 
 
 def _leaderboard(reading: Reading, console: Console) -> Table:
-    """Name, verdict, difference, interval, its picture with 0 where there is room."""
+    """Return a row per selection: name, verdict, difference, interval, its picture if it fits."""
     board = reading.board
     table = _grid("left", "left", "right", "right", "left")
     if board is None:
@@ -112,7 +112,7 @@ def _leaderboard(reading: Reading, console: Console) -> Table:
 
 
 def strip(row: Row, low: float, high: float, *, plain: bool, width: int) -> str:
-    """An interval as characters: a line from end to end, a dot at the mean, a bar at 0."""
+    """Draw an interval in characters: a line from end to end, a dot at the mean, a bar at 0."""
     if width < 2 or not high > low:
         return ""
 
@@ -134,7 +134,7 @@ def strip(row: Row, low: float, high: float, *, plain: bool, width: int) -> str:
 
 
 def _targets(reading: Reading, known: list[str], console: Console) -> Table:
-    """A row a selection, a column a target; a star where no difference is shown."""
+    """Return a row per selection, a column per target; a star where no difference is shown."""
     table = _grid("left", *["right"] * len(known))
     table.add_row(Text(), *[data(console, visible(target, 14), "dim") for target in known])
     rows = {
@@ -157,7 +157,7 @@ def _targets(reading: Reading, known: list[str], console: Console) -> Table:
 
 
 def _multipliers(comparison: Comparison, reading: Reading, console: Console) -> Table:
-    """Selection, tokens or compute, multiplier, interval."""
+    """Return rows of selection, tokens or compute, multiplier, interval."""
     table = _grid("left", "left", "right", "left")
     for name in reading.order[:SHOWN_ROWS]:
         for one in comparison.get("scaling") or []:

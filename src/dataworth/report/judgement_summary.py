@@ -1,4 +1,4 @@
-"""What the terminal shows of a judgement.
+"""The judgement in the terminal.
 
 As in `report/summary.py`, what comes from data is never trusted with the terminal, and where the
 output is no terminal the own words and lines are plain ASCII.

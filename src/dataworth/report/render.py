@@ -138,7 +138,7 @@ def _chart(draw: Callable[..., str | None]) -> Callable[..., Markup]:
 
 
 def _part(number: float | None, share: float | None) -> str:
-    """12 (3.4%)."""
+    """Format a count with its share, as 12 (3.4%)."""
     part = f.finite(share)
     return f.count(number) + ("" if part is None else f" ({f.share(part)})")
 

@@ -124,7 +124,7 @@ def composition(field: Composition) -> dict[str, Any]:
 
 
 def _weight(part: Part) -> tuple[float, str]:
-    """What is large before or after comes first, so that neither end is folded away."""
+    """Return a sort key that puts what is large before or after first, so no end is folded away."""
     return part["pool"]["documents"] + 20 * part["selection"]["documents"], str(part["value"])
 
 

@@ -1,4 +1,4 @@
-"""What the terminal shows: the table at the end of a run, and why a document was kept or not.
+"""The selection in the terminal: the table at the end of a run, and `explain`.
 
 Where the output is no terminal, or knows no Unicode, own words and lines are plain ASCII. Text
 from documents is never trusted with the terminal: control characters are named, not sent.
@@ -55,7 +55,7 @@ def explain(explanation: Explanation, console: Console) -> None:
 
 
 def _rows(metrics: Metrics) -> Iterator[tuple[str, str, str]]:
-    """The summary's rows: label, number, what else there is to say."""
+    """Yield the summary's rows: label, number, what else there is to say."""
     accounting, run = metrics["accounting"], metrics["run"]
     whole, kept = accounting["documents"], accounting["kept"]
     yield "read", f.count(whole), "documents"
@@ -128,7 +128,7 @@ def against(value: float | None, gain: Gain) -> str:
 
 
 def _largest(reasons: dict[str, int]) -> Iterator[tuple[str, int]]:
-    """Reasons in their own order; past a dozen the rest in one row."""
+    """Yield reasons in their own order; past a dozen the rest in one row."""
     items = [(visible(reason, 60), number) for reason, number in reasons.items() if number]
     yield from items[:SHOWN_REASONS]
     left = items[SHOWN_REASONS:]
@@ -178,7 +178,7 @@ def _reasons(explanation: Explanation) -> Iterator[tuple[str, str, str]]:
 
 
 def _drivers(document: Sample, console: Console) -> Table:
-    """A bar for each driver, its length the size of the contribution."""
+    """Draw a bar for each driver, its length the size of the contribution."""
     table = _table()
     drivers = [d for d in document.get("why") or [] if f.finite(d["contribution"]) is not None]
     largest = max((abs(driver["contribution"]) for driver in drivers), default=0) or 1
@@ -212,7 +212,7 @@ def print_rows(
     title: str,
     justify: Literal["left", "right"] = "right",
 ) -> None:
-    """A title and rows of label, number and note."""
+    """Print a title and rows of label, number and note."""
     table = _table(justify)
     rows = list(rows)
     # Names, paths and uids are copied from here: a line longer than the terminal breaks none.
@@ -239,17 +239,17 @@ def _table(justify: Literal["left", "right"] = "right") -> Table:
 
 
 def plain(console: Console) -> bool:
-    """Whether own words and lines must be ASCII."""
+    """Tell if own words and lines must be ASCII."""
     return not console.is_terminal or not console.encoding.lower().startswith("utf")
 
 
 def styled(console: Console, text: str, style: str = "") -> Text:
-    """Own words: ASCII where the output is no terminal."""
+    """Return own words: ASCII where the output is no terminal."""
     return Text(f.ascii_only(text) if plain(console) else text, style=style)
 
 
 def data(console: Console, text: str, style: str = "") -> Text:
-    """Words that may hold data: Unicode stays wherever the output can carry it."""
+    """Return words that may hold data: Unicode stays wherever the output can carry it."""
     if not console.encoding.lower().startswith("utf"):
         text = f.ascii_only(text)
     elif plain(console):

@@ -1,4 +1,4 @@
-"""What an attribution says, as JSON: `attribution.json`, and what the page is drawn from."""
+"""The record of an attribution: `attribution.json`, and what the page is drawn from."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Document(TypedDict):
 class Query(TypedDict):
     """A query with the documents that help and harm it most.
 
-    `loss`: nats a token. `total`: all documents' scores added up; `share_positive`: of documents;
-    `half`: share of documents, from the most helpful, that hold half of all that helps.
+    `loss`: nats per token. `total`: all documents' scores added up; `share_positive`: of
+    documents; `half`: share of documents, from the most helpful, that hold half of all that helps.
     """
 
     number: int
@@ -45,7 +45,7 @@ class Query(TypedDict):
 
 
 class Check(TypedDict, total=False):
-    """How near the solver comes to the exact answer on a tiny model of the same architecture.
+    """Agreement of the solver with the exact answer on a tiny model of the same architecture.
 
     `correlation` of scores and of their `ranks`, within queries and averaged over them; `spread`:
     how many times as far apart the scores lie as the exact ones. `why`: there is none.

@@ -1,4 +1,4 @@
-"""What the page of a comparison is made from: one plain dict, the same as in `comparison.json`.
+"""The record of a comparison: one plain dict, the same as in `comparison.json`.
 
 Conventions as in `selection.py`: a key that is missing or None is "not measured". Losses are in
 nats per token, or bits a byte, of text that no selection was made with. A difference is a
@@ -60,7 +60,7 @@ class Training(TypedDict, total=False):
     flop: float  # 6 x parameters x tokens
     seconds: float
     core_seconds: float  # of training alone
-    curve: list[tuple[int, float]]  # (tokens seen, training loss in nats a token)
+    curve: list[tuple[int, float]]  # (tokens seen, training loss in nats per token)
 
 
 class Result(TypedDict, total=False):
@@ -110,7 +110,7 @@ class Leaderboard(TypedDict, total=False):
 
 
 class Scaling(TypedDict, total=False):
-    """How the loss of one selection on one target falls with tokens or compute."""
+    """Losses of one selection on one target over tokens or compute, and the law fitted to them."""
 
     selection: Required[str]
     target: Required[str | None]
@@ -151,7 +151,7 @@ class Share(TypedDict, total=False):
 
 
 class CompositionOf(TypedDict, total=False):
-    """What a selection is made of; `selection` None: the pool."""
+    """Shares of a selection's tokens by the values of a field; `selection` None: the pool."""
 
     selection: Required[str | None]
     target: Required[str | None]
@@ -160,7 +160,7 @@ class CompositionOf(TypedDict, total=False):
 
 
 class Overlap(TypedDict, total=False):
-    """How alike the selections for one target are: [i][j] for names i, j; None where unknown."""
+    """Similarity of the selections for one target: [i][j] for names i, j; None where unknown."""
 
     target: Required[str]
     names: Required[list[str]]

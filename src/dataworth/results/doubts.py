@@ -1,4 +1,4 @@
-"""What to distrust: the reasons to look twice at what was found, each threshold once.
+"""Reasons to distrust results, with every threshold in one place.
 
 The limits are ours, chosen to speak up rarely; each sentence gives the numbers it rests on.
 Sentences are plain text; what comes from data in them is made visible, not yet escaped. Reasons
@@ -116,7 +116,7 @@ def _known(gain: of_selection.Gain | None) -> bool:
 def _halves(
     measured: Sequence[of_selection.Target] | Sequence[of_judgement.Target],
 ) -> Iterator[str]:
-    """Gains that were measured on what chose, or on little."""
+    """Yield a line for gains measured on the examples that chose, and one for gains on little."""
     seen, few = [], []
     for target in measured:
         gain, name = target.get("gain") or {"value": None}, visible(target["name"], 40)
@@ -169,7 +169,7 @@ def _weights(metrics: of_selection.Metrics) -> Iterator[str]:
 
 
 def _shape(metrics: of_selection.Metrics | of_judgement.Metrics) -> Iterator[str]:
-    """Lengths and groups that are far from those of the pool."""
+    """Yield a line for lengths and for groups that are far from those of the pool."""
     lengths = metrics.get("lengths")
     median = (lengths.get("median") if lengths else None) or {}
     before, after = f.finite(median.get("pool")), f.finite(median.get("selection"))

@@ -17,25 +17,25 @@ _PLAIN = str.maketrans(
 
 
 def finite(value: object) -> float | None:
-    """The value as a float, or `None` when it is missing, not a number, or not finite."""
+    """Return the value as a float, or `None` when it is missing, not a number, or not finite."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
 
 
 def count(value: float | None) -> str:
-    """12,345."""
+    """Format as 12,345."""
     number = finite(value)
     return MISSING if number is None else f"{round(number):,}".replace("-", MINUS)
 
 
 def counted(value: float | None, noun: str) -> str:
-    """A count with its noun: "1 document", "12,345 documents"."""
+    """Format a count with its noun: "1 document", "12,345 documents"."""
     return f"{count(value)} {noun}" if value == 1 else f"{count(value)} {noun}s"
 
 
 def short(value: float | None) -> str:
-    """2.31 M: three digits and a letter (k, M, B, T), for what need not be exact."""
+    """Format as 2.31 M: three digits and a letter (k, M, B, T), for what need not be exact."""
     number = finite(value)
     if number is None:
         return MISSING
@@ -50,7 +50,7 @@ def short(value: float | None) -> str:
 
 
 def size(value: float | None) -> str:
-    """14.2 MB: bytes in powers of 1000."""
+    """Format as 14.2 MB: bytes in powers of 1000."""
     number = finite(value)
     if number is None:
         return MISSING
@@ -65,7 +65,7 @@ def size(value: float | None) -> str:
 
 
 def share(part: float | None, whole: float | None = 1) -> str:
-    """3.2%: a part of a whole; small shares keep one digit that says something."""
+    """Format as 3.2%: a part of a whole; small shares keep one digit that says something."""
     above, below = finite(part), finite(whole)
     if above is None or not below:
         return MISSING
@@ -79,7 +79,7 @@ def share(part: float | None, whole: float | None = 1) -> str:
 
 
 def real(value: float | None, *, signed: bool = False) -> str:
-    """A measured number with three significant digits; `signed` writes the plus too."""
+    """Format a measured number with three significant digits; `signed` writes the plus too."""
     number = finite(value)
     if number is None:
         return MISSING
@@ -90,7 +90,7 @@ def real(value: float | None, *, signed: bool = False) -> str:
 
 
 def factor(ratio: float | None) -> str:
-    """How many times as much, with a multiplication sign; below 1 how many times less."""
+    """Format a ratio with a multiplication sign; below 1 its inverse with a division sign."""
     number = finite(ratio)
     if number is None or number <= 0:
         return MISSING
@@ -98,7 +98,7 @@ def factor(ratio: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """0.42 s, 12.4 s, 3 min 12 s, 4 h 05 min."""
+    """Format as 0.42 s, 12.4 s, 3 min 12 s, 4 h 05 min."""
     number = finite(seconds)
     if number is None:
         return MISSING
@@ -112,12 +112,12 @@ def duration(seconds: float | None) -> str:
 
 
 def plain_signs(text: str) -> str:
-    """The report's own signs as ASCII; letters of any script stay."""
+    """Return the text with the report's own signs as ASCII; letters of any script stay."""
     return text.translate(_PLAIN)
 
 
 def ascii_only(text: str) -> str:
-    """The same words for a file or a terminal that may only know ASCII."""
+    """Return the same words for a file or a terminal that may only know ASCII."""
     return plain_signs(text).encode("ascii", "backslashreplace").decode("ascii")
 
 

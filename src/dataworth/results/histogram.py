@@ -24,7 +24,7 @@ def shared_edges(
     log: bool = False,
     tail: float = 0.005,
 ) -> NDArray[np.float64]:
-    """Ascending edges, float64[bins + 1], that hold all but `tail` at each end of every sample.
+    """Return edges, float64[bins + 1], that hold all but `tail` at each end of every sample.
 
     Of many values every so-manieth is looked at. Values that are not finite are left out, and for
     `log` also those below 1. With nothing to look at, the edges are 0 and 1 (1 and 10 for `log`).
@@ -50,7 +50,7 @@ def shared_edges(
 def counts(
     values: NDArray[np.floating | np.integer], edges: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
-    """How many values lie in each bin, float64[bins], and how many outside the edges.
+    """Count the values in each bin, float64[bins], and those outside the edges.
 
     Values that are not finite are in neither.
     """
@@ -72,9 +72,11 @@ def histogram(
     bins: int = 60,
     log: bool = False,
 ) -> Histogram:
-    """A `Histogram` of values that fit in memory; empty series are left out."""
-    given = {"pool": pool, "selection": selection, "target": target}
-    series = {name: values for name, values in given.items() if values is not None and len(values)}
+    """Return a `Histogram` of values that fit in memory; empty series are left out."""
+    samples = {"pool": pool, "selection": selection, "target": target}
+    series = {
+        name: values for name, values in samples.items() if values is not None and len(values)
+    }
     if edges is None:
         edges = shared_edges(list(series.values()), bins=bins, log=log)
     result: Histogram = {"edges": edges.tolist(), "scale": "log" if log else "linear"}

@@ -35,7 +35,7 @@ _SPECIAL = re.compile(
 
 
 def _named(match: re.Match[str]) -> str:
-    """What stands in the place of unseen characters: U+202E, U+200B forty times, 12 marks."""
+    """Return the name shown for unseen characters: U+202E, U+200B forty times, 12 marks."""
     run = match.group()
     if match.lastgroup == "marks":
         return f"{len(run)} marks"
@@ -44,7 +44,7 @@ def _named(match: re.Match[str]) -> str:
 
 
 def visible(text: str, limit: int | None = None) -> str:
-    """The text in one line of harmless characters, for charts, attributes and terminals.
+    """Return the text in one line of harmless characters, for charts, attributes and terminals.
 
     Line feeds and tabs become spaces, unseen characters their names in brackets; longer than
     `limit` characters it ends in an ellipsis.
@@ -61,7 +61,7 @@ def visible(text: str, limit: int | None = None) -> str:
 
 
 def markup(text: str) -> str:
-    """The text as HTML: escaped, with unseen characters named in small marks.
+    """Return the text as HTML: escaped, with unseen characters named in small marks.
 
     Line feeds and tabs stay. The result holds no tag but the marks' own `<i class="u">`.
     """
@@ -75,17 +75,17 @@ def markup(text: str) -> str:
 
 
 def word(text: object, limit: int = 120) -> str:
-    """A short piece of data inside a sentence: one line, escaped, its direction isolated."""
+    """Return a short piece of data inside a sentence: one line, escaped, its direction isolated."""
     return f"<bdi>{escape(visible(str(text), limit))}</bdi>"
 
 
 def markdown(text: str, limit: int = 120) -> str:
-    """A short piece of data in Markdown: one line in which no sign means anything."""
+    """Return a short piece of data in Markdown: one line in which no sign means anything."""
     return re.sub(r"([\\`*_{}\[\]()#+!|~$^])", r"\\\1", escape(visible(text, limit), quote=False))
 
 
 def split_excerpt(text: str, characters: int, lines: int) -> tuple[str, str]:
-    """The beginning of a text, at most so many characters and lines, and what follows.
+    """Split a text into its beginning, at most so many characters and lines, and what follows.
 
     The cut falls on white space when there is some near it. Nothing is lost: the two parts
     joined are the text.

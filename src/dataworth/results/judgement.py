@@ -1,4 +1,4 @@
-"""What the page of a judgement is made from: one plain dict, the same as in `judgement.json`.
+"""The record of a judgement: one plain dict, the same as in `judgement.json`.
 
 Conventions as in `selection.py`: a key that is missing, `None` or not a finite number is "not
 measured". Documents of a selection count its copies, unless "distinct" is said. Shares lie between
@@ -42,7 +42,7 @@ class Judged(TypedDict, total=False):
 
 
 class OfPool(TypedDict, total=False):
-    """What the selection is judged against. `found`: distinct documents of it that are there."""
+    """The pool judged against. `found`: distinct documents of the selection that it holds."""
 
     name: Required[str]
     documents: Required[int]
@@ -96,7 +96,7 @@ class Duplicates(TypedDict, total=False):
 
 
 class Variety(TypedDict, total=False):
-    """How varied a text is. distinct_n: different n-grams for each n-gram occurrence."""
+    """Variety of a text. distinct_n: different n-grams for each n-gram occurrence."""
 
     distinct_1: float | None
     distinct_2: float | None
@@ -124,7 +124,7 @@ class RankCorrelation(TypedDict, total=False):
 
 
 class Overlap(TypedDict, total=False):
-    """How much of the selection another one has too, by text, copies aside."""
+    """Documents that the selection shares with another one, by text, copies aside."""
 
     name: Required[str]
     path: str | None
@@ -145,7 +145,7 @@ class Hit(TypedDict, total=False):
 
 
 class Contamination(TypedDict, total=False):
-    """How much of a validation set the selection holds, by n-grams of `words` words.
+    """Share of a validation set that the selection holds, by n-grams of `words` words.
 
     A validation document is hit if one of its n-grams is in the selection, and held if at least
     half of them are. Documents of fewer than `words` words cannot be looked for: `documents` is

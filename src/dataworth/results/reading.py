@@ -1,4 +1,4 @@
-"""How a comparison is read: which leaderboard leads, who is first.
+"""Rules for reading a comparison: the leading leaderboard, the order of selections.
 
 The page and the terminal share it. Nothing is measured here; sentences are plain text in which
 what comes from data was made visible, not yet escaped.
@@ -29,7 +29,7 @@ BETTER, WORSE, UNSHOWN = "better", "worse", "no difference shown"
 
 @dataclass(frozen=True)
 class Setting:
-    """What models were trained as: a size and a number of tokens."""
+    """Setting that models were trained in: a size and a number of tokens."""
 
     size: str
     tokens: int
@@ -67,7 +67,7 @@ class Reading:
 
 
 def tokens(number: float | None) -> str:
-    """200 k, 1 M, 1.5 M: a round number without zeros that say nothing."""
+    """Format as 200 k, 1 M, 1.5 M: a round number without zeros that say nothing."""
     digits_, _, letter = f.short(number).partition(" ")
     if "." in digits_:
         digits_ = digits_.rstrip("0").rstrip(".")
@@ -75,7 +75,7 @@ def tokens(number: float | None) -> str:
 
 
 def read(comparison: Comparison) -> Reading:
-    """The comparison's leading leaderboards: first measure, most selections, then most compute."""
+    """Find the leading leaderboards: first measure, most selections, then most compute."""
     measures = comparison.get("measures") or []
     boards = [board for board in comparison.get("leaderboards") or [] if board["rows"]]
     known = {board["measure"] for board in boards}
@@ -115,7 +115,7 @@ def read(comparison: Comparison) -> Reading:
 
 
 def _colours(order: Sequence[str], baseline: str | None) -> dict[str, str]:
-    """Colours for the first few, ink for the baseline, grey for the rest."""
+    """Return colours for the first few, ink for the baseline, grey for the rest."""
     others = [name for name in order if name != baseline]
     colours = {
         name: f"var(--c{i + 1})" if i < COLOURED else "var(--pool)" for i, name in enumerate(others)
@@ -126,7 +126,7 @@ def _colours(order: Sequence[str], baseline: str | None) -> dict[str, str]:
 
 
 def ranked(board: Leaderboard, measure: Measure) -> list[Row]:
-    """The rows, best mean first; those without a mean last."""
+    """Return the rows, best mean first; those without a mean last."""
     sign = 1 if measure["lower_is_better"] else -1
 
     def place(row: Row) -> tuple[bool, float]:
@@ -137,22 +137,22 @@ def ranked(board: Leaderboard, measure: Measure) -> list[Row]:
 
 
 def setting_of(board: Leaderboard) -> Setting:
-    """The size and tokens of a leaderboard."""
+    """Return the size and tokens of a leaderboard."""
     return Setting(board["size"], board["tokens"])
 
 
 def parameters(trainings: Iterable[Training]) -> dict[str, float]:
-    """The number of parameters of each size, where it is known."""
+    """Return the number of parameters of each size, 1 where it is not known."""
     return {training["size"]: f.finite(training.get("parameters")) or 1.0 for training in trainings}
 
 
 def others(comparison: Comparison, reading: Reading) -> list[Leaderboard]:
-    """The leading measure's leaderboards over all targets in other settings, most compute first."""
+    """Return the leading measure's leaderboards in other settings, most compute first."""
     sizes = parameters(comparison.get("trainings") or [])
     lead = reading.board
     if lead is None:
         return []
-    found = [
+    boards = [
         board
         for board in comparison.get("leaderboards") or []
         if board["measure"] == reading.measure["name"]
@@ -160,11 +160,11 @@ def others(comparison: Comparison, reading: Reading) -> list[Leaderboard]:
         and any(row["selection"] != board["baseline"] for row in board["rows"])
         and setting_of(board) != reading.setting
     ]
-    return sorted(found, key=lambda b: -sizes.get(b["size"], 1.0) * b["tokens"])
+    return sorted(boards, key=lambda b: -sizes.get(b["size"], 1.0) * b["tokens"])
 
 
 def by_measure(comparison: Comparison, reading: Reading) -> dict[str, Leaderboard]:
-    """The leaderboard of every measure in the leading setting, over the leading target."""
+    """Return each measure's leaderboard in the leading setting, over the leading target."""
     lead = reading.board
     result = {}
     for measure in comparison.get("measures") or []:
@@ -178,13 +178,13 @@ def by_measure(comparison: Comparison, reading: Reading) -> dict[str, Leaderboar
 
 
 def label(measure: Measure) -> str:
-    """Loss (nats a token)."""
+    """Return a measure's label with its unit, such as "Loss (nats a token)"."""
     unit = measure["unit"]
     return visible(measure["label"], 60) + (f" ({visible(unit, 40)})" if unit else "")
 
 
 def digits(rows: Iterable[Row]) -> int:
-    """Decimals that say as much as the intervals allow: the median half-width has one or two."""
+    """Return the decimals that the intervals allow: the median half-width has one or two."""
     halves = sorted(
         (high - low) / 2
         for row in rows
@@ -198,7 +198,7 @@ def digits(rows: Iterable[Row]) -> int:
 
 
 def fixed(value: float | None, decimals: int, *, signed: bool = False) -> str:
-    """A number with so many decimals, with a typographic minus; "n/a" when there is none."""
+    """Format a number with so many decimals and a typographic minus; "n/a" for none."""
     number = f.finite(value)
     if number is None:
         return f.MISSING
@@ -209,7 +209,7 @@ def fixed(value: float | None, decimals: int, *, signed: bool = False) -> str:
 
 
 def interval(row: Row, decimals: int) -> str:
-    """Low to high; nothing where there is no interval."""
+    """Format an interval as "low to high"; "" where there is none."""
     low, high = f.finite(row.get("low")), f.finite(row.get("high"))
     if low is None or high is None:
         return ""
@@ -217,7 +217,7 @@ def interval(row: Row, decimals: int) -> str:
 
 
 def multiplier(value: float | None) -> str:
-    """Two times as much and half as much: x2 and x0.5, as the field writes it.
+    """Format a multiplier as the field writes it: x2 for twice as much, x0.5 for half as much.
 
     What lies beyond a hundred is extrapolation gone wild, and is not given in digits.
     """
@@ -234,7 +234,7 @@ def multiplier(value: float | None) -> str:
 
 
 def multiplier_interval(given: Mapping[str, Any]) -> str:
-    """2.1 to 2.9; nothing where there is no interval."""
+    """Format a multiplier's interval as "2.1 to 2.9"; "" where there is none."""
     if f.finite(given.get("low")) is None or f.finite(given.get("high")) is None:
         return ""
     low, high = multiplier(given.get("low")), multiplier(given.get("high"))
@@ -242,7 +242,7 @@ def multiplier_interval(given: Mapping[str, Any]) -> str:
 
 
 def tally(board: Leaderboard | None, reading: Reading) -> dict[str, int]:
-    """How many selections are better, worse, or not shown to differ; bounds do not count."""
+    """Count the selections that are better, worse, or not shown to differ; without bounds."""
     counts = {BETTER: 0, UNSHOWN: 0, WORSE: 0}
     for row in board["rows"] if board else []:
         verdict, name = row.get("verdict"), row["selection"]
@@ -253,7 +253,7 @@ def tally(board: Leaderboard | None, reading: Reading) -> dict[str, int]:
 
 
 def winner(board: Leaderboard | None, reading: Reading) -> Row | None:
-    """The best selection that is shown to be better than the baseline; bounds do not count."""
+    """Return the best selection that is shown to be better than the baseline; without bounds."""
     if board is None:
         return None
     rows = (row for row in ranked(board, reading.measure) if row["selection"] not in reading.bounds)
@@ -261,5 +261,5 @@ def winner(board: Leaderboard | None, reading: Reading) -> Row | None:
 
 
 def seeds(comparison: Comparison) -> list[int]:
-    """The seeds that anything was trained with."""
+    """Return the seeds that anything was trained with."""
     return sorted({training["seed"] for training in comparison.get("trainings") or []})

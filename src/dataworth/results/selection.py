@@ -1,4 +1,4 @@
-"""What a report is made from: one plain dict, the same that is written to `metrics.json`.
+"""The record of a selection: one plain dict, the same that is written to `metrics.json`.
 
 The types are `TypedDict`s, so a value is its own JSON: build it with the constructors below, write
 it with any JSON library, read it back and render it again. Nothing in `report/` reads the pool or
@@ -26,7 +26,7 @@ Series = Literal["pool", "selection", "target"]
 
 
 class Amount(TypedDict, total=False):
-    """How much of something: a part of the pool, a selection, one value of a group field."""
+    """Size of a part of the pool, of a selection, or of one value of a group field."""
 
     documents: Required[int]
     tokens: int | None
@@ -54,7 +54,7 @@ class Input(TypedDict, total=False):
 
 
 class Run(TypedDict, total=False):
-    """What ran, with what, on what, for how long."""
+    """Facts about a run: command, settings, machine, inputs, times."""
 
     title: str  # one line, such as "10% of pool/ towards math"
     version: str  # of dataworth
@@ -71,7 +71,7 @@ class Run(TypedDict, total=False):
 
 
 class Budget(TypedDict, total=False):
-    """What was asked for and what came of it, both in `unit`."""
+    """The budget as it was asked for and as it was met, both in `unit`."""
 
     asked: Required[str]  # as the user wrote it: "10B", "100k-docs", "10%"
     unit: Literal["tokens", "documents", "bytes"]
@@ -82,7 +82,7 @@ class Budget(TypedDict, total=False):
 
 
 class Accounting(TypedDict, total=False):
-    """Where every line went.
+    """Account of every line of the pool: read, blank, bad, dropped, eligible, kept.
 
     `lines = documents + bad + blank` and `documents = dropped + eligible`; `kept ≤ eligible`.
     """
@@ -173,7 +173,7 @@ class Composition(TypedDict, total=False):
 
 
 class Lengths(TypedDict, total=False):
-    """How long documents are, before and after."""
+    """Lengths of documents, before and after."""
 
     unit: str  # "words", "tokens", "bytes"
     histogram: Required[Histogram]  # scale "log"
@@ -189,7 +189,7 @@ class Ngrams(TypedDict, total=False):
 
 
 class Driver(TypedDict, total=False):
-    """What moved a document's utility: an n-gram (or a feature), and by how much."""
+    """One contribution to a document's utility: an n-gram (or a feature), and by how much."""
 
     label: Required[str]
     contribution: Required[float]  # in the unit of the utility
@@ -259,7 +259,7 @@ class Metrics(TypedDict, total=False):
 
 
 class Explanation(TypedDict, total=False):
-    """Why one document was kept or not; what `dataworth explain` shows."""
+    """Reasons why one document was kept or not, as `dataworth explain` shows them."""
 
     document: Required[Sample]
     kept: Required[bool]

@@ -68,7 +68,7 @@ def of_targets(
 
 
 def in_words(gain: Gain) -> str:
-    """1.23 of 1.65 nats per word (75%), random -0.02."""
+    """Format as 1.23 of 1.65 nats per word (75%), random -0.02."""
     text = f.real(gain["value"])
     bound = f.finite(gain.get("bound"))
     if bound:
@@ -82,7 +82,7 @@ def in_words(gain: Gain) -> str:
 
 
 def short_name(utility: Utility) -> str:
-    """What a utility column is called in a sentence: step → target."""
+    """Return the name of a utility column in a sentence: step → target."""
     step, target = utility.get("step"), utility.get("target")
     if not step:
         return visible(utility["column"].removeprefix("utility:"), 60)
