@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True)
 class RoleSpans:
-    """Who says what in flattened chats, as byte ranges of the text.
+    """The speakers of flattened chats, as byte ranges of the text.
 
     `document`, `start`, `end`, `role` have one entry a span: the row of the batch, the byte range
     [start, end) relative to the document's own text, and the speaker ("system", "user",

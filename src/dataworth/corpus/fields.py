@@ -1,4 +1,4 @@
-"""Which parts of a row are its text, its id and its groups, and how they are read out of it.
+"""The fields of a row that are its text, id and groups, and their extraction.
 
 Rows are decoded JSON objects or Parquet rows: dictionaries. Chats and prompt-completion pairs are
 flattened by a named template, see `templates.py`.
@@ -40,7 +40,7 @@ MISSING: Final = object()
 
 @dataclass(frozen=True)
 class Fields:
-    """How documents are read out of rows.
+    """The settings by which documents are read out of rows.
 
     `text`: dotted paths of the fields that hold the text, `"meta.body"` meaning `body` within
     `meta`; a key that itself holds the dot wins. The texts of several fields are joined with

@@ -41,7 +41,7 @@ def writing_to(place: Path, need: float | None = None) -> Iterator[None]:
 
 
 def write_error(place: Path, error: OSError, need: float | None = None) -> DataworthError:
-    """What `writing_to` raises for an error of the system."""
+    """Return the error that `writing_to` raises for an OSError, with its remedy."""
     if error.errno in _FULL:
         much = "" if need is None else f" (about {readable(need)} more are needed)"
         return DataworthError(

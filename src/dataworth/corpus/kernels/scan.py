@@ -228,7 +228,7 @@ def _value(data, at, out, to):  # type: ignore[no-untyped-def]
 
 @kernel
 def _wanted(data, at, size, names, sizes):  # type: ignore[no-untyped-def]
-    """Which of the wanted fields a key is, or -1. Names lie `NAME_BYTES` apart."""
+    """Return the index of the wanted field that a key is, or -1; names lie `NAME_BYTES` apart."""
     for which in range(len(sizes)):
         if np.uint64(sizes[which]) != size:
             continue

@@ -50,7 +50,7 @@ class Entry:
 
 
 def is_glob(text: str) -> bool:
-    """Whether a path holds glob characters; `?` in a web address starts its query."""
+    """Tell if a path holds glob characters; `?` in a web address starts its query."""
     web = text.startswith(("http://", "https://"))
     return any(mark in text for mark in ("*" if web else "*?["))
 
@@ -116,7 +116,7 @@ def reading_from(place: str) -> Iterator[None]:
 
 
 def exists(text: str) -> bool:
-    """Whether a string is the path of something in the local file system; never raises."""
+    """Tell if a string is an existing path of the local file system; never raise."""
     if len(text) > 4096:
         return False
     try:
@@ -368,7 +368,7 @@ def _lines_only(entry: Entry, options: Mapping[str, Any]) -> SourceFile | None:
 
 
 def _is_lines(head: bytes) -> bool:
-    """Whether JSON is made of objects, one a line, going by its beginning."""
+    """Tell from the beginning of a JSON file if it is JSON lines: one object on each line."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text:
         return True

@@ -1,4 +1,4 @@
-"""Which files dataworth reads, told by their names."""
+"""The formats and compressions that dataworth reads, told by the files' names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SourceFile:
 
     @property
     def is_url(self) -> bool:
-        """Whether the file lies behind fsspec and not in the local file system."""
+        """True if the file is read through fsspec, not from the local file system."""
         return "://" in self.path and not self.path.startswith("/")
 
 

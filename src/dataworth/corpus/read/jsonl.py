@@ -84,7 +84,7 @@ class Scanner:
 
     @staticmethod
     def fits(fields: Fields) -> bool:
-        """Whether the compiled reader can read these fields: one top-level text field."""
+        """Tell if the compiled reader can read these fields: one top-level text field."""
         if len(fields.text) != 1 or fields.template is not None or "." in fields.text[0]:
             return False
         paths = label_paths(fields).values()

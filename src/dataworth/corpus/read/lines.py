@@ -83,7 +83,7 @@ def strip_end(line: bytes) -> bytes:
 
 
 def is_blank(line: bytes) -> bool:
-    """Whether a line is white space only, as JSON counts it."""
+    """Tell if a line is only white space, by JSON's definition."""
     return not line.strip(_WHITE)
 
 

@@ -1,4 +1,4 @@
-"""What a reader of one format hands on: documents read, lines that are none, and where they lie."""
+"""The records that readers of all formats yield: documents and bad lines, with their offsets."""
 
 from __future__ import annotations
 

@@ -40,12 +40,12 @@ _BATCH = 1000
 
 
 def is_dataset(source: object) -> bool:
-    """Whether this is a HF `Dataset` or `IterableDataset`, told without importing `datasets`."""
+    """Tell if this is a HF `Dataset` or `IterableDataset`, without importing `datasets`."""
     return _hf_class(source) in ("Dataset", "IterableDataset")
 
 
 def is_dataset_dict(source: object) -> bool:
-    """Whether this is a HF `DatasetDict`, several data sets by split."""
+    """Tell if this is a HF `DatasetDict`: several datasets by split."""
     return _hf_class(source) in ("DatasetDict", "IterableDatasetDict")
 
 
@@ -57,13 +57,13 @@ def _hf_class(source: object) -> str | None:
 
 
 def spool_dataset(dataset: Any, folder: Path) -> Path:
-    """Writes a HF data set: a `Dataset` as Parquet with its types, a stream as JSON lines."""
+    """Write a HF dataset: a `Dataset` as Parquet with its types, a stream as JSON lines."""
     if _hf_class(dataset) == "IterableDataset":
         return spool_rows(dataset, folder, "text")
     if dataset.format["type"] == "custom":  # a transform, which another format would leave out
         return spool_rows(dataset, folder, "text")
     tables = dataset.with_format("arrow").iter(batch_size=_BATCH)
-    return spool_tables(tables, folder, "the data set")
+    return spool_tables(tables, folder, "the dataset")
 
 
 def spool_tables(tables: Iterable[pa.Table], folder: Path, what: str) -> Path:

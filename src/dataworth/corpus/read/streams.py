@@ -40,7 +40,7 @@ class ZstdFrames:
 
     @property
     def whole(self) -> bool:
-        """Whether the bytes so far end where a frame ends."""
+        """True if the bytes so far end where a frame ends."""
         return self._step == self._magic and not self._head and not self._skip
 
     def read(self, size: int = -1) -> bytes:

@@ -34,7 +34,7 @@ def check_format(text: str) -> OutputFormat:
 
 
 class _Body(Protocol):
-    """What is written into a file: a compressor, a Parquet writer or the file itself."""
+    """A writer of a shard's bytes: a compressor, a Parquet writer or the file itself."""
 
     def close(self) -> Any: ...
 

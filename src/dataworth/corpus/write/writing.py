@@ -72,7 +72,7 @@ def default_format(files: Sequence[SourceFile], fields: Fields | None = None) ->
 
 @dataclass(frozen=True)
 class Limits:
-    """How large things get, in bytes, and how many threads compress.
+    """Limits of sizes, in bytes, and of the threads that compress.
 
     `shard_bytes`: of a shard, uncompressed. `memory_bytes`: of rows held before they are written
     to the work folder. `bucket_bytes`: of rows put in order at a time.
@@ -271,7 +271,7 @@ class ShardWriter:
                 self._seen[name] = min(place, self._seen.get(name, place))
 
     def _final_schema(self) -> pa.Schema | None:
-        """What all rows fit in: the Parquet files' columns, then further fields of JSON rows.
+        """Return a schema that fits all rows: the Parquet files' columns, then fields of JSON rows.
 
         Its order comes from the rows' positions, not from the threads'.
         """
@@ -287,7 +287,7 @@ class ShardWriter:
         return pa.schema([*list(schema)[:known], *further], schema.metadata)
 
     def _shard_edges(self) -> tuple[list[int], list[int]]:
-        """Where shards begin and end, as positions, and each one's uncompressed bytes.
+        """Return the positions between shards, and the uncompressed bytes of each shard.
 
         Shards have about even sizes. Turns the rows' sizes into their running sum.
         """
