@@ -1,4 +1,4 @@
-"""What a step is: it learns from pool and targets, then adds columns to documents.
+"""The contract of steps: a step learns from pool and targets, then adds columns to documents.
 
 A step is a frozen dataclass of the paper's own few settings. `fit` returns what was learned, as
 arrays and JSON; the framework keeps it, and `Fitted` applies it to any documents.
@@ -102,7 +102,7 @@ class Batch:
         return len(self.documents)
 
     def values(self, wanted: Computed) -> Any:
-        """What is computed, as it is: an array of NumPy or Arrow."""
+        """Return the computed value of each document, as it is: an array of NumPy or Arrow."""
         if wanted.name not in self._known:
             with working(wanted):
                 self._known[wanted.name] = wanted.values(self.documents)
@@ -207,17 +207,17 @@ class CrossDocument(Protocol):
 
     @property
     def answers(self) -> Literal["pairs", "columns"]:
-        """What `resolve` returns."""
+        """The kind of result that `resolve` returns: pairs of rows or columns of rows."""
         ...
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why rows are dropped."""
+        """The reasons that codes of `drop` stand for, in order."""
         ...
 
     @property
     def carries(self) -> tuple[str | Computed, ...]:
-        """What travels."""
+        """The values that travel with rows to `resolve` and `verify`: fields or computed values."""
         ...
 
     def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
@@ -246,7 +246,7 @@ class Verifies(Protocol):
     """A step whose pairs are candidates: each is looked at again, with what its rows carry."""
 
     def verify(self, pairs: Groups, state: State) -> NDArray[np.bool_]:
-        """Which pairs hold, [g]; rows 2i and 2i + 1 are those of pair i."""
+        """Tell which pairs hold, bool [g]; rows 2i and 2i + 1 are those of pair i."""
         ...
 
 

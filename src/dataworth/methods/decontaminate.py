@@ -68,7 +68,7 @@ class Decontaminate:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why a document is dropped: the benchmark, by its file's name."""
+        """A reason to drop a document for each benchmark, by its file's name."""
         return tuple(f"holds text of {Path(path).name}" for path in self.benchmarks)
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""What methods share that learn from losses of many public models which text predicts benchmarks.
+"""The base of methods that learn from many public models' losses which text predicts benchmarks.
 
 A table has the losses of the models on some documents, or on domains. The method labels its columns
 as good or bad, and a classifier on hashed n-grams, trained on their documents, scores the pool.

@@ -52,7 +52,7 @@ class Length:
 
     @property
     def reasons(self) -> tuple[str, str]:
-        """Why a document is dropped."""
+        """The two reasons to drop a document: too short, too long."""
         return f"shorter than {self.minimum} words", f"longer than {self.maximum} words"
 
     def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:

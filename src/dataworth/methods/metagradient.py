@@ -78,7 +78,7 @@ class Metagradient(ModelScore):
 
     @property
     def unit(self) -> str:
-        """Of the utility."""
+        """The unit of the utility."""
         return "nats saved per token" if self.per == "token" else "nats saved"
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _asked(
 
 
 def _back(run: Run, asked: list[Any], mix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What one more copy of each window saves of each target's loss: [windows, targets]."""
+    """Return the fall of each target's loss by one more copy of each window: [windows, targets]."""
     import torch
 
     from dataworth.features.gradients.metagradient import metagradients

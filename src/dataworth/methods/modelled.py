@@ -1,4 +1,4 @@
-"""What methods have in common that ask a language model about each document.
+"""The base of methods that ask a language model about each document.
 
 The model is a folder. What was learned from it (vectors, curvature) is saved, the model itself is
 not: it is read again where documents are scored, and must be the same one.
@@ -89,7 +89,7 @@ factor_width_option = partial(
 
 @dataclass(frozen=True, kw_only=True)
 class Reads:
-    """What a step asks a language model for, and how the model reads documents.
+    """Options of a step that asks a language model: the windows of documents that the model reads.
 
     Its models are the option `model` or `models` of the step.
     """

@@ -115,5 +115,5 @@ class MooreLewis(Score):
 
 
 def _half(documents: Documents) -> NDArray[np.int64]:
-    """Which half of the pool each document is of, 0 or 1."""
+    """Return the half of the pool that each document is in, 0 or 1, by the hash of its uid."""
     return (hash_uid(0, documents.uid, _HALF) & np.uint64(1)).astype(np.int64)
