@@ -53,7 +53,7 @@ class Index:
     _filter: NDArray[np.bool_] = field(repr=False)
 
     def look(self, documents: Documents) -> Seen:
-        """Which n-grams the documents hold, and which documents hold any."""
+        """Find the index's n-grams that the documents hold, and the documents that hold any."""
         return self.look_words(words_of(documents, punctuation=False), documents.uid)
 
     def look_words(self, words: Words, uid: NDArray[np.uint64]) -> Seen:
@@ -66,7 +66,7 @@ class Index:
         return Seen(found, int(holds.sum()), len(words), np.intersect1d(uid, self.uid))
 
     def holders_words(self, words: Words) -> NDArray[np.bool_]:
-        """Which documents, cut into words before (without signs), hold any n-gram; bool [n]."""
+        """Tell which documents, given as words without signs, hold any n-gram; bool [n]."""
         grams, hits = self._matches(words)
         holds = np.zeros(len(words), np.bool_)
         holds[hits[self.counted[grams]]] = True
@@ -99,7 +99,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Seen:
-    """What some documents hold of an index. `found` bool [G]; `holding` of `documents` hold any.
+    """The n-grams of an index that documents hold. `found` bool [G]; `holding` documents hold any.
 
     `equal` uint64: uids of validation documents that are among them, sorted.
     """
@@ -180,7 +180,7 @@ def _different(
 
 
 def answer(looked: Index, seen: Seen) -> Found:
-    """What was found of a validation set."""
+    """Return the shares of a validation set's n-grams that were found, and totals."""
     n = len(looked.documents)
     counts = looked.counted[looked.pairs_gram]
     document = looked.pairs_document[counts]
@@ -204,7 +204,7 @@ def answer(looked: Index, seen: Seen) -> Found:
 def contamination(
     selection: Documents, validation: Documents, sample: Documents | None = None
 ) -> Found:
-    """How much of a validation set a selection holds; `sample`: random documents of the pool."""
+    """Measure how much of a validation set a selection holds; `sample`: random pool documents."""
     looked = index(validation)
     if sample is not None:
         looked.leave_out_common(sample)

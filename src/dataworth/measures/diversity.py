@@ -1,4 +1,4 @@
-"""How varied texts are: distinct n-grams and compression. Both hang on the amount of text.
+"""Measures of diversity: distinct n-grams and compression. Both depend on the amount of text.
 
 More text repeats itself more, so compare two numbers only when they were measured on as many
 bytes: `like_sized` cuts two sets of documents to one size.

@@ -32,7 +32,7 @@ _PAIRS, _SHUFFLE = 0x70616972, 0x73687566  # streams of `hash_uid`
 
 @dataclass(frozen=True)
 class Reduction:
-    """How much of the loss's variance clusters explain.
+    """The share of the loss's variance that clusters explain.
 
     `value`: 1 - within / total. `chance`: what as many random clusters explain, (K-1)/(N-1).
     `adjusted`: 1 - (1 - value)(N-1)/(N-K), 0 by chance. `clusters`: those with a document.
@@ -75,7 +75,7 @@ def shuffled(labels: Labels, seed: int) -> Labels:
 
 @dataclass(frozen=True)
 class Predictability:
-    """How well neighbours tell a loss: `r2` = 1 - mean squared error / variance (below 0 is worse
+    """The fit of losses predicted by neighbours: `r2` = 1 - MSE / variance (below 0 is worse
     than the mean), `spearman`; `documents` that had `k` neighbours."""
 
     r2: float
@@ -160,7 +160,7 @@ def knn_predictability(
 
 @dataclass(frozen=True)
 class PairCurve:
-    """How far losses of two documents lie apart, by their cosine.
+    """The difference between the losses of two documents, as a function of their cosine.
 
     `edges` float64 [bins+1] of cosine, `difference` float64 [bins] the mean |Δ loss|, NaN without
     pairs, `pairs` int64 [bins]. `random`: Spearman of cosine and -|Δ loss| over random pairs;

@@ -123,7 +123,7 @@ def _of(live: NDArray[np.int64], y: Floats, weights: Floats) -> tuple[Floats, Fl
 
 @dataclass
 class _State:
-    """Where a batch of fits is. `still`: how many steps in a row gained nothing."""
+    """The state of a batch of fits. `still`: how many steps in a row gained nothing."""
 
     fits: Floats
     predicted: Floats

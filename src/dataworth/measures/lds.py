@@ -1,4 +1,4 @@
-"""LDS, the linear datamodeling score: do scores foretell what training without examples does?
+"""LDS, the linear datamodeling score: do scores predict what training without examples does?
 
 Models are trained on many random subsets of the training examples, and what they do on each query
 is measured. The prediction for a subset is the sum of the scores of the examples in it. The LDS of
@@ -14,7 +14,7 @@ default, remembered from a specification).
 Outputs are what the scores predict, so larger is better: minus the losses, for scores that are
 reductions of a loss.
 
-**Ceiling.** Training has noise of its own (initial weights, order), and no scores can foretell it.
+**Ceiling.** Training has noise of its own (initial weights, order), and no scores can predict it.
 With several trainings of each subset (repeats) that differ in nothing but the seed, let r be the
 mean correlation between two of them. The mean of R repeats then has the reliability
 R r / (1 + (R - 1) r) (Spearman 1910, Brown 1910): the squared correlation of that mean with the
@@ -111,7 +111,7 @@ def lds(
     """The LDS of scores [n, q] on `masks` [subsets, n] with `outputs` [subsets, q].
 
     Outputs may be [subsets, repeats, q]; their mean over repeats counts. Ties share their mean
-    rank. A query for which all predictions are equal scores 0: nothing was foretold.
+    rank. A query for which all predictions are equal scores 0: nothing was predicted.
     Raises ConfigError for shapes that do not fit, and for values that are not finite.
     """
     measured = _outputs(outputs).mean(1)

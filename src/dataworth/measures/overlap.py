@@ -1,4 +1,4 @@
-"""How alike two selections are: the texts that both have, and whether they rank alike."""
+"""The overlap of two selections: the texts that both have, and their rank correlation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST = 200_000
 
 
 def common(uid_a: NDArray[np.uint64], uid_b: NDArray[np.uint64]) -> int:
-    """How many different uids two sets share. Copies count once, in any order."""
+    """Count the distinct uids that two sets share; copies count once."""
     return len(np.intersect1d(uid_a, uid_b))
 
 

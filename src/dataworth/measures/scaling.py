@@ -83,7 +83,7 @@ class LawND:
 
 @dataclass(frozen=True)
 class Multiplier:
-    """How many times less compute (or tokens) a selection needs than the baseline does.
+    """The factor by which a selection needs less compute (or fewer tokens) than the baseline.
 
     `value` = C / C' at the baseline's C = `at`, where the selection has the baseline's loss at C'.
     `low`, `high`: the middle 95 % of the bootstrap. `outside`: C' is not within the range that the

@@ -1,4 +1,4 @@
-"""Which n-grams a selection has more or less of than the pool: in words, not buckets."""
+"""The n-grams that a selection has more or less of than the pool: in words, not buckets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What sampling weights are worth: effective sample size, and whether length drives them."""
+"""Diagnostics of sampling weights: effective sample size, and correlation with length."""
 
 from __future__ import annotations
 
