@@ -22,7 +22,7 @@ class _Ask:
 
 @command(AttributeOptions, _Ask, Workers)
 def attribute(given: dict[str, Any], *, ask: list[str] | None) -> Result:
-    """Which training documents helped a model on some text, and which harmed it?
+    """Find the training documents that helped a model on some text, or harmed it.
 
     Every document gets a score for every query: the estimated fall of the
     query's loss from one more copy of the document. Shown are those at either

@@ -31,7 +31,7 @@ _SEVERAL = ("paths", "targets", "names", "shares", "settings", "steps")
 
 
 class Result(NamedTuple):
-    """What a command has found: as JSON, and the function that shows it."""
+    """A command's result: a JSON value, and the function that prints it for people."""
 
     json: Any
     show: Callable[[], None]

@@ -12,7 +12,7 @@ from dataworth.options.calls import InspectOptions
 
 @command(InspectOptions, Workers)
 def inspect(given: dict[str, Any]) -> Result:
-    """What is in a corpus: files, documents, fields, lengths, bad lines.
+    """Summarize a corpus: files, documents, fields, lengths, bad lines.
 
     [bold]Examples[/]
 

@@ -1,4 +1,4 @@
-"""How the text of options is read. What is wrong with it is told as wrong usage (exit code 2)."""
+"""Parsers of the options' text. Text that does not parse is wrong usage (exit code 2)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def places(texts: Iterable[str]) -> list[str | Path]:
-    """What stands on a command line is always a path, a glob or a URL, never a document."""
+    """Return paths, globs (as `Path`) and URLs (as text); no argument is ever a document."""
     return [text if "://" in text else Path(text) for text in texts]
 
 

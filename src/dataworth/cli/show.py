@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """Where results are shown."""
+    """Return a console that prints results on stdout, without highlighting."""
     from rich.console import Console
 
     return Console(highlight=False)
@@ -58,7 +58,7 @@ def selected(selection: Selection) -> Result:
 
 
 def show_places(places: Mapping[str, Any]) -> None:
-    """Where things were written, a line each: easy to copy, so never folded."""
+    """Print the written paths, one on a line and never folded, so that they can be copied."""
     out = console()
     width = max(map(len, places))
     out.print()
@@ -94,7 +94,7 @@ def show_stored(stored: Sequence[Stored], *, removed: bool) -> None:
 
 
 def show_rates(rules: Sequence[Passing]) -> None:
-    """Of each rule what passes it by itself, and what it removed in its turn."""
+    """Print for each rule the share that passes it alone, and what it removed in its turn."""
     from dataworth.results import format as f
 
     rows = [("step", "rule", "passes alone", "removed in turn", "of what came")]
@@ -177,7 +177,7 @@ def _call(step: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def show_inspection(found: Inspection) -> None:
-    """What is in a corpus."""
+    """Print the summary of a corpus: files, documents, fields, lengths, bad lines."""
     from dataworth.results import format as f
     from dataworth.results.inert import visible
 
