@@ -1,4 +1,4 @@
-"""What a mechanism is, what it may read, and the one way in which documents are put in order.
+"""The contract of mechanisms: the columns that they may read, and the one order of documents.
 
 A mechanism turns the documents table into an order, best first. It knows columns and a seed, but
 neither how a utility came about nor how much will be taken: that is the cut's work.
@@ -36,7 +36,7 @@ Find = Callable[[str, float], float]
 
 
 class Table(Protocol):
-    """What a mechanism reads of the documents table of `n` rows, in any order of rows."""
+    """The columns of the documents table, of `n` rows in any order, that a mechanism may read."""
 
     def __len__(self) -> int: ...
 
@@ -57,7 +57,7 @@ class Table(Protocol):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """What each document uses of the budget: tokens, bytes, or 1 for documents; int64 [n]."""
+        """Size of each document in the budget's unit: tokens, bytes, or 1 each; int64 [n]."""
         ...
 
     @property
@@ -286,7 +286,7 @@ def by_cost(
 
 
 def _equal_to_next(cost: NDArray[Any], order: Rows) -> NDArray[np.bool_]:
-    """Whether row i of the order costs what row i + 1 does, bool [m]; the last one False."""
+    """Tell if row i of the order costs the same as row i + 1, bool [m]; the last one False."""
     equal = np.zeros(len(order), np.bool_)
     for start in range(0, len(order) - 1, BLOCK):
         values = cost[order[start : start + BLOCK + 1]]

@@ -1,4 +1,4 @@
-"""How much to choose: budgets, and quotas for parts of the pool, read from text.
+"""Budgets of a selection, and quotas for parts of the pool, parsed from text.
 
     10B  250M  100k  1.5B-tokens  5000     tokens (k, M, B or G, T: thousand to trillion)
     100k-docs  100k-documents              documents

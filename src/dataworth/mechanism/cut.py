@@ -42,7 +42,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Cut:
-    """How often each document is taken, and what that comes to.
+    """The repeats of each document in a selection, and their totals.
 
     `counts` uint16 [n]. `budget` is what was asked for. `documents` and `amount` are totals with
     repeats, `amount` in the unit of the sizes that the cut was given; `distinct` is the number of
@@ -66,7 +66,7 @@ class Cut:
 
     @property
     def used(self) -> int:
-        """What was used of the budget, in the budget's unit."""
+        """The amount used of the budget, in the budget's unit."""
         return self.documents if self.budget.unit == "documents" else self.amount
 
 

@@ -336,7 +336,7 @@ def _rank(values: NDArray[np.float64], column: str) -> NDArray[np.float64]:
 
 
 def _bucket(values: NDArray[np.float64], column: str) -> NDArray[np.float64]:
-    """Which of 20 buckets of equal size, 0 to 19 by rising value; equal values share one."""
+    """Assign values to 20 buckets of equal size, 0 to 19 by rising value; ties share a bucket."""
     return np.floor(_BUCKETS * _rank(values, column))
 
 
