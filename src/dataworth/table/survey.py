@@ -72,7 +72,7 @@ class Survey:
 
     @property
     def complete(self) -> bool:
-        """Whether the sample is the whole pool."""
+        """True if the sample is the whole pool."""
         return self.whole and len(self.sample) == self.documents
 
 

@@ -92,7 +92,7 @@ def estimated_tokens(text_bytes: NDArray[np.int64], tokens_per_byte: float) -> N
 
 @dataclass
 class Tally:
-    """What a pool held, counted while its documents were read.
+    """Counts of a pool's documents, bytes and lines, taken while it was read.
 
     `lines`, `rows`: lines of each unit, blank and bad ones too, and its documents. `dropped`:
     documents by the steps' reasons.
@@ -185,7 +185,7 @@ class Table:
 
     @cached_property
     def _facts(self) -> list[dict[str, Any]]:
-        """What each part's file of documents says; all columns are checked against it."""
+        """The metadata of each part's file of documents, which all columns are checked against."""
         facts = []
         for part in range(self.layout.parts):
             path = self._documents.files(part)[0]
@@ -219,7 +219,7 @@ class Table:
 
     @cached_property
     def _bounds(self) -> NDArray[np.int64]:
-        """As `firsts`, of the parts."""
+        """The number of each part's first row, and after the last the number of rows."""
         rows = [int(facts["rows"]) for facts in self._facts]
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.array(rows, np.int64))])
 
@@ -248,7 +248,7 @@ class Table:
 
     @cached_property
     def _homes(self) -> dict[str, tuple[ColumnFolder, str]]:
-        """Of each column: the folder and the name that it has there. Tokens are those of a text."""
+        """The folder of each column, and its name there; tokens are estimated by `text_bytes`."""
         homes = {name: (self._documents, name) for name in self._documents.schema.names}
         if "text_bytes" in homes:
             homes[TOKENS] = (self._documents, "text_bytes")
