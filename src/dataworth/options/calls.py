@@ -148,7 +148,7 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Scoring:
-    """What documents are scored by, and for what."""
+    """Options of scoring: targets, steps and what they are fitted on."""
 
     panel: ClassVar[str] = SCORING
     target: Any = option(None, kind="targets", flag="-t", metavar="[NAME=]PATH")
@@ -170,7 +170,7 @@ class Scoring:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Choosing:
-    """How documents are chosen from their scores."""
+    """Options of choosing documents from their scores."""
 
     panel: ClassVar[str] = CHOOSING
     budget: str | int = option("10%", flag="-b", metavar="BUDGET")
@@ -201,7 +201,7 @@ class Choosing:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Reading:
-    """How pool and targets are read."""
+    """Options of reading the pool and the targets."""
 
     panel: ClassVar[str] = READING
     text_field: Any = option("text", kind="names", flag="-f", metavar="FIELD")
@@ -236,7 +236,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Documents:
-    """How documents alone are read."""
+    """Options of reading documents, with no targets."""
 
     panel: ClassVar[str] = READING
     text_field: Any = same(Reading, "text_field")
@@ -251,7 +251,7 @@ class Documents:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Writing:
-    """How a selection is written."""
+    """Options of writing a selection."""
 
     panel: ClassVar[str] = WRITING
     format: Format | None = option(None, shown="parquet if all of the pool is, else jsonl.zst")
@@ -264,7 +264,7 @@ class Writing:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Working:
-    """Where the work is done, and how it is shown; commands have options of their own for it."""
+    """Options of the engine and of progress; commands have options of their own for both."""
 
     panel: ClassVar[str] = RUNNING
     engine: Any = option(None, command=False)
