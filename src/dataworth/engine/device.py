@@ -1,4 +1,4 @@
-"""Where models run and in which numbers: the one place that reads `device` and `dtype`.
+"""The device and the dtype of models: the one place that reads these two options.
 
     place = find_device("auto")                  # CUDA if there, else the CPU
     numbers = find_dtype("bfloat16", place)

@@ -75,7 +75,7 @@ def sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """As `atomic`, for a folder: a new and empty one."""
+    """Yield a new, empty folder that takes the place of `path` once its content is on disk."""
     temporary = path.with_name(f"{_PREFIX}{path.name}")
     try:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Where items run: threads or processes of this machine.
+"""The local engine: threads or processes of this machine.
 
 An item is a unit of a pool, or anything else that is worked on alone and says how many bytes it has
 (`size`), such as a bucket of rows that share keys.

@@ -1,4 +1,4 @@
-"""What a person sees while a run works: phase, documents, megabytes a second, time left."""
+"""The progress display of a run: phase, documents, megabytes per second, time left."""
 
 from __future__ import annotations
 
