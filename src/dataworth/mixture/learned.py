@@ -1,4 +1,4 @@
-"""What the learned mixtures share: a swarm to learn from, and caps by what each group has."""
+"""The base of learned mixtures: a swarm to learn from, and caps by what each group has."""
 
 from __future__ import annotations
 
