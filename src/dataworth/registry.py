@@ -48,7 +48,7 @@ class Registry(Mapping[str, type[Any]]):
 
     @cached_property
     def plugins(self) -> dict[str, list[EntryPoint]]:
-        """What other packages offer, by name; a name of dataworth's own stays its own."""
+        """Entry points of other packages, by name; a name of dataworth's own stays its own."""
         offered: dict[str, list[EntryPoint]] = defaultdict(list)
         for entry in entry_points(group=self.group):
             if entry.name not in self.built_in:
