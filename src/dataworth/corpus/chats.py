@@ -130,7 +130,7 @@ def _parsed(text: str) -> Any:
 
 
 def _listed(value: Any, path: str) -> Any:
-    """The list behind a JSON string or an object of lists; anything else as it is."""
+    """Return the list behind a JSON string or an object of lists; anything else as it is."""
     while isinstance(value, str) and value.lstrip()[:1] in ("[", "{", '"'):
         try:
             value = orjson.loads(value)

@@ -59,7 +59,7 @@ class Corpus:
         return sum(file.size for file in self.files)
 
     def blocks(self, unit: Unit) -> Iterator[Block]:
-        """The blocks of one unit."""
+        """Yield the blocks of one unit."""
         return read(unit, self.fields, storage_options=self.storage_options)
 
     def check_unchanged(self, files: Iterable[int]) -> None:

@@ -118,7 +118,7 @@ def paths_read(fields: Fields) -> tuple[str, ...] | None:
 
 
 def text_of(row: Mapping[str, Any], fields: Fields) -> tuple[str, tuple[Span, ...] | None]:
-    """The text of a decoded row and, with a template, who says what in it.
+    """Return the text of a decoded row and, with a template, who says what in it.
 
     A span is (start, end, role), a byte range of the UTF-8 text. Raises RowError with the reason:
     missing_field, null_text, text_not_a_string or empty_text (zero length; text of white space
@@ -164,7 +164,7 @@ def missing(names: Iterable[str], path: str) -> str:
 
 
 def _turns(row: Mapping[str, Any], fields: Fields, unread: Unread) -> list[Turn]:
-    """The turns of a chat or a pair, with what stands beside it."""
+    """Return the turns of a chat or a pair, with what stands beside it."""
     if fields.text != ("text",):
         own = fields.text
         values = [(path, _present(row, path)) for path in own]

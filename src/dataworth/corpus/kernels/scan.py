@@ -132,7 +132,7 @@ def _digits(data, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def _number(data, at):  # type: ignore[no-untyped-def]
-    """The place after a number; fails also for one that might not be finite as a double."""
+    """Return the place after a number; fails also for one that might not be finite as a double."""
     start = at
     if data[at] == 45:
         at += _1
@@ -161,7 +161,7 @@ def _number(data, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def _literal(data, at):  # type: ignore[no-untyped-def]
-    """The place after `true`, `false`, `null`."""
+    """Return the place after `true`, `false`, `null`."""
     word = load_u64(data, at)
     four = word & np.uint64(0xFFFFFFFF)
     if four == np.uint64(0x65757274) or four == np.uint64(0x6C6C756E):
@@ -173,7 +173,7 @@ def _literal(data, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def _value(data, at, out, to):  # type: ignore[no-untyped-def]
-    """The place after any value; strings are unescaped into `out[to:]` and forgotten.
+    """Return the place after any value; strings are unescaped into `out[to:]` and forgotten.
 
     `kinds` is a stack of bits, the lowest on top: 1 for an object, 0 for an array.
     """

@@ -66,7 +66,7 @@ def line_end(data, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def after_blank(data, at):  # type: ignore[no-untyped-def]
-    """The first byte from `at` on that is not white space within a line."""
+    """Return the first byte from `at` on that is not white space within a line."""
     while data[at] == 32 or data[at] == 9 or data[at] == 13:
         at += _1
     return at

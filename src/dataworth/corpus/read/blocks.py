@@ -46,7 +46,7 @@ class LongLine:
 def line_blocks(
     stream: Stream, start: int, end: int | None, block_bytes: int, max_line_bytes: int
 ) -> Iterator[LineBlock | LongLine]:
-    """The lines whose first byte lies in [start, end) of the uncompressed file, in order.
+    """Yield the lines whose first byte lies in [start, end) of the uncompressed file, in order.
 
     The stream must be at `max(start - 1, 0)`. `end` None means the end of the file. A byte order
     mark at the start of the file is left out. A line longer than a block lets the buffer grow, up

@@ -59,5 +59,5 @@ def format_of(path: str) -> tuple[Format, Compression | None] | None:
 
 
 def extension_of(path: str) -> str:
-    """The extension of a name, for messages: ".tar.gz" is told as ".gz"."""
+    """Return the extension of a name, for messages: ".tar.gz" is told as ".gz"."""
     return PurePosixPath(path).suffix or "no extension"

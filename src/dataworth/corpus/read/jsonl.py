@@ -31,7 +31,7 @@ def read_jsonl(
     block_bytes: int,
     fast: bool = True,
 ) -> Iterator[tuple[Rows, int]]:
-    """A unit's rows, block after block, each with the uncompressed bytes it took.
+    """Yield a unit's rows, block after block, each with the uncompressed bytes it took.
 
     `fast` False reads line by line throughout; the result is the same.
     """
@@ -94,7 +94,7 @@ class Scanner:
         )
 
     def read(self, block: LineBlock, file: str, first_line: int) -> Rows:
-        """The rows of a block; `first_line` is the number of its first line."""
+        """Return the rows of a block; `first_line` is the number of its first line."""
         data, start, end = block.data, block.start, block.end
         most = int(count_lines(data, start, end)) + 1
         wanted = len(self.names)

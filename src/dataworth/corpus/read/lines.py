@@ -21,7 +21,7 @@ Row = tuple[bytes, list[str | None], tuple[Span, ...] | None, Unread]
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The object on a line. Of a key that occurs twice the last value counts.
+    """Return the object on a line. Of a key that occurs twice the last value counts.
 
     Raises RowError: invalid_json, two_objects, not_an_object, invalid_utf8, lone_surrogate or
     nested_too_deep.
@@ -73,12 +73,12 @@ def read_line(line: bytes, fields: Fields, paths: dict[str, str]) -> Row:
 
 
 def too_long(size: int, fields: Fields) -> str:
-    """Says of a line, or file, of `size` bytes that it is too long."""
+    """Return the message that a line, or file, of `size` bytes is too long."""
     return f"{size:,} bytes, at most {fields.max_line_bytes:,} are read (max_line_bytes)"
 
 
 def strip_end(line: bytes) -> bytes:
-    """A line without the carriage return of its line end."""
+    """Return a line without the carriage return of its line end."""
     return line[:-1] if line.endswith(b"\r") else line
 
 
@@ -112,5 +112,5 @@ def read_lines(data: bytes, fields: Fields, *, file: str, offset: int, first_lin
 
 
 def bad_line(file: str, number: int, offset: int, line: bytes, error: RowError) -> BadLine:
-    """A bad line from the reason why it is one."""
+    """Return a bad line from the reason why it is one."""
     return BadLine(file, number, offset, len(line), error.reason, error.detail, line[:SAMPLE_BYTES])

@@ -13,7 +13,7 @@ _0, _1, _2, _3 = (np.uint64(i) for i in range(4))
 
 @kernel
 def _space(data, at, end):  # type: ignore[no-untyped-def]
-    """The bytes of the white space at `at`, as `str.isspace` has it; 0 if there is none."""
+    """Return the bytes of the white space at `at`, as `str.isspace` has it; 0 if there is none."""
     first = data[at]
     if first < 0x80:
         return _1 if first == 32 or 9 <= first <= 13 or 28 <= first <= 31 else _0

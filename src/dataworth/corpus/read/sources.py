@@ -39,7 +39,7 @@ def resolve(
     text_field: str = "text",
     out: Path | None = None,
 ) -> list[SourceFile]:
-    """The files of a corpus, sorted by path, each once.
+    """Return the files of a corpus, sorted by path, each once.
 
     `source`: a path, glob, folder or fsspec URL; a list of these; a HF `Dataset` or
     `IterableDataset`; a table (anything that exports Arrow data: pyarrow, pandas, polars); or any

@@ -67,7 +67,7 @@ def spool_dataset(dataset: Any, folder: Path) -> Path:
 
 
 def spool_tables(tables: Iterable[pa.Table], folder: Path, what: str) -> Path:
-    """Writes Arrow tables of one schema as a Parquet file; returns its path. Raises InputError."""
+    """Write Arrow tables of one schema as a Parquet file; return its path. Raises InputError."""
     found = iter(tables)
     first = next(found, None)
     if first is None or len(first.schema) == 0:
@@ -131,7 +131,7 @@ def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def spool_rows(rows: Iterable[Any], folder: Path, text_field: str) -> Path:
-    """Writes strings (as {text_field: …}) and dictionaries as JSON lines; returns the file's path.
+    """Write strings (as {text_field: …}) and dictionaries as JSON lines; return the file's path.
 
     Raises InputError, naming the element, for anything else and for what JSON cannot hold, and
     when there is no element.
@@ -202,7 +202,7 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def _by_content(folder: Path, extension: str) -> Iterator[tuple[BinaryIO, list[Path]]]:
-    """A file to write, and a list that holds its path once it is named after its content."""
+    """Yield a file to write, and a list that holds its path once it is named after its content."""
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         temporary = temporary_name(folder / f"documents{extension}")

@@ -29,7 +29,7 @@ def read_text(
     options: Mapping[str, Any] | None = None,
     block_bytes: int,
 ) -> Iterator[tuple[Rows, int]]:
-    """A unit's documents, each block with the uncompressed bytes it took.
+    """Yield a unit's documents, each block with the uncompressed bytes it took.
 
     A text has no fields: its labels are null. Byte order marks are left out, and of lines their
     ends; a file that is a document is kept as it is.
@@ -102,7 +102,7 @@ def _lines(block: LineBlock, fields: Fields, file: str, first_line: int) -> Rows
 def _whole(
     unit: Unit, fields: Fields, options: Mapping[str, Any] | None
 ) -> Iterator[tuple[Rows, int]]:
-    """The file as one document; an empty one is none."""
+    """Yield the file as one document; an empty one is none."""
     pieces: list[NDArray[np.uint8]] = []
     size = 0
     with open_stream(unit.file, 0, options) as stream:

@@ -58,7 +58,7 @@ def write_card(
 
 
 def size_category(rows: int) -> str:
-    """The Hugging Face Hub's name for a number of rows, such as "10K<n<100K"."""
+    """Return the Hugging Face Hub's name for a number of rows, such as "10K<n<100K"."""
     below = ""
     for limit, name in _SIZES + _LARGE:
         if rows < limit:
