@@ -87,7 +87,7 @@ class Computed(Protocol):
         ...
 
     def values(self, documents: Documents) -> NDArray[Any] | pa.Array:
-        """An entry for each document: [n], [n, d] or lists."""
+        """Return an entry for each document: [n], [n, d] or lists."""
         ...
 
 
@@ -229,7 +229,7 @@ class CrossDocument(Protocol):
         ...
 
     def keys(self, batch: Batch, state: State) -> NDArray[np.uint64]:
-        """The keys of each document, uint64 [n, k]; 0 where it meets nobody."""
+        """Return the keys of each document, uint64 [n, k]; 0 where it meets nobody."""
         ...
 
     def rank(self, batch: Batch, state: State) -> NDArray[np.float64]:
@@ -282,7 +282,7 @@ class Checks(Protocol):
 
 
 def utility_column(step: str, target: str, unit: str, even: float | None = None) -> Column:
-    """The column of a step's utility for a target."""
+    """Return the column of a step's utility for a target."""
     return Column(f"utility:{step}:{target}", pa.float64(), unit, step, even)
 
 

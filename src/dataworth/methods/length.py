@@ -71,5 +71,5 @@ class Length:
 
 
 def least_length(minimum: int, tokens: str) -> tuple[Length, ...]:
-    """The filter that a method with a least length of `minimum` tokens wants before it."""
+    """Return the filter that a method with a least length of `minimum` tokens wants before it."""
     return (Length(minimum, tokens=tokens),) if minimum else ()

@@ -117,7 +117,7 @@ class Metagradient(ModelScore):
         return self.known(uid=uid, saved=values / copies[:, None], tokens=tokens)
 
     def _run(self, reader: Reader, items: Items, seed: int, number: int) -> Run:
-        """The training over all windows, in the order of one of the runs."""
+        """Return the training over all windows, in the order of one of the runs."""
         from dataworth.features.gradients.metagradient import Adam, Run
 
         if not items.items:

@@ -101,7 +101,7 @@ class MinHash:
         return {}
 
     def keys(self, batch: Batch, state: State) -> NDArray[np.uint64]:
-        """A key for each band."""
+        """Return a key for each band."""
         sketch = batch.values(self.sketch)
         return np.where(sketch.any(1, keepdims=True), band_keys(sketch, self.bands), np.uint64(0))
 

@@ -71,7 +71,7 @@ class MooreLewis(Score):
         return learned
 
     def _target(self, documents: Documents, name: str) -> tuple[NgramModel, int]:
-        """The model of a target, and how many words it has."""
+        """Return the model of a target, and how many words it has."""
         size = int(HashedNgrams(1, 2, self.tokens).lengths(documents).sum())
         if not size:
             raise DataworthError(f"{self.name}: the target {name!r} has no word in it")

@@ -84,7 +84,7 @@ class TRAK(ModelScore):
         return max(_PARTS, min(_MOST, documents // _DOCUMENTS_PER_NUMBER) // _PARTS * _PARTS)
 
     def projector(self, reader: Any, number: int, seed: int, dimension: int) -> Any:
-        """The projection of one model's gradients: each model has its own."""
+        """Return the projection of one model's gradients: each model has its own."""
         from dataworth.features.gradients.projection import Dense, Sparse
 
         seed = seed * 1_000_003 + number
