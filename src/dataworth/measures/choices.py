@@ -82,12 +82,12 @@ def per_length(log_probs: Options, lengths: Options) -> list[NDArray[np.float64]
 
 
 def chance(log_probs: Options) -> float:
-    """The accuracy of guessing: the mean of 1 / options. NaN without questions."""
+    """Return the accuracy of guessing: the mean of 1 / options. NaN without questions."""
     return float(np.mean([1 / np.size(logs) for logs in log_probs])) if len(log_probs) else math.nan
 
 
 def centred(value: float, random: float) -> float:
-    """(accuracy - chance) / (1 - chance): 0 for guessing, 1 for perfect (DCLM's CORE)."""
+    """Return (accuracy - chance) / (1 - chance): 0 for guessing, 1 for perfect (DCLM's CORE)."""
     return (value - random) / (1 - random)
 
 
@@ -126,7 +126,7 @@ def _each(
     correct: Sequence[int],
     measure: Callable[[NDArray[np.float64], int], float],
 ) -> NDArray[np.float64]:
-    """A measure of each question, float64 [n]."""
+    """Return a measure of each question, float64 [n]."""
     if len(log_probs) != len(correct):
         raise ConfigError(f"{len(log_probs)} questions, but {len(correct)} correct options")
     out = np.empty(len(log_probs))

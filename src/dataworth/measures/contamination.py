@@ -82,7 +82,7 @@ class Index:
         return int(np.count_nonzero(~self.counted))
 
     def _matches(self, words: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(n-gram, document) of every occurrence of an n-gram of the index."""
+        """Return (n-gram, document) of every occurrence of an n-gram of the index."""
         all_grams, all_rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for size in np.unique(self.sizes).tolist():
             here = ngrams_of(words, size)
@@ -139,7 +139,7 @@ class Found:
 
 
 def index(validation: Documents) -> Index:
-    """A validation set's n-grams."""
+    """Return a validation set's n-grams."""
     words = words_of(validation, punctuation=False)
     sizes = np.where(words.counts >= WORDS, WORDS, words.counts)
     searchable = words.counts >= LEAST
@@ -174,7 +174,7 @@ def index(validation: Documents) -> Index:
 def _different(
     grams: NDArray[np.int64], documents: NDArray[np.int64], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The different pairs of n-gram and document (below `count`), sorted."""
+    """Return the different pairs of n-gram and document (below `count`), sorted."""
     keys = np.unique(grams * max(count, 1) + documents)
     return keys // max(count, 1), keys % max(count, 1)
 

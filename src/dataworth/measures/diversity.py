@@ -50,7 +50,7 @@ def compression_ratio(texts: Documents | Sequence[str]) -> float:
 
 
 def like_sized(first: Documents, second: Documents, most: int) -> tuple[Documents, Documents, int]:
-    """The first documents of both, as many as fit the smaller one's bytes, `most` at most.
+    """Return the first documents of both, as many as fit the smaller one's bytes, `most` at most.
 
     Returns both and that number of bytes. Documents stay whole: a side may hold less by one of
     its documents, but has one at least.

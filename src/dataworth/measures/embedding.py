@@ -45,7 +45,7 @@ class Reduction:
 
 
 def variance_reduction(loss: NDArray[np.floating[Any]], clusters: Labels) -> Reduction:
-    """The reduction of the loss's variance within clusters, int [n], of any sizes.
+    """Return the reduction of the loss's variance within clusters, int [n], of any sizes.
 
     It is the R² of a regression on one indicator a cluster. NaN where all losses are equal, or
     every document is a cluster of its own.
@@ -68,7 +68,7 @@ def variance_reduction(loss: NDArray[np.floating[Any]], clusters: Labels) -> Red
 
 
 def shuffled(labels: Labels, seed: int) -> Labels:
-    """The labels in a random order: clusters of the same sizes that know nothing."""
+    """Return the labels in a random order: clusters of the same sizes that know nothing."""
     place = np.arange(len(labels), dtype=np.uint64)
     return labels[np.argsort(hash_uid(seed, place, _SHUFFLE))]
 
@@ -90,7 +90,7 @@ def neighbours(
     rows: NDArray[np.int64] | None = None,
     groups: Labels | None = None,
 ) -> NDArray[np.int64]:
-    """The `k` nearest other documents by cosine, exactly, nearest first, int64 [rows, k].
+    """Return the `k` nearest other documents by cosine, exactly, nearest first, int64 [rows, k].
 
     `rows`: the documents to look for neighbours of (all). `groups` int [n]: documents of one's own
     group are no neighbours, such as chunks of one book; labels below 0 are no group. Where fewer
@@ -141,7 +141,7 @@ def knn_predictability(
     *,
     rows: NDArray[np.int64] | None = None,
 ) -> Predictability:
-    """The mean loss of each document's neighbours as a prediction of its own.
+    """Return the mean loss of each document's neighbours as a prediction of its own.
 
     `near`: what `neighbours` gave for `rows`; `loss` [n] or [n, c] of all documents. Spearman is of
     the first column. Documents with fewer than k neighbours are left out.
@@ -186,7 +186,7 @@ def pair_curve(
     near: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> PairCurve:
-    """The pair curve over random pairs, and over near ones.
+    """Return the pair curve over random pairs, and over near ones.
 
     Near pairs: the `top` share of the random pairs by cosine, or, if given, of each document and
     its neighbours `near` int64 [n, k] (-1: none). Bins hold as many random pairs each, so their
@@ -311,7 +311,7 @@ def residualise(
     numbers: Mapping[str, NDArray[Any]] | None = None,
     labels: Mapping[str, NDArray[Any]] | None = None,
 ) -> Residual:
-    """The loss without what trivial signals explain, by least squares.
+    """Return the loss without what trivial signals explain, by least squares.
 
     `numbers`: covariates [n], such as the logarithm of the length or the chunk's position; each
     comes in with its square. `labels`: one indicator a value, such as the language. The residual is

@@ -108,7 +108,7 @@ def lds(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Estimate:
-    """The LDS of scores [n, q] on `masks` [subsets, n] with `outputs` [subsets, q].
+    """Return the LDS of scores [n, q] on `masks` [subsets, n] with `outputs` [subsets, q].
 
     Outputs may be [subsets, repeats, q]; their mean over repeats counts. Ties share their mean
     rank. A query for which all predictions are equal scores 0: nothing was predicted.
@@ -160,7 +160,7 @@ def noise_ceiling(
 
 
 def difference(a: Estimate, b: Estimate) -> tuple[float, float, float]:
-    """(a - b, low, high), on the same subsets and queries; ConfigError if they are not."""
+    """Return (a - b, low, high), on the same subsets and queries; ConfigError if they are not."""
     if a.over != b.over or a.draws.shape != b.draws.shape or len(a.by_query) != len(b.by_query):
         raise ConfigError("a difference is of two scores of one experiment, drawn alike")
     value = a.value - b.value

@@ -67,7 +67,7 @@ def rank_correlation(
 def _firsts(
     uid: NDArray[np.uint64], values: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-    """The different uids with a finite value, and the first one of each."""
+    """Return the different uids with a finite value, and the first one of each."""
     finite = np.isfinite(values)
     found, first = np.unique(uid[finite], return_index=True)
     return found, values[finite][first]

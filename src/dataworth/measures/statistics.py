@@ -155,7 +155,7 @@ def decision_accuracy(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def fisher_interval(r: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The interval of a correlation of `n` independent points; NaN for fewer than four."""
+    """Return the interval of a correlation of `n` independent points; NaN for fewer than four."""
     if not math.isfinite(r) or n < 4:
         return math.nan, math.nan
     if abs(r) >= 1:
