@@ -100,7 +100,7 @@ def _fields(cls: type[Any]) -> Iterator[tuple[str, Mapping[str, Any], dataclasse
 
 
 def _given(call: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were given, as the Python function takes them."""
+    """Return the options that were given, as the Python function takes them."""
     given = {}
     for name, about, _ in _fields(call):
         earlier = about["was"][0] if about["was"] else name
@@ -162,20 +162,20 @@ def _keyword(name: str, hint: Any, parameter: Any, default: Any) -> inspect.Para
 
 
 def _words(hint: Any) -> Any:
-    """The texts that a list may hold: any, or the words that its type names."""
+    """Return the texts that a list may hold: any, or the words that its type names."""
     inner = get_args(hint)[0] if get_origin(hint) is list else str
     names = {name: name for name in get_args(inner)}
     return StrEnum("Word", names) if names else str
 
 
 def _plain(hint: Any) -> Any:
-    """A type without None."""
+    """Return a type without None."""
     left = [one for one in get_args(hint) if one is not NoneType]
     return left[0] if NoneType in get_args(hint) and len(left) == 1 else hint
 
 
 def _default(about: Mapping[str, Any], field: dataclasses.Field[Any]) -> str:
-    """The default as the help shows it."""
+    """Return the default as the help shows it."""
     if about["shown"] is not None:
         return str(about["shown"])
     default = field.default

@@ -40,14 +40,14 @@ def size(text: str | int) -> int:
 
 
 def engine(workers: int | None, kind: str | None) -> Engine:
-    """The engine that the options ask for."""
+    """Return the engine that the options ask for."""
     from dataworth.engine.local import Engine
 
     return Engine(workers or 0, "processes" if kind == "processes" else "threads")
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were given, by the names of the Python function's."""
+    """Return the options that were given, by the names of the Python function's."""
     return {
         name: value.value if isinstance(value, StrEnum) else value
         for name, value in options.items()

@@ -156,7 +156,7 @@ def _disk(plan: Plan) -> str:
 
 
 def _settings(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """The settings that say something, one a row."""
+    """Yield the settings that say something, one a row."""
     for key, item in value.items():
         if key == "target_fields" and item == value.get("fields"):
             continue
@@ -170,7 +170,7 @@ def _settings(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str,
 
 
 def _call(step: Mapping[str, Mapping[str, Any]]) -> str:
-    """A step of a configuration as it is written on the command line."""
+    """Return a step of a configuration as it is written on the command line."""
     name, options = next(iter(step.items()))
     said = [f"{key}={text_json.dumps(value)}" for key, value in options.items()]
     return f"{name}({', '.join(said)})"
