@@ -95,7 +95,7 @@ class Quota:
 
 
 def parse_budget(value: str | int | float | Budget) -> Budget:
-    """A budget from text as in the module's table, or a whole number of tokens.
+    """Return a budget from text as in the module's table, or a whole number of tokens.
 
     Raises ConfigError that lists the allowed forms.
     """
@@ -143,7 +143,7 @@ def _from_match(text: str, match: re.Match[str]) -> Budget:
 
 
 def parse_quota(text: str) -> Quota:
-    """A quota from `FIELD=VALUE:AMOUNT` or `FIELD:AMOUNT`; a value may hold `:` and `=`."""
+    """Return a quota from `FIELD=VALUE:AMOUNT` or `FIELD:AMOUNT`; a value may hold `:` and `=`."""
     place, colon, amount = text.rpartition(":")
     field, equals, value = place.partition("=")
     if not colon or not field.strip():
@@ -195,6 +195,6 @@ def _cap(value: Any, text: str) -> Budget:
 
 
 def _decimal(value: Fraction) -> str:
-    """A decimal fraction without exponent and trailing zeros."""
+    """Return a decimal fraction without exponent and trailing zeros."""
     text = f"{Decimal(value.numerator) / Decimal(value.denominator):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -118,7 +118,7 @@ class _Caps:
 
     @staticmethod
     def build(budget: Budget, groups: Mapping[str, Group], quotas: Sequence[Quota]) -> _Caps:
-        """The caps that the quotas set; fields without a quota are left out."""
+        """Return the caps that the quotas set; fields without a quota are left out."""
         names: list[str] = []
         fields = []
         amounts: list[int] = []
@@ -159,7 +159,7 @@ def _check_values(quotas: Sequence[Quota], group: Group) -> None:
 
 
 def _limits(quota: Quota, budget: Budget) -> tuple[int, int]:
-    """(largest size, most documents) of a quota."""
+    """Return (largest size, most documents) of a quota."""
     cap = quota.cap
     if cap.unit == "share":
         cap = Budget(max(1, int(Fraction(str(cap.amount)) * int(budget.amount))), budget.unit)

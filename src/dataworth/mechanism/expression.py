@@ -132,7 +132,7 @@ def parse_expression(text: str) -> Expression:
 
 
 def _sum(text: str, tokens: list[tuple[str, str]], at: int) -> tuple[Expression, int]:
-    """(sum, index of the token after it)."""
+    """Return (sum, index of the token after it)."""
     terms: list[tuple[float, str | Call]] = []
     while not terms or (at < len(tokens) and tokens[at] in (("sign", "+"), ("sign", "-"))):
         sign = 1.0
@@ -158,7 +158,7 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 
 
 def _term(text: str, tokens: list[tuple[str, str]], at: int) -> tuple[float, str | Call, int]:
-    """(weight, what it weighs, index of the token after the term)."""
+    """Return (weight, what it weighs, index of the token after the term)."""
     weight, factors, divide = 1.0, list[str | Call](), False
     while True:
         kind, value = tokens[at] if at < len(tokens) else ("end", "")
@@ -192,7 +192,7 @@ def _term(text: str, tokens: list[tuple[str, str]], at: int) -> tuple[float, str
 
 
 def _call(text: str, tokens: list[tuple[str, str]], at: int) -> tuple[Call, int]:
-    """(call, index of its closing bracket)."""
+    """Return (call, index of its closing bracket)."""
     kind = tokens[at][1]
     if kind not in ("max", "min"):
         raise _unreadable(text, f"there is no {kind}(...): only max(...) and min(...)")
@@ -213,7 +213,7 @@ def _unreadable(text: str, why: str) -> ConfigError:
 
 
 def matching(name: str, utilities: Sequence[str]) -> tuple[str, ...]:
-    """The columns that a name stands for: a column, `step:target`, or all targets of a step.
+    """Return the columns that a name stands for: a column, `step:target`, or all targets of a step.
 
     Raises ConfigError, with the names there are, if there is none or if the name may mean two.
     """
@@ -252,7 +252,7 @@ class Combined(View):
         super().__init__(table, tuple(self._sums))
 
     def terms(self, name: str) -> list[tuple[float, str]]:
-        """The (weight, column) that a sum of raw utilities is made of; else nothing."""
+        """Return the (weight, column) that a sum of raw utilities is made of; else nothing."""
         if name not in self._sums or self._scale != "raw":
             return []
         return self._sums[name].weighted
@@ -285,7 +285,7 @@ class Combined(View):
 
 
 def combine(table: Table, text: str | Expression, scale: Scale = "raw") -> Combined:
-    """The table with the expression's sums as its utilities.
+    """Return the table with the expression's sums as its utilities.
 
     Raises ConfigError for an expression that cannot be read or names what does not exist.
     """
@@ -341,7 +341,7 @@ def _bucket(values: NDArray[np.float64], column: str) -> NDArray[np.float64]:
 
 
 def _z(values: NDArray[np.float64], column: str) -> NDArray[np.float64]:
-    """(value - mean) / standard deviation; 0 where all are equal."""
+    """Return (value - mean) / standard deviation; 0 where all are equal."""
     if not np.isfinite(values).all():
         raise DataworthError(f'{column} has infinite values, so no mean: use scale="rank"')
     # Sorted, so that the sums do not depend on the order of the rows.

@@ -154,7 +154,7 @@ def _seed_of(seed: int, target: str) -> int:
 
 
 def _pieces(order: Order) -> Iterator[Rows]:
-    """The order in blocks of at most `BLOCK` rows."""
+    """Yield the order in blocks of at most `BLOCK` rows."""
     for block in order:
         for start in range(0, len(block), BLOCK):
             yield block[start : start + BLOCK]
