@@ -99,7 +99,7 @@ class WorkFolder:
 
 
 def lock_folder(folder: Path, doing: str) -> IO[str]:
-    """The open lock of a folder, which is made. RunError if another process is `doing` so.
+    """Return the open lock of a folder, which is made. RunError if another process is `doing` so.
 
     What is in the file is neither read nor changed, and a link is not followed: a folder of
     someone else could name any file by it. The lock of a process that ended holds nobody up.

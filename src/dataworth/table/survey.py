@@ -205,7 +205,7 @@ def _windows(unit: Unit, share: float, seed: int) -> list[Unit] | None:
 def smallest(
     parts: list[Documents], hashes: list[NDArray[np.uint64]], capacity: int, *, spare: bool
 ) -> tuple[Documents, NDArray[np.uint64]]:
-    """The documents of smallest hash whose texts fit `capacity` bytes, by growing hash.
+    """Return the documents of smallest hash whose texts fit `capacity` bytes, by growing hash.
 
     `spare`: with the first one that does not fit. As long as more documents may come it must stay:
     without it, a later one of larger hash could take the room that it could not, and the sample
@@ -241,7 +241,7 @@ def survey(
     sample_bytes: int = SAMPLE_BYTES,
     progress: Progress | None = None,
 ) -> Survey:
-    """A random sample of about `sample_bytes` of the pool's text."""
+    """Return a random sample of about `sample_bytes` of the pool's text."""
     found = Survey()
     # If all documents are giants, they are the sample; the first by hash, if none would fit.
     for longest in (sample_bytes // _LONGEST, sample_bytes, _NO_LIMIT):
@@ -271,7 +271,7 @@ def _survey(
 
 
 def _share(corpus: Corpus, sample_bytes: int) -> float:
-    """The share of the pool that the sample is drawn from: 1 for small pools.
+    """Return the share of the pool that the sample is drawn from: 1 for small pools.
 
     A little more than needed, since bytes on disk are not bytes of text.
     """
@@ -282,7 +282,7 @@ def _share(corpus: Corpus, sample_bytes: int) -> float:
 
 
 def share_read(corpus: Corpus, sample_bytes: int) -> float:
-    """The share of the pool's bytes that a survey reads."""
+    """Return the share of the pool's bytes that a survey reads."""
     share = _share(corpus, sample_bytes)
     windows = [f.size for f in corpus.files if f.format == "jsonl" and f.compression is None]
     return 1 - (1 - share) * sum(windows) / max(1, corpus.size)
@@ -312,7 +312,7 @@ def save(found: Survey, folder: Path) -> None:
 
 
 def load(folder: Path) -> Survey | None:
-    """A survey that was written before, or None."""
+    """Return a survey that was written before, or None."""
     if not (folder / "sample.json").is_file():
         return None
     counts = read_object(folder / "sample.json", _REMEDY)

@@ -71,7 +71,7 @@ def labelled(column: str, step: str, label: str) -> str:
 
 
 def rows_of(documents: Documents) -> dict[str, pa.Array]:
-    """The columns that every document has, before any step."""
+    """Return the columns that every document has, before any step."""
     return {
         "uid": pa.array(documents.uid),
         "check": pa.array(checks(documents.data, documents.starts, documents.ends)),
@@ -151,7 +151,7 @@ class Layout:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Layout:
-        """A layout from JSON. Raises anything for what is none."""
+        """Return a layout from JSON. Raises anything for what is none."""
         labels = values["labels"]
         sources = tuple(Source(**source) for source in values["sources"])
         for source in sources:
@@ -426,7 +426,7 @@ class Table:
         return _wide(pa.concat_tables(parts)).take(pa.array(back))
 
     def to_arrow(self) -> pa.Table:
-        """The whole table in memory."""
+        """Return the whole table in memory."""
         parts = list(self.read(self.names))
         return pa.concat_tables(parts) if parts else self.schema.empty_table()
 
@@ -471,7 +471,7 @@ class Table:
                 raise RunError(f"{path}: column {name!r} is not {kind} throughout; {REMEDY}")
 
     def _reasons(self, part: int, rows: int) -> pa.Array:
-        """The first drop reason of each document of a part, string [rows]."""
+        """Return the first drop reason of each document of a part, string [rows]."""
         reasons = pa.nulls(rows, pa.string())
         for folder in self._sources:
             folder.check(part, rows, self._facts[part]["uids"])
