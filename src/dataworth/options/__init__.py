@@ -371,7 +371,7 @@ def _fit_scalar(value: Any, hint: Any) -> Any:
 
 
 def _fit_object(value: Any, hint: Any, read: Read | None) -> Any:
-    """An option that is itself an object, such as a mechanism within another."""
+    """Return an option that is itself an object, such as a mechanism within another."""
     protocol = getattr(hint, "_is_protocol", False)
     if isinstance(value, Call | str | Mapping):
         if read is None:

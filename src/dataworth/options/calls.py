@@ -126,7 +126,7 @@ def help_of(cls: type[Any], name: str) -> str:
 
 @functools.cache
 def _texts(module: str) -> dict[tuple[str, str], str]:
-    """The texts that stand below the fields of a module's classes."""
+    """Return the texts that stand below the fields of a module's classes."""
     texts = {}
     for cls in ast.parse(inspect.getsource(sys.modules[module])).body:
         if isinstance(cls, ast.ClassDef):
