@@ -44,7 +44,7 @@ class Progress:
 
     @staticmethod
     def choose(quiet: bool) -> Progress:
-        """A bar on a terminal, plain lines elsewhere, nothing when quiet."""
+        """Return a bar on a terminal, plain lines elsewhere, nothing when quiet."""
         if quiet:
             return Progress("none")
         return Progress("bar" if sys.stderr.isatty() else "lines")
