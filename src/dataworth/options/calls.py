@@ -502,7 +502,7 @@ class _Attributing:
     queries: Any = option(kind="paths", flag="-q", metavar="PATH", shown="")
     """A file in which each document is a query; several, one at a time."""
     solver: Solver = option("ekfac")
-    """How directions are weighed; adam and adam_cg need a model by dataworth proxy."""
+    """The preconditioner of gradients; adam and adam_cg need a model by dataworth proxy."""
     layers: Any = option((), kind="names", metavar="PATTERN", shown="all")
     """Modules that count, such as '*mlp*'; several, one at a time."""
     damping: float = option(0.1, metavar="SHARE", minimum=0)
