@@ -103,8 +103,8 @@ def label_column(
     if not decode.any():
         return column
     rows = np.flatnonzero(decode).tolist()
-    found = pa.array([_decoded(data, path, keys, spans[row]) for row in rows], pa.string())
-    return pc.replace_with_mask(column, pa.array(decode), found)
+    labels = pa.array([_decoded(data, path, keys, spans[row]) for row in rows], pa.string())
+    return pc.replace_with_mask(column, pa.array(decode), labels)
 
 
 def _decoded(

@@ -253,7 +253,7 @@ def _row(data, at, names, sizes, out, to, spans, base):  # type: ignore[no-untyp
 
     `spans[base + 2 k]` and the next are set to where the value of wanted field k lies.
     """
-    found = False
+    has_text = False
     scratch = to
     if data[at] != 123:
         return _FAIL
@@ -271,9 +271,9 @@ def _row(data, at, names, sizes, out, to, spans, base):  # type: ignore[no-untyp
             return _FAIL
         at = after_blank(data, at + _1)
         if which == 0:
-            if found or data[at] != _QUOTE:
+            if has_text or data[at] != _QUOTE:
                 return _FAIL
-            found = True
+            has_text = True
             at, scratch = _string(data, at + _1, out, to)
         else:
             start = at
@@ -289,7 +289,7 @@ def _row(data, at, names, sizes, out, to, spans, base):  # type: ignore[no-untyp
         at = after_blank(data, at)
         if data[at] != 44:
             break
-    if data[at] != 125 or not found or scratch == to:
+    if data[at] != 125 or not has_text or scratch == to:
         return _FAIL
     at = after_blank(data, at + _1)
     return scratch if data[at] == 10 else _FAIL

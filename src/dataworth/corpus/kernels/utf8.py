@@ -57,8 +57,8 @@ def line_end(data, at):  # type: ignore[no-untyped-def]
     while True:
         ends = newlines64(data, at)
         if (high64(data, at) | carry) != _0:
-            found, carry = _utf8_faults(data, at, carry, ends ^ (ends - _1))
-            faults |= found
+            bad_bytes, carry = _utf8_faults(data, at, carry, ends ^ (ends - _1))
+            faults |= bad_bytes
         if ends != _0:
             return at + trailing_zeros(ends), faults == _0
         at += _64
@@ -116,14 +116,14 @@ def valid_utf8(data, starts, ends, valid):  # type: ignore[no-untyped-def]
             mask = ~_0 if end - at >= _64 else (_1 << (end - at)) - _1
             if at + _64 < size:
                 if ((high64(data, at) & mask) | carry) != _0:
-                    found, carry = _utf8_faults(data, at, carry, mask)
-                    faults |= found
+                    bad_bytes, carry = _utf8_faults(data, at, carry, mask)
+                    faults |= bad_bytes
             else:
                 left = min(size - at, _64)
                 for i in range(_64):
                     last[i] = data[at + i] if i < left else 0
-                found, carry = _utf8_faults(last, _0, carry, mask)
-                faults |= found
+                bad_bytes, carry = _utf8_faults(last, _0, carry, mask)
+                faults |= bad_bytes
             at += _64
         valid[row] = (faults | carry) == _0
 

@@ -145,13 +145,13 @@ def _find_local(place: str, out: Path | None) -> list[SourceFile]:
     if is_glob(place):
         # Relative to the working folder, whose own name may hold glob characters.
         pattern = str(_path(place)) if place.startswith("~") else place
-        found = [Path(name).absolute() for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
-        if out is not None and any(item.is_relative_to(out) for item in found):
+        paths = [Path(name).absolute() for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+        if out is not None and any(item.is_relative_to(out) for item in paths):
             say_once(_OWN.format(out))
-            found = [item for item in found if not item.is_relative_to(out)]
-        entries = [_local_entry(item, item.name) for item in found if not item.is_dir()]
+            paths = [item for item in paths if not item.is_relative_to(out)]
+        entries = [_local_entry(item, item.name) for item in paths if not item.is_dir()]
         if "**" not in place:  # which finds the files in the folders itself
-            for folder in filter(Path.is_dir, found):
+            for folder in filter(Path.is_dir, paths):
                 with reading_from(str(folder)):
                     entries += _selection_only(_visible(_walk(folder, out)))
         return _from_glob(place, entries, {})
@@ -294,7 +294,7 @@ def _selection_only(entries: list[Entry]) -> list[Entry]:
         root
         for root in roots
         if any(
-            entry.name.startswith(tuple(root + part for part in _RUN_PARTS)) for entry in entries
+            entry.name.startswith(tuple(root + step for step in _RUN_PARTS)) for entry in entries
         )
     }
     if not runs:

@@ -142,11 +142,11 @@ class Scanner:
         for row in look.tolist():
             line = data[places[row] : places[row] + rows.bytes[row]].tobytes()
             try:
-                text, found, *_ = read_line(line, self.fields, self.paths)
+                text, row_labels, *_ = read_line(line, self.fields, self.paths)
                 begin = int(rows.starts[row])
                 rows.data[begin : begin + len(text)] = np.frombuffer(text, np.uint8)
                 rows.ends[row] = begin + len(text)
-                labels.append(found)
+                labels.append(row_labels)
             except RowError as error:
                 keep[row] = False
                 labels.append([None] * len(self.paths))
@@ -155,7 +155,7 @@ class Scanner:
         mask = np.zeros(len(keep), np.bool_)
         mask[look] = True
         for i, (name, column) in enumerate(rows.columns.items()):
-            values = pa.array([found[i] for found in labels], pa.string())
+            values = pa.array([row_labels[i] for row_labels in labels], pa.string())
             rows.columns[name] = pc.replace_with_mask(column, pa.array(mask), values)
         if not keep.all():
             rows.starts, rows.ends = rows.starts[keep], rows.ends[keep]

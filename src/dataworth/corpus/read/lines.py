@@ -92,23 +92,23 @@ def read_lines(data: bytes, fields: Fields, *, file: str, offset: int, first_lin
 
     The last line may lack its line feed.
     """
-    found = RowsBuilder(fields)
+    builder = RowsBuilder(fields)
     pieces = data.split(b"\n")
     if not pieces[-1]:
         pieces.pop()
     for number, piece in enumerate(pieces):
         line = strip_end(piece)
         if is_blank(line):
-            found.blank += 1
+            builder.blank += 1
         else:
             try:
-                text, labels, spans, unread = read_line(line, fields, found.paths)
-                found.add(text, offset, len(line), labels, spans, unread)
+                text, labels, spans, unread = read_line(line, fields, builder.paths)
+                builder.add(text, offset, len(line), labels, spans, unread)
             except RowError as error:
-                found.bad.append(bad_line(file, first_line + number, offset, line, error))
+                builder.bad.append(bad_line(file, first_line + number, offset, line, error))
         offset += len(piece) + 1
-    found.lines = len(pieces)
-    return found.rows()
+    builder.lines = len(pieces)
+    return builder.rows()
 
 
 def bad_line(file: str, number: int, offset: int, line: bytes, error: RowError) -> BadLine:

@@ -360,20 +360,22 @@ def _label(value: Any) -> str | None:
 
 def _row_by_row(batch: pa.RecordBatch, fields: Fields, unit: Unit, first: int) -> Rows:
     """Rows whose text is put together from several values."""
-    found = RowsBuilder(fields)
-    found.lines = batch.num_rows
+    builder = RowsBuilder(fields)
+    builder.lines = batch.num_rows
     for number, row in enumerate(batch.to_pylist()):
-        place = first + number
+        row_number = first + number
         try:
             text, spans, unread = chat_of(row, fields)
             content = text.encode("utf-8")
             if len(content) > fields.max_line_bytes:
                 raise RowError("line_too_long", f"{len(content):,} bytes of text")
-            found.add(content, place, len(content), labels_of(row, found.paths), spans, unread)
-        except RowError as error:
-            line = place + 1 - unit.start
-            sample = str(row).encode("utf-8", "replace")[:SAMPLE_BYTES]
-            found.bad.append(
-                BadLine(unit.file.path, line, place, 0, error.reason, error.detail, sample)
+            builder.add(
+                content, row_number, len(content), labels_of(row, builder.paths), spans, unread
             )
-    return found.rows()
+        except RowError as error:
+            line = row_number + 1 - unit.start
+            sample = str(row).encode("utf-8", "replace")[:SAMPLE_BYTES]
+            builder.bad.append(
+                BadLine(unit.file.path, line, row_number, 0, error.reason, error.detail, sample)
+            )
+    return builder.rows()

@@ -68,8 +68,8 @@ def spool_dataset(dataset: Any, folder: Path) -> Path:
 
 def spool_tables(tables: Iterable[pa.Table], folder: Path, what: str) -> Path:
     """Write Arrow tables of one schema as a Parquet file; return its path. Raises InputError."""
-    found = iter(tables)
-    first = next(found, None)
+    remaining = iter(tables)
+    first = next(remaining, None)
     if first is None or len(first.schema) == 0:
         raise InputError(f"{what} holds no rows")
     check_names(first.schema.names)
@@ -79,7 +79,7 @@ def spool_tables(tables: Iterable[pa.Table], folder: Path, what: str) -> Path:
     rows = 0
     with _by_content(folder, ".parquet") as (file, result):
         with parquet_writer(file, first.schema, folder) as out:
-            plain = (_plain_table(table, what) for table in found)
+            plain = (_plain_table(table, what) for table in remaining)
             for group in _row_groups(itertools.chain([first], plain)):
                 try:
                     with writing_to(folder):

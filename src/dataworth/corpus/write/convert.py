@@ -120,13 +120,13 @@ def unify(named: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
     have the same. Raises InputError naming the field and both places where types do not fit.
     """
     merged = named[0][1]
-    for place, schema in named[1:]:
+    for origin, schema in named[1:]:
         if schema.equals(merged):
             continue
         try:
             merged = pa.unify_schemas([merged, schema], promote_options="permissive")
         except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-            raise _conflict(named, place, schema) from error
+            raise _conflict(named, origin, schema) from error
     metadata = named[0][1].metadata
     if any(schema.metadata != metadata for _, schema in named):
         metadata = None
