@@ -119,11 +119,11 @@ class Batch:
             return pa.array(checks(one.data, one.starts, one.ends))
         if isinstance(wanted, str):
             return self.documents.columns[wanted]
-        found = self.values(wanted)
-        if isinstance(found, np.ndarray) and found.ndim == 2:
-            flat = pa.array(np.ascontiguousarray(found).reshape(-1))
-            return pa.FixedSizeListArray.from_arrays(flat, found.shape[1])
-        return pa.array(found) if isinstance(found, np.ndarray) else found
+        values = self.values(wanted)
+        if isinstance(values, np.ndarray) and values.ndim == 2:
+            flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+            return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        return pa.array(values) if isinstance(values, np.ndarray) else values
 
 
 def matrix(travelled: pa.Array) -> NDArray[Any]:
@@ -175,10 +175,10 @@ class Score(ABC):
     def by_column(self, values: NDArray[np.float64], state: State) -> dict[str, Any]:
         """Return utilities [n, targets] by column, and who is dropped for having none."""
         columns = self.columns(state.targets)
-        made: dict[str, Any] = {columns[t].name: values[:, t] for t in range(values.shape[1])}
+        columns_of: dict[str, Any] = {columns[t].name: values[:, t] for t in range(values.shape[1])}
         if self.reasons:
-            made[DROP] = np.isnan(values).any(1).astype(np.uint8)
-        return made
+            columns_of[DROP] = np.isnan(values).any(1).astype(np.uint8)
+        return columns_of
 
     def number_of(self, column: str, state: State) -> int:
         """Return which of the utilities a column is."""

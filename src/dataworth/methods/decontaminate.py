@@ -108,8 +108,8 @@ class Decontaminate:
             "pair_item": pairs[:, 1],
             "owner": np.array(owner, np.int64),
         }
-        rows, found = _matches(words_of(pool.sample(), punctuation=False), state)
-        held = np.unique(np.stack([found, rows], 1), axis=0)[:, 0]
+        rows, hits = _matches(words_of(pool.sample(), punctuation=False), state)
+        held = np.unique(np.stack([hits, rows], 1), axis=0)[:, 0]
         many = np.bincount(held, minlength=len(distinct)) > self.common
         several = np.bincount(pairs[:, 0], minlength=len(distinct)) > 1
         counts = ~(many & several)[pairs[:, 0]]

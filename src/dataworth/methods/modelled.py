@@ -191,13 +191,13 @@ class Model:
     @property
     def reader(self) -> Reader:
         """This thread's reader. DataworthError if the folder now holds another model."""
-        found: Reader = self._readers()
-        if self.identity and found.identity != self.identity:
+        reader: Reader = self._readers()
+        if self.identity and reader.identity != self.identity:
             raise DataworthError(
                 f"{self.source}: holds another model than the one that the step was fitted with; "
                 "put that one back, or fit the step again in another folder"
             )
-        return found
+        return reader
 
 
 def target_gradient(
