@@ -106,16 +106,16 @@ def measures(
     """
     if not len(log_probs):
         raise ConfigError("there is no multiple-choice question to measure")
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     guessing = chance(log_probs)
     for suffix, lengths in zip(_SUFFIXES, (None, tokens, characters), strict=True):
         if suffix and lengths is None:
             continue
         logs = log_probs if lengths is None else per_length(log_probs, lengths)
         for function in MEASURES:
-            found[function.__name__ + suffix] = float(function(logs, correct).mean())
-        found[f"centred_accuracy{suffix}"] = centred(found[f"accuracy{suffix}"], guessing)
-    return found
+            values[function.__name__ + suffix] = float(function(logs, correct).mean())
+        values[f"centred_accuracy{suffix}"] = centred(values[f"accuracy{suffix}"], guessing)
+    return values
 
 
 MEASURES = (accuracy, correct_prob, norm_correct_prob, margin, total_prob)

@@ -48,8 +48,8 @@ def kept_shares(
     `similarity` [n]: the greatest cosine of each document with one before it in its cluster, NaN
     for documents that it never saw; those above 1 - epsilon go.
     """
-    known = _compared(similarity)
-    return {e: float(np.mean(known <= np.float32(1 - e))) for e in epsilons}
+    counts = _compared(similarity)
+    return {e: float(np.mean(counts <= np.float32(1 - e))) for e in epsilons}
 
 
 def epsilon_for(similarity: NDArray[np.floating[Any]], share: float) -> float:

@@ -287,8 +287,8 @@ def source_accuracy(
     """
     own = sources if rows is None else sources[rows]
     right = total = 0
-    for mine, found in zip(own.tolist(), near, strict=True):
-        votes = sources[found[found >= 0]]
+    for mine, nearest in zip(own.tolist(), near, strict=True):
+        votes = sources[nearest[nearest >= 0]]
         if not len(votes):
             continue
         values, first, counts = np.unique(votes, return_index=True, return_counts=True)
@@ -327,8 +327,8 @@ def residualise(
             column = (column - column.mean()) / spread
             design += [column, np.square(column)]
     for label in (labels or {}).values():
-        found, places = np.unique(label, return_inverse=True)
-        design += [(places == value).astype(np.float64) for value in range(1, len(found))]
+        solution, places = np.unique(label, return_inverse=True)
+        design += [(places == value).astype(np.float64) for value in range(1, len(solution))]
     matrix = np.stack(design, axis=1)
     weights, *_ = np.linalg.lstsq(matrix, values, rcond=None)
     rest = values - matrix @ weights

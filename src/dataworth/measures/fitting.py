@@ -198,8 +198,8 @@ def _bounded(fits: Floats, axes: int, floor: bool, least: float, most: Floats) -
 def fit(u: Floats, y: Floats, *, floor: bool) -> Floats:
     """Return the best fit over the grid of starts, [parameters]. `u` [axes, n], `y` [n]."""
     begin = starts(u, y, floor=floor)
-    made, objective = minimise(u, y[None], begin, np.ones((1, len(y))), floor=floor)
-    best: Floats = made[np.argmin(objective)]
+    fits, objective = minimise(u, y[None], begin, np.ones((1, len(y))), floor=floor)
+    best: Floats = fits[np.argmin(objective)]
     return best
 
 

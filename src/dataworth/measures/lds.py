@@ -239,21 +239,21 @@ def _estimate(
 ) -> Estimate:
     if over not in ("both", "subsets", "queries"):
         raise ConfigError(f"over is 'both', 'subsets' or 'queries', not {over!r}")
-    found = by_query(np.ones(subsets))
-    known = np.flatnonzero(np.isfinite(found))
-    if not len(known):
+    per_query = by_query(np.ones(subsets))
+    finite = np.flatnonzero(np.isfinite(per_query))
+    if not len(finite):
         nothing = np.full(draws, math.nan)
-        return Estimate(math.nan, math.nan, math.nan, found, nothing, over)
+        return Estimate(math.nan, math.nan, math.nan, per_query, nothing, over)
     random = np.random.default_rng(seed)
     means = np.empty(draws)
     for number in range(draws):
         rows = random.integers(subsets, size=subsets)
-        chosen = random.integers(len(known), size=len(known))
+        chosen = random.integers(len(finite), size=len(finite))
         count = np.bincount(rows, minlength=subsets).astype(np.float64)
-        values = found if over == "queries" else by_query(count)
-        means[number] = values[known if over == "subsets" else known[chosen]].mean()
-    value = float(found[known].mean())
-    return Estimate(value, *_interval(means, value), found, means, over)
+        values = per_query if over == "queries" else by_query(count)
+        means[number] = values[finite if over == "subsets" else finite[chosen]].mean()
+    value = float(per_query[finite].mean())
+    return Estimate(value, *_interval(means, value), per_query, means, over)
 
 
 def _interval(draws: Values, value: float) -> tuple[float, float]:

@@ -196,8 +196,8 @@ def compute_multiplier(
         return _reach(own.natural(mine), _value(base.natural(other), place))
 
     def within(place: float) -> bool:
-        found = float(same_loss(place, own_best[None], base_best[None])[0])
-        return low * (1 - 1e-9) <= found <= high * (1 + 1e-9)
+        equal_at = float(same_loss(place, own_best[None], base_best[None])[0])
+        return low * (1 - 1e-9) <= equal_at <= high * (1 + 1e-9)
 
     if at is None:
         places = sorted({float(value) for value in base.x[0]}, reverse=True)
