@@ -46,14 +46,14 @@ def attribute(given: dict[str, Any], *, ask: list[str] | None) -> Result:
 
     if ask:
         given["queries"] = Documents.from_texts(ask)
-    found = dataworth.attribute(**given)
+    attribution = dataworth.attribute(**given)
 
     def show() -> None:
         from dataworth.report import attribution_summary
 
-        attribution_summary.show(found.facts, console())
+        attribution_summary.show(attribution.facts, console())
         if "out" in given and "dry_run" not in given:
             names = {"report": "attribution.html", "facts": "attribution.json", "scores": "table"}
             show_places({name: given["out"] / file for name, file in names.items()})
 
-    return Result(found.facts, show)
+    return Result(attribution.facts, show)

@@ -22,5 +22,5 @@ def inspect(given: dict[str, Any]) -> Result:
     """
     import dataworth
 
-    found = dataworth.inspect(**given)
-    return Result(found.as_dict(), lambda: show_inspection(found), always=True)
+    inspection = dataworth.inspect(**given)
+    return Result(inspection.as_dict(), lambda: show_inspection(inspection), always=True)

@@ -222,12 +222,12 @@ def _types(fact: FieldFacts) -> str:
 
 
 def _values(fact: FieldFacts) -> str:
-    said = []
+    phrases = []
     if fact.mean_length is not None:
-        said.append(f"about {fact.mean_length:,.0f} characters")
+        phrases.append(f"about {fact.mean_length:,.0f} characters")
     if fact.distinct is not None and 2 * fact.distinct <= fact.rows:
-        said.append(f"{fact.distinct:,} values")
-    return ", ".join(said)
+        phrases.append(f"{fact.distinct:,} values")
+    return ", ".join(phrases)
 
 
 def show_methods(found: Sequence[Described]) -> None:
