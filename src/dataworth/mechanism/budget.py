@@ -167,22 +167,22 @@ def parse_quotas(
         return ()
     if isinstance(quotas, str):
         quotas = [quotas]
-    found: list[Quota] = []
+    parsed: list[Quota] = []
     if isinstance(quotas, Mapping):
         for field, caps in quotas.items():
             if isinstance(caps, Mapping):
                 for value, cap in caps.items():
-                    found.append(Quota(field, str(value), _cap(cap, f"{field}={value}:{cap}")))
+                    parsed.append(Quota(field, str(value), _cap(cap, f"{field}={value}:{cap}")))
             else:
-                found.append(Quota(field, None, _cap(caps, f"{field}:{caps}")))
+                parsed.append(Quota(field, None, _cap(caps, f"{field}:{caps}")))
     else:
-        found = [item if isinstance(item, Quota) else parse_quota(item) for item in quotas]
+        parsed = [item if isinstance(item, Quota) else parse_quota(item) for item in quotas]
     seen = set()
-    for quota in found:
+    for quota in parsed:
         if (quota.field, quota.value) in seen:
             raise ConfigError(f"two quotas for one part of the pool: {quota}")
         seen.add((quota.field, quota.value))
-    return tuple(found)
+    return tuple(parsed)
 
 
 def _cap(value: Any, text: str) -> Budget:

@@ -125,8 +125,8 @@ class _Caps:
         documents: list[int] = []
         for name in dict.fromkeys(quota.field for quota in quotas):
             if name not in groups:
-                known = ", ".join(sorted(groups)) or "none"
-                raise ConfigError(f"a quota names the field {name!r}; the table's are: {known}")
+                columns = ", ".join(sorted(groups)) or "none"
+                raise ConfigError(f"a quota names the field {name!r}; the table's are: {columns}")
             group, own = groups[name], [quota for quota in quotas if quota.field == name]
             fields.append((len(names), group.codes))
             of_value = {quota.value: quota for quota in own}
@@ -149,12 +149,12 @@ class _Caps:
 
 
 def _check_values(quotas: Sequence[Quota], group: Group) -> None:
-    known = {value for value in group.values if value is not None}
+    values = {value for value in group.values if value is not None}
     for quota in quotas:
-        if quota.value is not None and quota.value not in known:
+        if quota.value is not None and quota.value not in values:
             raise ConfigError(
                 f"the quota {quota} names a value that {quota.field} does not have; it has "
-                f"{len(known)}: {', '.join(sorted(known)[:10])}"
+                f"{len(values)}: {', '.join(sorted(values)[:10])}"
             )
 
 

@@ -145,16 +145,16 @@ def _sum(text: str, tokens: list[tuple[str, str]], at: int) -> tuple[Expression,
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
-    found, at = [], 0
+    tokens, at = [], 0
     while text[at:].strip():
         match = _TOKEN.match(text, at)
         if match is None:
             raise _unreadable(text, f"at {text[at:].strip()[:20]!r}")
         kind = str(match.lastgroup)
         value = match[kind]
-        found.append((kind, value[1:-1] if kind == "quoted" else value))
+        tokens.append((kind, value[1:-1] if kind == "quoted" else value))
         at = match.end()
-    return found
+    return tokens
 
 
 def _term(text: str, tokens: list[tuple[str, str]], at: int) -> tuple[float, str | Call, int]:
@@ -295,21 +295,21 @@ def combine(table: Table, text: str | Expression, scale: Scale = "raw") -> Combi
 def _by_target(expression: Expression, utilities: Sequence[str]) -> dict[str, Expression]:
     """For each target, by name, the expression of the columns that are for it."""
     columns = {name: matching(name, utilities) for name in expression.names}
-    several = [(name, found) for name, found in columns.items() if len(found) > 1]
+    several = [(name, matches) for name, matches in columns.items() if len(matches) > 1]
     if several:
         targets = {split_name(column)[1] for column in several[0][1]}
-        for name, found in several[1:]:
-            if {split_name(column)[1] for column in found} != targets:
+        for name, matches in several[1:]:
+            if {split_name(column)[1] for column in matches} != targets:
                 raise ConfigError(
                     f"{several[0][0]!r} and {name!r} have different targets: name step:target"
                 )
     else:
-        labels = {split_name(found[0])[1] for found in columns.values()} - {""}
+        labels = {split_name(matches[0])[1] for matches in columns.values()} - {""}
         targets = {"+".join(sorted(labels))}
 
     def column_of(name: str, target: str) -> str:
-        found = columns[name]
-        return next((c for c in found if split_name(c)[1] == target), found[0])
+        matches = columns[name]
+        return next((c for c in matches if split_name(c)[1] == target), matches[0])
 
     return {
         target: expression.renamed(functools.partial(column_of, target=target))
