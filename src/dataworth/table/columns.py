@@ -104,11 +104,11 @@ class ColumnFolder:
 
     def metadata(self, path: Path) -> pq.FileMetaData:
         """The footer of a file, read once. RunError names the file if it is missing or damaged."""
-        known: dict[Path, pq.FileMetaData] = self.__dict__.setdefault("_footers", {})
-        if path not in known:
+        footers: dict[Path, pq.FileMetaData] = self.__dict__.setdefault("_footers", {})
+        if path not in footers:
             with damaged(path):
-                known[path] = pq.read_metadata(path)
-        return known[path]
+                footers[path] = pq.read_metadata(path)
+        return footers[path]
 
     def facts(self, path: Path) -> dict[str, Any]:
         """Return what a file says of itself."""

@@ -131,18 +131,18 @@ class _Look:
     hint: _Hint
 
     def __call__(self, item: Part, tick: Tick) -> _Part:
-        part = _Part(Survey())
+        partial = _Part(Survey())
         for unit in item.units:
             windows = _windows(unit, self.share, self.seed)
             for window in windows or [unit]:
                 for block in self.corpus.blocks(window):
-                    part.counts.documents += len(block.documents)
-                    part.counts.lines += block.lines
-                    part.counts.bad.update(bad.reason for bad in block.bad)
-                    part.counts.unread.update(block.unread)
-                    self._take(part, block.documents, thinned=windows is None)
+                    partial.counts.documents += len(block.documents)
+                    partial.counts.lines += block.lines
+                    partial.counts.bad.update(bad.reason for bad in block.bad)
+                    partial.counts.unread.update(block.unread)
+                    self._take(partial, block.documents, thinned=windows is None)
                     tick(len(block.documents), block.raw_bytes)
-        return part
+        return partial
 
     def _take(self, part: _Part, documents: Documents, *, thinned: bool) -> None:
         hashed = hash_uid(self.seed, documents.uid, SAMPLE)
@@ -159,7 +159,7 @@ class _Look:
     def merge(self, left: _Part, right: _Part) -> _Part:
         """Both parts' counts and candidates."""
         a, b = left.counts, right.counts
-        part = _Part(
+        merged = _Part(
             Survey(
                 a.documents + b.documents,
                 a.lines + b.lines,
@@ -170,8 +170,8 @@ class _Look:
             left.hashes + right.hashes,
             left.held + right.held,
         )
-        part.cut(self.capacity, self.hint)
-        return part
+        merged.cut(self.capacity, self.hint)
+        return merged
 
 
 def _windows(unit: Unit, share: float, seed: int) -> list[Unit] | None:
@@ -242,13 +242,13 @@ def survey(
     progress: Progress | None = None,
 ) -> Survey:
     """Return a random sample of about `sample_bytes` of the pool's text."""
-    found = Survey()
+    sampled = Survey()
     # If all documents are giants, they are the sample; the first by hash, if none would fit.
     for longest in (sample_bytes // _LONGEST, sample_bytes, _NO_LIMIT):
-        found = _survey(corpus, engine, seed, sample_bytes, longest, progress)
-        if len(found.sample) or not found.documents:
+        sampled = _survey(corpus, engine, seed, sample_bytes, longest, progress)
+        if len(sampled.sample) or not sampled.documents:
             break
-    return found
+    return sampled
 
 
 def _survey(

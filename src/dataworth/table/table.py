@@ -371,31 +371,36 @@ class Table:
         """A text column as codes int32 [rows] and the values they stand for, sorted, None last."""
         self._check_names([name])
         out = np.empty(len(self), np.int32)
-        known: dict[str | None, int] = {}
+        code_of: dict[str | None, int] = {}
         none = name == DROP and self.layout.dropped is not None and not self.layout.dropped
         for part in range(self.layout.parts):
             rows = slice(self._bounds[part], self._bounds[part + 1])
             if none or (name == DROP and not any(f.dropped(part) for f in self._sources)):
-                out[rows] = known.setdefault(None, len(known)) if rows.stop > rows.start else 0
+                out[rows] = code_of.setdefault(None, len(code_of)) if rows.stop > rows.start else 0
                 continue
             values = self._part(part, [name])[name]
             if values.null_count == len(values):
-                out[rows] = known.setdefault(None, len(known)) if len(values) else 0
+                out[rows] = code_of.setdefault(None, len(code_of)) if len(values) else 0
                 continue
             encoded = values.cast(pa.string()).dictionary_encode()
             place = np.array(
-                [known.setdefault(value, len(known)) for value in encoded.dictionary.to_pylist()],
+                [
+                    code_of.setdefault(value, len(code_of))
+                    for value in encoded.dictionary.to_pylist()
+                ],
                 np.int32,
             )
             codes = np.asarray(encoded.indices.fill_null(0), np.int64)
             numbers = place[codes]
             if encoded.indices.null_count:
-                numbers[np.asarray(encoded.indices.is_null())] = known.setdefault(None, len(known))
+                numbers[np.asarray(encoded.indices.is_null())] = code_of.setdefault(
+                    None, len(code_of)
+                )
             out[rows] = numbers
-        values_sorted = sorted(known, key=lambda value: (value is None, value or ""))
-        rank = np.empty(max(len(known), 1), np.int32)
+        values_sorted = sorted(code_of, key=lambda value: (value is None, value or ""))
+        rank = np.empty(max(len(code_of), 1), np.int32)
         for new, value in enumerate(values_sorted):
-            rank[known[value]] = new
+            rank[code_of[value]] = new
         return rank[out] if len(out) else out, values_sorted
 
     def read(self, names: Sequence[str]) -> Iterator[pa.Table]:
