@@ -1,4 +1,4 @@
-"""Are time and memory of an attribution what was foretold?
+"""Check the estimates of time and memory of an attribution against what it takes.
 
     python benchmarks/attribution.py [--sizes tiny small] [--solvers ekfac]
 
@@ -68,10 +68,10 @@ def main() -> None:
             "documents": given.documents,
             "workers": 1,
         }
-        title = "Time and memory of an attribution, as foretold and as measured"
+        title = "Time and memory of an attribution, as estimated and as measured"
         write_results("attribution", title, settings=settings, body=body)
     if any(abs(float(row["ratio"]) - 1) > ALLOWED for row in rows):
-        sys.exit("memory was foretold worse than within 25 %")
+        sys.exit("the estimate of memory is off by more than 25 %")
 
 
 def some_texts(count: int) -> list[str]:
@@ -112,8 +112,8 @@ def case(
 
 
 HEADER = (
-    *("model", "solver", "queries", "memory foretold, MB", "peak, MB", "ratio"),
-    *("time foretold, s", "taken, s"),
+    *("model", "solver", "queries", "memory estimated, MB", "peak, MB", "ratio"),
+    *("time estimated, s", "taken, s"),
 )
 
 

@@ -326,7 +326,7 @@ def parts(stage: str, made: Comparison) -> Iterator[str]:
 
 
 EXPLAINED = """\
-Each cell is the difference in loss (nats a token) on the target's validation text from the model
+Each cell is the difference in loss (nats per token) on the target's validation text from the model
 trained on random documents with the same seed, with its 95 % paired t interval over the seeds; bold
 where it lies below zero. Below zero is better. The row of `random` has its loss itself. On the mean
 over targets a seed is one point. Initial weights and the order of the sequences are the same for

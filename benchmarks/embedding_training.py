@@ -146,7 +146,7 @@ def hash_of(uid: NDArray[np.uint64]) -> str:
 
 
 def training_table(found: Mapping[str, list[dict[str, Any]]], options: argparse.Namespace) -> str:
-    """Differences from random documents in nats a token, paired by seed; below 0 is better."""
+    """Differences from random documents in nats per token, paired by seed; below 0 is better."""
     header = ["selection", "loss, mean of domains", "difference", "95 % interval", "verdict"]
     header += ["points", "domains better", "effective domains", "documents", "bytes a document"]
     base = [one["macro"] for one in found[UNIFORM]]
@@ -173,7 +173,7 @@ def training_table(found: Mapping[str, list[dict[str, Any]]], options: argparse.
         rows.append(row)
     rows[1:] = sorted(rows[1:], key=lambda row: float(str(row[1])))
     note = (
-        "Loss in nats a token on validation documents of every domain, each domain counting the "
+        "Loss in nats per token on validation documents of every domain, each domain counting the "
         f"same; {options.seeds} seeds, which decide selection, first weights and order alike. "
         "Effective domains: exp of the entropy of the domains' shares of tokens."
     )

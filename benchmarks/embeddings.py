@@ -238,7 +238,7 @@ def report(study: Study, options: argparse.Namespace) -> str:
         f"{explained['adjusted']:.3f} of the variance of the losses, with the domains "
         f"{explained['within domains']:.3f}, with the mean loss under a unigram model "
         f"{explained['beyond unigrams']:.3f}.\n\n{loss_tables(near, sources[rows])}",
-        f"### The pair curve\n\nMean difference of two adjusted losses in nats a token, by the "
+        f"### The pair curve\n\nMean difference of two adjusted losses in nats per token, by the "
         f"quantile of their cosine among random pairs.\n\n{curve_table(near)}",
     ]
     if study.sizes.wide:

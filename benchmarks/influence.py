@@ -137,7 +137,7 @@ def _mean(values: Sequence[float] | None) -> float:
 
 
 EXPLAINED = """\
-The first table: the difference in loss (nats a token) on the target's validation text from the
+The first table: the difference in loss (nats per token) on the target's validation text from the
 model trained on random documents with the same seed, with its 95 % paired t interval over five
 seeds; bold where it lies below zero, which is better. The row of `random` has its loss itself.
 `of the oracle's gain`: of that of random documents of the right domains alone. Costs are seconds of

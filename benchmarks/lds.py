@@ -1,4 +1,4 @@
-"""How good are scores? Models trained on random halves of the examples, and who foretold them.
+"""Measure how well scores predict models that are trained on random halves of the examples.
 
     python benchmarks/lds.py                       every setup, to results/lds.md
     python benchmarks/lds.py --setup digits --subsets 30 --no-results

@@ -33,7 +33,7 @@ from peers.work import Work, begin, size_of
 
 
 def dataset(work: Work, name: str, rows: Tensor) -> DataConfig:
-    """Sequences as a data set on disk, with the columns that bergson would make itself."""
+    """Sequences as a dataset on disk, with the columns that bergson would make itself."""
     place = work.out / f"{name}.hf"
     columns = {"input_ids": rows.tolist(), "length": [rows.shape[1]] * len(rows)}
     Dataset.from_dict(columns).save_to_disk(str(place))

@@ -60,7 +60,7 @@ def score(
 ) -> Scores:
     """Score every document of a pool.
 
-    `pool`: a path, glob, folder or URL, a list of these, a HF data set, or any iterable of strings
+    `pool`: a path, glob, folder or URL, a list of these, a HF dataset, or any iterable of strings
     or dictionaries. `target`: the same, or a mapping of names to such. `steps`: filters and
     methods in order, as text (`"dsir(ngrams=3)"`) or objects.
     `text_field`, `id_field`, `group_by`: fields of the rows, dotted paths; several text fields are
@@ -259,7 +259,7 @@ def plan(
     engine: Engine | int | None = None,
     progress: Progress | None = None,
 ) -> Plan:
-    """What `select` (or `score`, for the budget None) would read and need with these options.
+    """Estimate what `select` (or `score`, for the budget None) would read and need.
 
     Reads a small part of the pool and all of the targets; writes nothing into `out`. Raises what
     `select` raises at its start.
@@ -280,7 +280,7 @@ def inspect(
     engine: Engine | int | None = None,
     progress: Progress | None = None,
 ) -> Inspection:
-    """What is in a corpus: files, documents, fields with their types, lengths, bad lines.
+    """Summarize a corpus: files, documents, fields with their types, lengths, bad lines.
 
     `source`: as the pool of `select`. `text_field`: None takes "text", or the likeliest field
     where there is none of that name. `sample`: look at about so many documents, spread over the
@@ -491,7 +491,7 @@ def attribute(
     engine: Engine | int | None = None,
     progress: Progress | None = None,
 ) -> Attribution:
-    """Which training documents help and which harm a model on some queries, by their gradients.
+    """Score training documents by how much they help or harm a model on some queries.
 
     `model`: the folder of a causal language model that was trained on the documents, or on ones
     like them: of Hugging Face or of `dataworth.lm`; or a size (tiny, small, medium), and then one
@@ -499,12 +499,12 @@ def attribute(
     pool of `select`. `queries`: as a target, each document of it a query; a list of texts is taken
     as it is, files are read with `query_text_field` and `query_template` ("none" for none), or as
     the documents.
-    A score is the estimated fall of the query's loss, nats a token, from one more copy of the
-    document. `solver`: how directions are weighed: identity, cosine, diagonal, adam, kfac, ekfac,
-    ekfac_cg, adam_cg, lissa or dense (docs/attributing.md says what each does). `check`: tell how
-    near the solver comes to the exact answer on a tiny model. `layers`: patterns of the
-    modules that count. `damping`: share of each block's mean curvature; `sample`: documents that
-    the curvature is fitted on; `steps`: of conjugate gradients; lissa takes ten times as many.
+    A score is the estimated fall of the query's loss, in nats per token, from one more copy of the
+    document, computed from gradients. `solver`: the preconditioner of gradients: identity, cosine,
+    diagonal, adam, kfac, ekfac, ekfac_cg, adam_cg, lissa or dense (see docs/attributing.md).
+    `check`: tell how near the solver comes to the exact answer on a tiny model. `layers`: patterns
+    of the modules that count. `damping`: share of each block's mean curvature; `sample`: documents
+    that the curvature is fitted on; `steps`: of conjugate gradients; lissa takes ten times as many.
     `factor_width`: of a layer's side whose factor kfac and ekfac take whole; wider ones go in
     blocks. `context`: tokens that the model sees at once (0: as many as it was made for, 2,048 at
     most); `windows`: of that size that count of a document (0: all); `batch_tokens`: positions that
@@ -528,7 +528,7 @@ def explain(
     choice: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Explanation:
-    """Why a run kept a document or did not. `document`: see `Selection.explain`.
+    """Explain why a run kept or dropped a document. `document`: see `Selection.explain`.
 
     `choice`: the name of a folder in `selections`, to explain another choice than the run's own.
     """

@@ -48,7 +48,7 @@ class Registry(Mapping[str, type[Any]]):
 
     @cached_property
     def plugins(self) -> dict[str, list[EntryPoint]]:
-        """What other packages offer, by name; a name of dataworth's own stays its own."""
+        """Entry points of other packages, by name; a name of dataworth's own stays its own."""
         offered: dict[str, list[EntryPoint]] = defaultdict(list)
         for entry in entry_points(group=self.group):
             if entry.name not in self.built_in:
@@ -123,9 +123,9 @@ class Registry(Mapping[str, type[Any]]):
         """Return the class `module:path`. Raises ConfigError with the cause if there is none."""
         where = f"{module}:{path}"
         try:
-            found: Any = importlib.import_module(module)
+            target: Any = importlib.import_module(module)
             for name in path.split("."):
-                found = getattr(found, name)
+                target = getattr(target, name)
         except AttributeError:
             raise ConfigError(f"{where}: the module {module} has no such class") from None
         except (Exception, SystemExit) as error:
@@ -133,8 +133,8 @@ class Registry(Mapping[str, type[Any]]):
                 f"{where}: cannot be imported ({_line(error)}); PYTHONPATH=FOLDER makes the "
                 "modules of a folder known"
             ) from error
-        self.check(found, where)
-        cls: type[Any] = found
+        self.check(target, where)
+        cls: type[Any] = target
         return cls
 
     def _plugin(self, name: str) -> type[Any]:

@@ -450,10 +450,10 @@ class TestOutput:
 
     def test_shards_that_are_there(self, math: Path, tmp_path: Path):
         found = dataworth.select(GOOD_TEXTS, math, "50%")
-        found.write(tmp_path / "data set")
+        found.write(tmp_path / "my data")
         with pytest.raises(DataworthError, match="holds a selection already"):
-            found.write(tmp_path / "data set")
-        found.write(tmp_path / "data set", format="jsonl", overwrite=True)
-        assert [p.name for p in (tmp_path / "data set" / "data").iterdir()] == [
+            found.write(tmp_path / "my data")
+        found.write(tmp_path / "my data", format="jsonl", overwrite=True)
+        assert [p.name for p in (tmp_path / "my data" / "data").iterdir()] == [
             "train-00000-of-00001.jsonl"
         ]

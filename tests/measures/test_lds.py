@@ -45,7 +45,7 @@ def test_subsets_that_say_nothing(alpha: float) -> None:
         subsets(uid(), 3, alpha=alpha)
 
 
-def test_additive_outputs_are_foretold_exactly() -> None:
+def test_additive_outputs_are_predicted_exactly() -> None:
     masks = subsets(uid(), 60)
     parts, outputs = additive(masks)
     found = lds(masks, parts, outputs)

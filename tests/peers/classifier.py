@@ -43,7 +43,7 @@ class Classifier:
         return self.examples(slice(self.count, None))
 
     def parts(self) -> tuple[torch.utils.data.TensorDataset, torch.utils.data.TensorDataset]:
-        """The same as data sets."""
+        """The same as datasets."""
         sets = torch.utils.data.TensorDataset
         return (
             sets(self.x[: self.count], self.y[: self.count]),

@@ -22,7 +22,7 @@ class _Ask:
 
 @command(AttributeOptions, _Ask, Workers)
 def attribute(given: dict[str, Any], *, ask: list[str] | None) -> Result:
-    """Which training documents helped a model on some text, and which harmed it?
+    """Find the training documents that helped a model on some text, or harmed it.
 
     Every document gets a score for every query: the estimated fall of the
     query's loss from one more copy of the document. Shown are those at either
@@ -46,14 +46,14 @@ def attribute(given: dict[str, Any], *, ask: list[str] | None) -> Result:
 
     if ask:
         given["queries"] = Documents.from_texts(ask)
-    found = dataworth.attribute(**given)
+    attribution = dataworth.attribute(**given)
 
     def show() -> None:
         from dataworth.report import attribution_summary
 
-        attribution_summary.show(found.facts, console())
+        attribution_summary.show(attribution.facts, console())
         if "out" in given and "dry_run" not in given:
             names = {"report": "attribution.html", "facts": "attribution.json", "scores": "table"}
             show_places({name: given["out"] / file for name, file in names.items()})
 
-    return Result(found.facts, show)
+    return Result(attribution.facts, show)

@@ -31,7 +31,7 @@ _SEVERAL = ("paths", "targets", "names", "shares", "settings", "steps")
 
 
 class Result(NamedTuple):
-    """What a command has found: as JSON, and the function that shows it."""
+    """A command's result: a JSON value, and the function that prints it for people."""
 
     json: Any
     show: Callable[[], None]
@@ -67,16 +67,16 @@ def command(
 
             as_json, silent = values.pop("json"), values.pop("quiet", False)
             progress = begin(silent, function.__name__)
-            given = {} if call is None else _given(call, values)
+            arguments = {} if call is None else _given(call, values)
             alone = {name: values[name] for cls in more for name, _, _ in _fields(cls)}
             if call is not None and "progress" in call.__dataclass_fields__:
-                given["progress"] = progress
+                arguments["progress"] = progress
             workers, kind = alone.pop("workers", None), alone.pop("engine", None)
             if workers or kind:
-                given["engine"] = p.engine(workers, kind) if "engine" in values else workers
+                arguments["engine"] = p.engine(workers, kind) if "engine" in values else workers
             if out is not None:
-                given.setdefault("out", Path(out))
-            result = function(*([] if call is None else [given]), **alone)
+                arguments.setdefault("out", Path(out))
+            result = function(*([] if call is None else [arguments]), **alone)
             if as_json:
                 show_json(result.json)
             elif not silent or result.always or values.get("dry_run"):
@@ -100,8 +100,8 @@ def _fields(cls: type[Any]) -> Iterator[tuple[str, Mapping[str, Any], dataclasse
 
 
 def _given(call: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were given, as the Python function takes them."""
-    given = {}
+    """Return the options that were given, as the Python function takes them."""
+    arguments = {}
     for name, about, _ in _fields(call):
         earlier = about["was"][0] if about["was"] else name
         if values.get(earlier) is not None:
@@ -110,8 +110,8 @@ def _given(call: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
         if value is None or value is False or value == []:
             continue
         read = _READ.get(about["kind"])
-        given[name] = value if read is None else read(value, f"--{name.replace('_', '-')}")
-    return given
+        arguments[name] = value if read is None else read(value, f"--{name.replace('_', '-')}")
+    return arguments
 
 
 def _parameters(cls: type[Any]) -> Iterator[tuple[int, inspect.Parameter]]:
@@ -147,12 +147,12 @@ def _parameters(cls: type[Any]) -> Iterator[tuple[int, inspect.Parameter]]:
             parameter = typer.Option(*flags, rich_help_panel=panel, **info)
         needed = field.default is dataclasses.MISSING and about["shown"] is None
         empty: Any = inspect.Parameter.empty if needed else (False if hint is bool else None)
-        place = PANELS.index(panel) if panel else -1
+        panel_rank = PANELS.index(panel) if panel else -1
         if about["was"]:
             earlier = typer.Option(f"--{about['was'][0]}", hidden=True)
-            yield place, _keyword(about["was"][0], str | None, earlier, None)
+            yield panel_rank, _keyword(about["was"][0], str | None, earlier, None)
         wanted = hint if needed or hint is bool else hint | None
-        yield place, _keyword(name, wanted, parameter, empty)
+        yield panel_rank, _keyword(name, wanted, parameter, empty)
 
 
 def _keyword(name: str, hint: Any, parameter: Any, default: Any) -> inspect.Parameter:
@@ -162,20 +162,20 @@ def _keyword(name: str, hint: Any, parameter: Any, default: Any) -> inspect.Para
 
 
 def _words(hint: Any) -> Any:
-    """The texts that a list may hold: any, or the words that its type names."""
+    """Return the texts that a list may hold: any, or the words that its type names."""
     inner = get_args(hint)[0] if get_origin(hint) is list else str
     names = {name: name for name in get_args(inner)}
     return StrEnum("Word", names) if names else str
 
 
 def _plain(hint: Any) -> Any:
-    """A type without None."""
+    """Return a type without None."""
     left = [one for one in get_args(hint) if one is not NoneType]
     return left[0] if NoneType in get_args(hint) and len(left) == 1 else hint
 
 
 def _default(about: Mapping[str, Any], field: dataclasses.Field[Any]) -> str:
-    """The default as the help shows it."""
+    """Return the default as the help shows it."""
     if about["shown"] is not None:
         return str(about["shown"])
     default = field.default

@@ -76,7 +76,7 @@ def choose(given: dict[str, Any]) -> Result:
 
 @command(ExplainOptions, quiet=False)
 def explain(given: dict[str, Any]) -> Result:
-    """Why a document was kept or not: its score, rank, and what drove the score.
+    """Explain why a document was kept or not: its score, rank, and what drove it.
 
     [bold]Examples[/]
 

@@ -48,16 +48,16 @@ def compare(given: dict[str, Any], *, dry_run: bool) -> Result:
         return _outline(given)
     import dataworth
 
-    made = dataworth.compare(**given)
+    comparison = dataworth.compare(**given)
 
     def show() -> None:
         from dataworth.report import comparison_summary
 
-        comparison_summary.show(made.facts, console())
+        comparison_summary.show(comparison.facts, console())
         names = {"report": "report.html", "numbers": "comparison.json", "plan": "plan.json"}
-        show_places({name: made.folder / file for name, file in names.items()})
+        show_places({name: comparison.folder / file for name, file in names.items()})
 
-    return Result(made.facts, show)
+    return Result(comparison.facts, show)
 
 
 def _outline(given: dict[str, Any]) -> Result:

@@ -24,7 +24,7 @@ DEFECT = 70
 
 @contextmanager
 def guard() -> Iterator[None]:
-    """Turns what a command raises into a message on stderr and an exit code."""
+    """Turn what a command raises into a message on stderr and an exit code."""
     try:
         yield
     except KeyboardInterrupt:
@@ -65,7 +65,7 @@ def _missing(error: ModuleNotFoundError) -> typer.Exit:
 
 
 def _of_system(error: OSError) -> typer.Exit:
-    """The exit for what the system refuses: a full disk, a closed pipe, a missing right."""
+    """Return the exit for what the system refuses: a full disk, a closed pipe, a missing right."""
     if error.errno == errno.EPIPE:
         # What is still to be flushed at the end has no reader either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,7 +12,7 @@ from dataworth.options.calls import InspectOptions
 
 @command(InspectOptions, Workers)
 def inspect(given: dict[str, Any]) -> Result:
-    """What is in a corpus: files, documents, fields, lengths, bad lines.
+    """Summarize a corpus: files, documents, fields, lengths, bad lines.
 
     [bold]Examples[/]
 
@@ -22,5 +22,5 @@ def inspect(given: dict[str, Any]) -> Result:
     """
     import dataworth
 
-    found = dataworth.inspect(**given)
-    return Result(found.as_dict(), lambda: show_inspection(found), always=True)
+    inspection = dataworth.inspect(**given)
+    return Result(inspection.as_dict(), lambda: show_inspection(inspection), always=True)

@@ -28,14 +28,14 @@ def judge(given: dict[str, Any]) -> Result:
     """
     import dataworth
 
-    found = dataworth.judge(**given)
+    judgement = dataworth.judge(**given)
 
     def show() -> None:
         from dataworth.report import judgement_summary
 
-        judgement_summary.show(found.metrics, console())
+        judgement_summary.show(judgement.metrics, console())
         if "out" in given:
             names = {"metrics": "metrics.json", "report": "report.html"}
             show_places({name: given["out"] / file for name, file in names.items()})
 
-    return Result(found.metrics, show)
+    return Result(judgement.metrics, show)

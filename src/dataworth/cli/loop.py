@@ -51,7 +51,7 @@ def loop(given: dict[str, Any], *, round: list[str] | None) -> Result:
 
 
 def _steps(common: list[str], named: list[str], rounds: int | None) -> tuple[Any, int]:
-    """(steps as `dataworth.loop` takes them, number of rounds) from the options."""
+    """Return (steps as `dataworth.loop` takes them, number of rounds) from the options."""
     own: dict[int, list[str]] = {}
     for text in named:
         first, equals, step = text.partition("=")

@@ -22,7 +22,7 @@ class FromRecipe:
 
 @dataclass(frozen=True)
 class Workers:
-    """How many work."""
+    """The option `--workers`."""
 
     panel: ClassVar[str] = RUNNING
     workers: int | None = option(None, flag="-w", shown="one for each core")
@@ -31,7 +31,7 @@ class Workers:
 
 @dataclass(frozen=True)
 class Engines(Workers):
-    """How many work, and where."""
+    """The options `--workers` and `--engine`."""
 
     engine: Literal["threads", "processes"] | None = option(None, shown="threads")
     """Where the work is done; processes suit steps in plain Python."""
@@ -48,7 +48,7 @@ class DryRun:
 
 @dataclass(frozen=True)
 class AsJson:
-    """How results are shown."""
+    """The option `--json`."""
 
     panel: ClassVar[str] = RUNNING
     json: bool = option(False)
@@ -57,7 +57,7 @@ class AsJson:
 
 @dataclass(frozen=True)
 class Shown(AsJson):
-    """How results are shown, and how much beside."""
+    """The options `--json` and `--quiet`."""
 
     quiet: bool = option(False)
     """Show nothing but errors."""

@@ -1,4 +1,4 @@
-"""How the text of options is read. What is wrong with it is told as wrong usage (exit code 2)."""
+"""Parsers of the options' text. Text that does not parse is wrong usage (exit code 2)."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def size(text: str | int) -> int:
 
 
 def engine(workers: int | None, kind: str | None) -> Engine:
-    """The engine that the options ask for."""
+    """Return the engine that the options ask for."""
     from dataworth.engine.local import Engine
 
     return Engine(workers or 0, "processes" if kind == "processes" else "threads")
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were given, by the names of the Python function's."""
+    """Return the options that were given, by the names of the Python function's."""
     return {
         name: value.value if isinstance(value, StrEnum) else value
         for name, value in options.items()
@@ -56,7 +56,7 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def places(texts: Iterable[str]) -> list[str | Path]:
-    """What stands on a command line is always a path, a glob or a URL, never a document."""
+    """Return paths, globs (as `Path`) and URLs (as text); no argument is ever a document."""
     return [text if "://" in text else Path(text) for text in texts]
 
 
@@ -64,20 +64,20 @@ def targets(texts: Iterable[str], flag: str = "--target") -> dict[str, list[str 
     """Targets by name; one without a name is named by its file, as in Python."""
     from dataworth.flow.targets import named
 
-    found: dict[str, list[str | Path]] = {}
+    paths: dict[str, list[str | Path]] = {}
     own: set[str] = set()
     for text in texts:
         match = None if Path(text).exists() else _NAMED.fullmatch(text)
         name, path = match.groups() if match else (next(iter(named(text))), text)
-        if (match is None and name in found) or name in own:
+        if (match is None and name in paths) or name in own:
             raise typer.BadParameter(
                 f"two targets are called {name!r}, one by its file; name it: {flag} NAME={path}",
                 param_hint=flag,
             )
         if match is None:
             own.add(name)
-        found.setdefault(name, []).extend(places([path]))
-    return found or None
+        paths.setdefault(name, []).extend(places([path]))
+    return paths or None
 
 
 def proportions(texts: Iterable[str]) -> dict[str, float] | None:
@@ -87,17 +87,17 @@ def proportions(texts: Iterable[str]) -> dict[str, float] | None:
 
 def storage_options(texts: Iterable[str]) -> dict[str, Any] | None:
     """Options of fsspec: values are JSON where they can be read as such, dots lead inwards."""
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for key, text in _pairs(texts, "--storage-option"):
-        place = found
+        level = options
         *outer, last = key.split(".")
         for part in outer:
-            place = place.setdefault(part, {})
+            level = level.setdefault(part, {})
         try:
-            place[last] = json.loads(text)
+            level[last] = json.loads(text)
         except ValueError:
-            place[last] = text
-    return found or None
+            level[last] = text
+    return options or None
 
 
 def _pairs(texts: Iterable[str], flag: str) -> Iterable[tuple[str, str]]:

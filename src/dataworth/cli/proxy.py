@@ -40,7 +40,7 @@ def _show(found: Proxies, place: Path) -> None:
     out = console()
     for one in found.facts["models"]:
         out.print(
-            f"{place / one['folder']}  {one['tokens']:,} tokens, {one['loss']:.2f} nats a token",
+            f"{place / one['folder']}  {one['tokens']:,} tokens, {one['loss']:.2f} nats per token",
             soft_wrap=True,
             markup=False,
         )

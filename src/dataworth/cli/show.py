@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """Where results are shown."""
+    """Return a console that prints results on stdout, without highlighting."""
     from rich.console import Console
 
     return Console(highlight=False)
@@ -58,7 +58,7 @@ def selected(selection: Selection) -> Result:
 
 
 def show_places(places: Mapping[str, Any]) -> None:
-    """Where things were written, a line each: easy to copy, so never folded."""
+    """Print the written paths, one on a line and never folded, so that they can be copied."""
     out = console()
     width = max(map(len, places))
     out.print()
@@ -94,7 +94,7 @@ def show_stored(stored: Sequence[Stored], *, removed: bool) -> None:
 
 
 def show_rates(rules: Sequence[Passing]) -> None:
-    """Of each rule what passes it by itself, and what it removed in its turn."""
+    """Print for each rule the share that passes it alone, and what it removed in its turn."""
     from dataworth.results import format as f
 
     rows = [("step", "rule", "passes alone", "removed in turn", "of what came")]
@@ -156,7 +156,7 @@ def _disk(plan: Plan) -> str:
 
 
 def _settings(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """The settings that say something, one a row."""
+    """Yield the settings that say something, one a row."""
     for key, item in value.items():
         if key == "target_fields" and item == value.get("fields"):
             continue
@@ -170,14 +170,14 @@ def _settings(value: Mapping[str, Any], before: str = "") -> Iterator[tuple[str,
 
 
 def _call(step: Mapping[str, Mapping[str, Any]]) -> str:
-    """A step of a configuration as it is written on the command line."""
+    """Return a step of a configuration as it is written on the command line."""
     name, options = next(iter(step.items()))
     said = [f"{key}={text_json.dumps(value)}" for key, value in options.items()]
     return f"{name}({', '.join(said)})"
 
 
 def show_inspection(found: Inspection) -> None:
-    """What is in a corpus."""
+    """Print the summary of a corpus: files, documents, fields, lengths, bad lines."""
     from dataworth.results import format as f
     from dataworth.results.inert import visible
 
@@ -222,12 +222,12 @@ def _types(fact: FieldFacts) -> str:
 
 
 def _values(fact: FieldFacts) -> str:
-    said = []
+    phrases = []
     if fact.mean_length is not None:
-        said.append(f"about {fact.mean_length:,.0f} characters")
+        phrases.append(f"about {fact.mean_length:,.0f} characters")
     if fact.distinct is not None and 2 * fact.distinct <= fact.rows:
-        said.append(f"{fact.distinct:,} values")
-    return ", ".join(said)
+        phrases.append(f"{fact.distinct:,} values")
+    return ", ".join(phrases)
 
 
 def show_methods(found: Sequence[Described]) -> None:

@@ -45,8 +45,8 @@ def _show(made: Swarm, place: Path, dry_run: bool) -> None:
     share = min(facts["swarm"]["tokens"] / facts["budget"], 1)
     out.print(f"{len(facts['domains'])} groups, a mixture for {facts['budget']:,} tokens")
     for one in facts["domains"]:
-        told = f"{one['name']}: {one['tokens']:,} tokens, of which a model reads {one['used']:,}"
-        out.print(told, soft_wrap=True, markup=False)
+        line = f"{one['name']}: {one['tokens']:,} tokens, of which a model reads {one['used']:,}"
+        out.print(line, soft_wrap=True, markup=False)
     if share == 1:
         out.print(
             "a training is as long as the run: it may repeat a group more often", markup=False
@@ -61,6 +61,6 @@ def _show(made: Swarm, place: Path, dry_run: bool) -> None:
         name.partition(":")[2]: values for name, values in made.mixtures.losses.items()
     }
     for name, values in losses.items():
-        told = f"loss on {name}: {values.min():.3f} to {values.max():.3f} nats per token"
-        out.print(told, soft_wrap=True, markup=False)
+        line = f"loss on {name}: {values.min():.3f} to {values.max():.3f} nats per token"
+        out.print(line, soft_wrap=True, markup=False)
     show_places({"table": place / "table.csv", "mixture": f"'log_linear(swarm={place})'"})

@@ -78,18 +78,18 @@ def messages_of(value: Any, path: str, unread: Unread) -> list[Turn]:
         raise RowError("text_not_a_string", f"{path} is no list of messages")
     turns: list[Turn] = []
     for number, message in enumerate(value):
-        place = f"{path}[{number}]"
+        path_of_message = f"{path}[{number}]"
         if isinstance(message, str):
             message = _parsed(message)
         if isinstance(message, Mapping):
-            turns += _turns(message, place, unread)
+            turns += _turns(message, path_of_message, unread)
         elif _is_pair(message):
             known = message[0].lower() in ROLES
             turns += [(role_of(message[0]), message[1])] if known else _alternating(message)
         elif isinstance(message, str) and len(value) > 1:
             turns += _alternating([message], number)
         else:
-            raise RowError("text_not_a_string", f"{place} is no message")
+            raise RowError("text_not_a_string", f"{path_of_message} is no message")
     return turns
 
 
@@ -130,7 +130,7 @@ def _parsed(text: str) -> Any:
 
 
 def _listed(value: Any, path: str) -> Any:
-    """The list behind a JSON string or an object of lists; anything else as it is."""
+    """Return the list behind a JSON string or an object of lists; anything else as it is."""
     while isinstance(value, str) and value.lstrip()[:1] in ("[", "{", '"'):
         try:
             value = orjson.loads(value)
@@ -268,7 +268,7 @@ def beside(row: Mapping[str, Any], turns: list[Turn], own: Sequence[str], unread
 
     `own`: fields that are the chat itself. Raises RowError.
     """
-    said = {content for _, content in turns}
+    texts = {content for _, content in turns}
     has_system = any(role == "system" for role, _ in turns)
     for name in _SYSTEMS:
         value = row.get(name)
@@ -278,9 +278,9 @@ def beside(row: Mapping[str, Any], turns: list[Turn], own: Sequence[str], unread
         if not has_system:
             turns.insert(0, ("system", text))
             has_system = True
-        elif text not in said:
+        elif text not in texts:
             not_read(unread, "system prompts beside others", [name, value])
-        said.add(text)
+        texts.add(text)
     read = {*own, *_SYSTEMS, "history"}
     others: list[str] = []
     for name, value in row.items():
@@ -294,7 +294,7 @@ def beside(row: Mapping[str, Any], turns: list[Turn], own: Sequence[str], unread
             not_read(unread, "choices", [name, value])
         elif not _MARK.search(name):
             others.extend(_prose(value))
-    if any(not _is_told(text, said) for text in others):
+    if any(not _is_told(text, texts) for text in others):
         unread[OTHER_FIELDS] = []
 
 
@@ -321,14 +321,14 @@ def history_of(value: Any, unread: Unread) -> list[Turn]:
         return []
     turns: list[Turn] = []
     for number, pair in enumerate(value or ()):
-        place = f"history[{number}]"
+        path_of_turns = f"history[{number}]"
         if isinstance(pair, Mapping):
-            turns += messages_of([pair], place, unread)
+            turns += messages_of([pair], path_of_turns, unread)
         elif isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2:
             said = zip(("user", "assistant"), pair, strict=True)
-            turns += [(role, content_of(item, place, unread)) for role, item in said]
+            turns += [(role, content_of(item, path_of_turns, unread)) for role, item in said]
         else:
-            raise RowError("text_not_a_string", f"{place} is no pair of turns")
+            raise RowError("text_not_a_string", f"{path_of_turns} is no pair of turns")
     return turns
 
 

@@ -54,16 +54,16 @@ def content_of(value: Any, place: str, unread: Unread) -> str:
         value = parts if isinstance(parts, Sequence) and not isinstance(parts, str) else [value]
     if not isinstance(value, Sequence):
         raise RowError("text_not_a_string", f"{place} is of type {type(value).__name__}")
-    found: list[tuple[bool, str]] = []
+    pieces: list[tuple[bool, str]] = []
     for number, part in enumerate(value):
         if isinstance(part, str):
-            found.append((False, part))
+            pieces.append((False, part))
         elif isinstance(part, Mapping):
-            found.append(_part(part, f"{place}[{number}]", unread))
+            pieces.append(_part(part, f"{place}[{number}]", unread))
         else:
             raise RowError("text_not_a_string", f"{place}[{number}] is no text")
-    text = "".join(said for call, said in found if not call)
-    return "\n".join(filter(None, [text, *(said for call, said in found if call)]))
+    text = "".join(said for call, said in pieces if not call)
+    return "\n".join(filter(None, [text, *(said for call, said in pieces if call)]))
 
 
 def text_in(value: bytes, place: str) -> str:

@@ -37,7 +37,7 @@ class Corpus:
         out: Path | None = None,
         others: Mapping[str, Corpus] | None = None,
     ) -> Corpus:
-        """A corpus from paths, globs, URLs, folders, data sets or iterables.
+        """Open a corpus from paths, globs, URLs, folders, datasets or iterables.
 
         `spool` is where what can be read only once is kept. `out`: the folder that is written to,
         `others`: what else is read, such as targets; their files are left out, which is said.
@@ -59,7 +59,7 @@ class Corpus:
         return sum(file.size for file in self.files)
 
     def blocks(self, unit: Unit) -> Iterator[Block]:
-        """The blocks of one unit."""
+        """Yield the blocks of one unit."""
         return read(unit, self.fields, storage_options=self.storage_options)
 
     def check_unchanged(self, files: Iterable[int]) -> None:

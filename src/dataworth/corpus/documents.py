@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True)
 class RoleSpans:
-    """Who says what in flattened chats, as byte ranges of the text.
+    """The speakers of flattened chats, as byte ranges of the text.
 
     `document`, `start`, `end`, `role` have one entry a span: the row of the batch, the byte range
     [start, end) relative to the document's own text, and the speaker ("system", "user",
@@ -86,7 +86,7 @@ class Documents:
         return self.ends - self.starts
 
     def text(self, row: int) -> str:
-        """The text of one row."""
+        """Return the text of one row."""
         return self.data[self.starts[row] : self.ends[row]].tobytes().decode("utf-8")
 
     def texts(self) -> list[str]:
@@ -94,7 +94,7 @@ class Documents:
         return [self.text(row) for row in range(len(self))]
 
     def arrow(self) -> pa.LargeStringArray:
-        """The texts as one Arrow column; copies only when documents were dropped between."""
+        """Return the texts as one Arrow column; copies only when documents were dropped between."""
         one = self
         if len(self) and not np.array_equal(self.starts[1:], self.ends[:-1]):
             one = self.compact()

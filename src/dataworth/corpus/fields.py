@@ -1,4 +1,4 @@
-"""Which parts of a row are its text, its id and its groups, and how they are read out of it.
+"""The fields of a row that are its text, id and groups, and their extraction.
 
 Rows are decoded JSON objects or Parquet rows: dictionaries. Chats and prompt-completion pairs are
 flattened by a named template, see `templates.py`.
@@ -40,7 +40,7 @@ MISSING: Final = object()
 
 @dataclass(frozen=True)
 class Fields:
-    """How documents are read out of rows.
+    """The settings by which documents are read out of rows.
 
     `text`: dotted paths of the fields that hold the text, `"meta.body"` meaning `body` within
     `meta`; a key that itself holds the dot wins. The texts of several fields are joined with
@@ -118,7 +118,7 @@ def paths_read(fields: Fields) -> tuple[str, ...] | None:
 
 
 def text_of(row: Mapping[str, Any], fields: Fields) -> tuple[str, tuple[Span, ...] | None]:
-    """The text of a decoded row and, with a template, who says what in it.
+    """Return the text of a decoded row and, with a template, who says what in it.
 
     A span is (start, end, role), a byte range of the UTF-8 text. Raises RowError with the reason:
     missing_field, null_text, text_not_a_string or empty_text (zero length; text of white space
@@ -164,7 +164,7 @@ def missing(names: Iterable[str], path: str) -> str:
 
 
 def _turns(row: Mapping[str, Any], fields: Fields, unread: Unread) -> list[Turn]:
-    """The turns of a chat or a pair, with what stands beside it."""
+    """Return the turns of a chat or a pair, with what stands beside it."""
     if fields.text != ("text",):
         own = fields.text
         values = [(path, _present(row, path)) for path in own]

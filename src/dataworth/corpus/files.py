@@ -19,7 +19,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def readable(count: float) -> str:
-    """A number of bytes for people: 1.5 MB."""
+    """Return a number of bytes for people: 1.5 MB."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
@@ -29,7 +29,7 @@ def readable(count: float) -> str:
 
 @contextmanager
 def writing_to(place: Path, need: float | None = None) -> Iterator[None]:
-    """Turns what the system says about `place` into one line a person can act on.
+    """Turn what the system says about `place` into one line a person can act on.
 
     `need`: the bytes that have still to be written, if known. Raises DataworthError when the disk
     is full, when there is no right to write, or when the system refuses for another reason.
@@ -41,7 +41,7 @@ def writing_to(place: Path, need: float | None = None) -> Iterator[None]:
 
 
 def write_error(place: Path, error: OSError, need: float | None = None) -> DataworthError:
-    """What `writing_to` raises for an error of the system."""
+    """Return the error that `writing_to` raises for an OSError, with its remedy."""
     if error.errno in _FULL:
         much = "" if need is None else f" (about {readable(need)} more are needed)"
         return DataworthError(
@@ -72,7 +72,7 @@ def put(temporary: Path, path: Path) -> None:
 
 
 def open_for_writing(path: Path) -> BinaryIO:
-    """A new file, opened for writing bytes; one already there is emptied."""
+    """Return a new file, opened for writing bytes; one already there is emptied."""
     return path.open("wb")
 
 
@@ -83,7 +83,7 @@ def temporary_name(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: Path, need: float | None = None) -> Iterator[BinaryIO]:
-    """A file to write that takes the name `path` once it is whole; on any error it vanishes.
+    """Yield a file to write that takes the name `path` once it is whole; on any error it vanishes.
 
     Only the opening, closing and renaming raise DataworthError: use `writing_to` around the
     writes themselves, so that other errors of the body pass through as they are.
@@ -105,7 +105,7 @@ def replacing(path: Path, need: float | None = None) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a small file under a temporary name, then renames it. Raises DataworthError."""
+    """Write a small file under a temporary name, then rename it. Raises DataworthError."""
     with replacing(path) as file, writing_to(path):
         file.write(data)
 

@@ -18,7 +18,7 @@ _1 = np.uint64(1)
 
 @kernel
 def _own_label(data, start, end):  # type: ignore[no-untyped-def]
-    """The size of a value that is its own label, else `_NONE` or `_OTHER`.
+    """Return the size of a value that is its own label, else `_NONE` or `_OTHER`.
 
     A string without escapes is its own label, and so is a whole number of up to 18 digits.
     """
@@ -42,7 +42,7 @@ def _own_label(data, start, end):  # type: ignore[no-untyped-def]
 
 @eager(f"int64({BYTES}, int64[:, :], int64[::1])")
 def _label_sizes(data, spans, sizes):  # type: ignore[no-untyped-def]
-    """The size of each row's label (see `_own_label`) and their sum. `spans` [rows, 2]."""
+    """Return the size of each row's label (see `_own_label`) and their sum. `spans` [rows, 2]."""
     total = np.int64(0)
     for row in range(len(sizes)):
         size = _NONE
@@ -79,7 +79,7 @@ def first_keys(path: str) -> list[str]:
 def label_column(
     data: NDArray[np.uint8], path: str, names: list[str], spans: NDArray[np.int64]
 ) -> pa.StringArray:
-    """The labels at `path` of all rows.
+    """Return the labels at `path` of all rows.
 
     `spans` [rows, names, 2] has the place in `data` of the value of each named key, -1 for none.
     Plain strings and whole numbers are copied; what is left is decoded.
@@ -103,14 +103,14 @@ def label_column(
     if not decode.any():
         return column
     rows = np.flatnonzero(decode).tolist()
-    found = pa.array([_decoded(data, path, keys, spans[row]) for row in rows], pa.string())
-    return pc.replace_with_mask(column, pa.array(decode), found)
+    labels = pa.array([_decoded(data, path, keys, spans[row]) for row in rows], pa.string())
+    return pc.replace_with_mask(column, pa.array(decode), labels)
 
 
 def _decoded(
     data: NDArray[np.uint8], path: str, keys: list[tuple[str, int]], spans: NDArray[np.int64]
 ) -> str | None:
-    """A label from the JSON of the keys that its path may begin with."""
+    """Return a label from the JSON of the keys that its path may begin with."""
     row = {}
     for key, at in keys:
         start, end = spans[at]

@@ -1,4 +1,4 @@
-"""Which fields of a row hold a chat, or a prompt and its answer."""
+"""The shapes of rows that hold a chat, or a prompt and its answer."""
 
 from __future__ import annotations
 

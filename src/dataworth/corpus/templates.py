@@ -40,7 +40,7 @@ class RowError(ValueError):
 
 @dataclass(frozen=True)
 class Template:
-    """What stands before and after a turn ({role} is replaced) and between two turns."""
+    """The text before and after a turn ({role} is replaced) and between two turns."""
 
     before: str
     after: str

@@ -86,7 +86,7 @@ def _uids(data, starts, ends, seed, out):  # type: ignore[no-untyped-def]
 def uids(
     data: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> NDArray[np.uint64]:
-    """The uid of each text `data[starts[i]:ends[i]]`: uint64 [n]."""
+    """Return the uid of each text `data[starts[i]:ends[i]]`: uint64 [n]."""
     out = np.empty(len(starts), np.uint64)
     _uids(data, starts, ends, np.uint64(0), out)
     return out
@@ -105,7 +105,7 @@ def checks(
 
 
 def uids_of(values: Sequence[bytes]) -> NDArray[np.uint64]:
-    """The hash of each value: uint64 [n]."""
+    """Return the hash of each value: uint64 [n]."""
     ends = np.cumsum(np.fromiter((len(value) for value in values), np.int64, len(values)))
     data = np.frombuffer(b"".join(values), np.uint8)
     return uids(data, np.concatenate([np.zeros(1, np.int64), ends])[:-1], ends)
@@ -119,20 +119,20 @@ def marked(uid: NDArray[np.uint64], marks: NDArray[np.uint64]) -> NDArray[np.uin
 
 
 def uid_of(text: str) -> int:
-    """The uid of one text."""
+    """Return the uid of one text."""
     data = np.frombuffer(text.encode("utf-8"), np.uint8)
     return int(uids(data, np.zeros(1, np.int64), np.array([len(data)], np.int64))[0])
 
 
 def _mixed(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64: every bit of the input moves every bit of the output."""
+    """Apply the finaliser of SplitMix64: every bit of the input moves every bit of the output."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return value ^ (value >> np.uint64(31))
 
 
 def hash_uid(seed: int, uid: NDArray[np.uint64], stream: int = 0) -> NDArray[np.uint64]:
-    """A random 64-bit number for each document: a bijection of uid for every (seed, stream).
+    """Return a random 64-bit number for each document: a bijection of uid for every (seed, stream).
 
     `stream` separates uses of one seed (order ties, Gumbel noise, shuffling, sampling), so that
     they are independent of each other.
@@ -143,7 +143,7 @@ def hash_uid(seed: int, uid: NDArray[np.uint64], stream: int = 0) -> NDArray[np.
 
 
 def uniform(seed: int, uid: NDArray[np.uint64], stream: int = 0) -> NDArray[np.float64]:
-    """A uniform number in the open interval (0, 1) for each document, float64 [n].
+    """Return a uniform number in the open interval (0, 1) for each document, float64 [n].
 
     The upper 52 bits and a half: neither 0 nor 1 can occur, so logarithms are finite.
     """

@@ -83,7 +83,7 @@ def split(
     txt: Literal["file", "line"] = "file",
     storage_options: Mapping[str, Any] | None = None,
 ) -> list[Unit]:
-    """The units of a corpus, in the order of its files; empty files have none.
+    """Return the units of a corpus, in the order of its files; empty files have none.
 
     Depends on the files alone, not on how many workers there are. Units of plain files have even
     sizes of at most max(target_bytes, total/4096) bytes as stored. Raises InputError for a

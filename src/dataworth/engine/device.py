@@ -1,4 +1,4 @@
-"""Where models run and in which numbers: the one place that reads `device` and `dtype`.
+"""The device and the dtype of models: the one place that reads these two options.
 
     place = find_device("auto")                  # CUDA if there, else the CPU
     numbers = find_dtype("bfloat16", place)
@@ -46,9 +46,9 @@ def check_device(
     the device adds up, whatever the model's are.
     """
     start = f"{where}: " if where else ""
-    found = _NAME.fullmatch(device) if isinstance(device, str) else None
-    kind = found[1] if found else None
-    if device != AUTO and (kind not in _KINDS or (found and found[2] and kind in ("cpu", "mps"))):
+    match = _NAME.fullmatch(device) if isinstance(device, str) else None
+    kind = match[1] if match else None
+    if device != AUTO and (kind not in _KINDS or (match and match[2] and kind in ("cpu", "mps"))):
         raise ConfigError(f"{start}device is auto, cpu, cuda, cuda:1 or mps, not {device!r}")
     if dtype not in DTYPES:
         raise ConfigError(f"{start}dtype is one of {', '.join(DTYPES)}, not {dtype!r}")
@@ -92,8 +92,8 @@ def find_dtype(dtype: str, device: torch.device) -> torch.dtype:
             f"dtype bfloat16: {device} has no products of it (its capability is below 8.0); take "
             "float16 or float32"
         )
-    found: torch.dtype = getattr(_torch(), dtype)
-    return found
+    match: torch.dtype = getattr(_torch(), dtype)
+    return match
 
 
 def has_bfloat16(device: torch.device) -> bool:

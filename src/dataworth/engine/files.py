@@ -75,7 +75,7 @@ def sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """As `atomic`, for a folder: a new and empty one."""
+    """Yield a new, empty folder that takes the place of `path` once its content is on disk."""
     temporary = path.with_name(f"{_PREFIX}{path.name}")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -120,13 +120,13 @@ def damaged(path: Path, remedy: str = REMEDY) -> Iterator[None]:
 
 
 def read_json(path: Path, remedy: str = REMEDY) -> Any:
-    """The JSON in a file; RunError names the file if it is damaged."""
+    """Return the JSON in a file; RunError names the file if it is damaged."""
     with damaged(path, remedy):
         return json.loads(path.read_text("utf-8"))
 
 
 def read_object(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
-    """The JSON object in a file; RunError names the file if it holds anything else."""
+    """Return the JSON object in a file; RunError names the file if it holds anything else."""
     found = read_json(path, remedy)
     if not isinstance(found, dict):
         raise RunError(f"{path}: cannot be read (it holds no JSON object); {remedy}")

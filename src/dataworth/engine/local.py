@@ -1,4 +1,4 @@
-"""Where items run: threads or processes of this machine.
+"""The local engine: threads or processes of this machine.
 
 An item is a unit of a pool, or anything else that is worked on alone and says how many bytes it has
 (`size`), such as a bucket of rows that share keys.
@@ -106,7 +106,7 @@ class Engine:
         return self.workers or cores()
 
     def threads(self) -> Engine:
-        """The same number of workers as threads: for work that shares memory."""
+        """Return the same number of workers as threads: for work that shares memory."""
         return Engine(self.workers, "threads")
 
     def map(
@@ -117,7 +117,7 @@ class Engine:
         progress: Progress | None = None,
         name: str = "work",
     ) -> Iterator[T]:
-        """The work's result on each unit, in the order of the units.
+        """Yield the work's result on each unit, in the order of the units.
 
         A failure or Ctrl-C stops the other workers and is raised here.
         """
@@ -150,7 +150,7 @@ class Engine:
         progress: Progress | None = None,
         name: str = "fold",
     ) -> T | None:
-        """The units' partial results combined pairwise in unit order; None without units.
+        """Return the units' partial results combined pairwise in unit order; None without units.
 
         The tree of combinations hangs on the number of units alone, so that sums of floats are
         the same on any number of workers.

@@ -1,4 +1,4 @@
-"""What a person sees while a run works: phase, documents, megabytes a second, time left."""
+"""The progress display of a run: phase, documents, megabytes per second, time left."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Progress:
 
     @staticmethod
     def choose(quiet: bool) -> Progress:
-        """A bar on a terminal, plain lines elsewhere, nothing when quiet."""
+        """Return a bar on a terminal, plain lines elsewhere, nothing when quiet."""
         if quiet:
             return Progress("none")
         return Progress("bar" if sys.stderr.isatty() else "lines")

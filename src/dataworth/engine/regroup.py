@@ -239,7 +239,7 @@ def _unique(first: NDArray[Any], second: NDArray[Any]) -> tuple[NDArray[Any], ND
 def _number(folder: Path, units: Sequence[Unit]) -> tuple[NDArray[np.int64], Rows]:
     """Return the units' first rows, and the facts of all rows in two files."""
     parts = [read_array(row_file(folder, unit.index), mapped=True) for unit in units]
-    firsts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+    firsts = np.concatenate([[0], np.cumsum([len(batch) for batch in parts])]).astype(np.int64)
     for name, kind in (("uid", np.uint64), ("rank", np.float64)):
         path = folder / f"{name}.npy"
         if not path.is_file():
@@ -248,8 +248,8 @@ def _number(folder: Path, units: Sequence[Unit]) -> tuple[NDArray[np.int64], Row
                 with temporary.open("wb") as file:
                     header = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_1_0(file, header)
-                    for part in parts:
-                        np.ascontiguousarray(part[name]).tofile(file)
+                    for batch in parts:
+                        np.ascontiguousarray(batch[name]).tofile(file)
     return firsts, Rows(folder)
 
 

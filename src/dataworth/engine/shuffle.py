@@ -190,29 +190,29 @@ class Shuffle:
 
     def buckets(self, most: int) -> list[Bucket]:
         """Return ranges of keys of at most `most` records each, unless a fine one has more."""
-        found: list[Bucket] = []
+        buckets: list[Bucket] = []
         low = held = 0
         for place, count in enumerate([*self.counts.tolist(), most]):
             if held and held + count > most:
                 size = round(held * self.record_bytes)
-                found.append(Bucket(len(found), low, place, held, size))
+                buckets.append(Bucket(len(buckets), low, place, held, size))
                 low, held = place, 0
             held += count
-        return found
+        return buckets
 
     def read(self, bucket: Bucket, at_once: int | None = None) -> Iterator[Records]:
         """Yield a bucket's records in the order of the units: all together, or so many at once."""
         held: list[Records] = []
         count = 0
         for path, first in zip(self.paths, self.firsts.tolist(), strict=False):
-            for key, place, carried in _runs(path):
+            for key, row_numbers, carried in _runs(path):
                 start = int(np.searchsorted(key, np.uint64(bucket.low << (64 - FINE))))
                 last = np.uint64((bucket.high << (64 - FINE)) - 1)
                 stop = int(np.searchsorted(key, last, side="right"))
                 step = at_once or max(stop - start, 1)
                 for begin in range(start, stop, step):
                     end = min(begin + step, stop)
-                    row = (place[begin:end] + np.uint64(first)).astype(self.row_type)
+                    row = (row_numbers[begin:end] + np.uint64(first)).astype(self.row_type)
                     some = {name: copied(v.slice(begin, end - begin)) for name, v in carried}
                     held.append(Records(key[begin:end].copy(), row, some))
                     count += end - begin

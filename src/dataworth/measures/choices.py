@@ -82,12 +82,12 @@ def per_length(log_probs: Options, lengths: Options) -> list[NDArray[np.float64]
 
 
 def chance(log_probs: Options) -> float:
-    """The accuracy of guessing: the mean of 1 / options. NaN without questions."""
+    """Return the accuracy of guessing: the mean of 1 / options. NaN without questions."""
     return float(np.mean([1 / np.size(logs) for logs in log_probs])) if len(log_probs) else math.nan
 
 
 def centred(value: float, random: float) -> float:
-    """(accuracy - chance) / (1 - chance): 0 for guessing, 1 for perfect (DCLM's CORE)."""
+    """Return (accuracy - chance) / (1 - chance): 0 for guessing, 1 for perfect (DCLM's CORE)."""
     return (value - random) / (1 - random)
 
 
@@ -106,16 +106,16 @@ def measures(
     """
     if not len(log_probs):
         raise ConfigError("there is no multiple-choice question to measure")
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     guessing = chance(log_probs)
     for suffix, lengths in zip(_SUFFIXES, (None, tokens, characters), strict=True):
         if suffix and lengths is None:
             continue
         logs = log_probs if lengths is None else per_length(log_probs, lengths)
         for function in MEASURES:
-            found[function.__name__ + suffix] = float(function(logs, correct).mean())
-        found[f"centred_accuracy{suffix}"] = centred(found[f"accuracy{suffix}"], guessing)
-    return found
+            values[function.__name__ + suffix] = float(function(logs, correct).mean())
+        values[f"centred_accuracy{suffix}"] = centred(values[f"accuracy{suffix}"], guessing)
+    return values
 
 
 MEASURES = (accuracy, correct_prob, norm_correct_prob, margin, total_prob)
@@ -126,7 +126,7 @@ def _each(
     correct: Sequence[int],
     measure: Callable[[NDArray[np.float64], int], float],
 ) -> NDArray[np.float64]:
-    """A measure of each question, float64 [n]."""
+    """Return a measure of each question, float64 [n]."""
     if len(log_probs) != len(correct):
         raise ConfigError(f"{len(log_probs)} questions, but {len(correct)} correct options")
     out = np.empty(len(log_probs))

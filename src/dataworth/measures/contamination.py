@@ -53,7 +53,7 @@ class Index:
     _filter: NDArray[np.bool_] = field(repr=False)
 
     def look(self, documents: Documents) -> Seen:
-        """Which n-grams the documents hold, and which documents hold any."""
+        """Find the index's n-grams that the documents hold, and the documents that hold any."""
         return self.look_words(words_of(documents, punctuation=False), documents.uid)
 
     def look_words(self, words: Words, uid: NDArray[np.uint64]) -> Seen:
@@ -66,7 +66,7 @@ class Index:
         return Seen(found, int(holds.sum()), len(words), np.intersect1d(uid, self.uid))
 
     def holders_words(self, words: Words) -> NDArray[np.bool_]:
-        """Which documents, cut into words before (without signs), hold any n-gram; bool [n]."""
+        """Tell which documents, given as words without signs, hold any n-gram; bool [n]."""
         grams, hits = self._matches(words)
         holds = np.zeros(len(words), np.bool_)
         holds[hits[self.counted[grams]]] = True
@@ -82,7 +82,7 @@ class Index:
         return int(np.count_nonzero(~self.counted))
 
     def _matches(self, words: Words) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(n-gram, document) of every occurrence of an n-gram of the index."""
+        """Return (n-gram, document) of every occurrence of an n-gram of the index."""
         all_grams, all_rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
         for size in np.unique(self.sizes).tolist():
             here = ngrams_of(words, size)
@@ -99,7 +99,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Seen:
-    """What some documents hold of an index. `found` bool [G]; `holding` of `documents` hold any.
+    """The n-grams of an index that documents hold. `found` bool [G]; `holding` documents hold any.
 
     `equal` uint64: uids of validation documents that are among them, sorted.
     """
@@ -139,7 +139,7 @@ class Found:
 
 
 def index(validation: Documents) -> Index:
-    """A validation set's n-grams."""
+    """Return a validation set's n-grams."""
     words = words_of(validation, punctuation=False)
     sizes = np.where(words.counts >= WORDS, WORDS, words.counts)
     searchable = words.counts >= LEAST
@@ -174,13 +174,13 @@ def index(validation: Documents) -> Index:
 def _different(
     grams: NDArray[np.int64], documents: NDArray[np.int64], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The different pairs of n-gram and document (below `count`), sorted."""
+    """Return the different pairs of n-gram and document (below `count`), sorted."""
     keys = np.unique(grams * max(count, 1) + documents)
     return keys // max(count, 1), keys % max(count, 1)
 
 
 def answer(looked: Index, seen: Seen) -> Found:
-    """What was found of a validation set."""
+    """Return the shares of a validation set's n-grams that were found, and totals."""
     n = len(looked.documents)
     counts = looked.counted[looked.pairs_gram]
     document = looked.pairs_document[counts]
@@ -204,7 +204,7 @@ def answer(looked: Index, seen: Seen) -> Found:
 def contamination(
     selection: Documents, validation: Documents, sample: Documents | None = None
 ) -> Found:
-    """How much of a validation set a selection holds; `sample`: random documents of the pool."""
+    """Measure how much of a validation set a selection holds; `sample`: random pool documents."""
     looked = index(validation)
     if sample is not None:
         looked.leave_out_common(sample)

@@ -1,4 +1,4 @@
-"""How varied texts are: distinct n-grams and compression. Both hang on the amount of text.
+"""Measures of diversity: distinct n-grams and compression. Both depend on the amount of text.
 
 More text repeats itself more, so compare two numbers only when they were measured on as many
 bytes: `like_sized` cuts two sets of documents to one size.
@@ -50,7 +50,7 @@ def compression_ratio(texts: Documents | Sequence[str]) -> float:
 
 
 def like_sized(first: Documents, second: Documents, most: int) -> tuple[Documents, Documents, int]:
-    """The first documents of both, as many as fit the smaller one's bytes, `most` at most.
+    """Return the first documents of both, as many as fit the smaller one's bytes, `most` at most.
 
     Returns both and that number of bytes. Documents stay whole: a side may hold less by one of
     its documents, but has one at least.

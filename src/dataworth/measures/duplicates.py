@@ -48,8 +48,8 @@ def kept_shares(
     `similarity` [n]: the greatest cosine of each document with one before it in its cluster, NaN
     for documents that it never saw; those above 1 - epsilon go.
     """
-    known = _compared(similarity)
-    return {e: float(np.mean(known <= np.float32(1 - e))) for e in epsilons}
+    counts = _compared(similarity)
+    return {e: float(np.mean(counts <= np.float32(1 - e))) for e in epsilons}
 
 
 def epsilon_for(similarity: NDArray[np.floating[Any]], share: float) -> float:
@@ -91,7 +91,7 @@ def exact(uid: NDArray[np.uint64], copies: NDArray[np.integer] | None = None) ->
 
 
 def sketches(documents: Documents) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
-    """(a sketch of each document uint32 [n, 48], whether it has one bool [n]).
+    """Return (a sketch of each document uint32 [n, 48], whether it has one bool [n]).
 
     A text without a word has none. One of fewer than five words is one shingle.
     """
@@ -104,7 +104,7 @@ def sketches_of(words: Words) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
 
 
 def near(sketch: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """The group of near duplicates of each document, int64 [n]: its first member's row.
+    """Return the group of near duplicates of each document, int64 [n]: its first member's row.
 
     `sketch` uint32 [n, 48], of different texts. Groups are chains: a member is near to one other.
     """

@@ -32,7 +32,7 @@ _PAIRS, _SHUFFLE = 0x70616972, 0x73687566  # streams of `hash_uid`
 
 @dataclass(frozen=True)
 class Reduction:
-    """How much of the loss's variance clusters explain.
+    """The share of the loss's variance that clusters explain.
 
     `value`: 1 - within / total. `chance`: what as many random clusters explain, (K-1)/(N-1).
     `adjusted`: 1 - (1 - value)(N-1)/(N-K), 0 by chance. `clusters`: those with a document.
@@ -45,7 +45,7 @@ class Reduction:
 
 
 def variance_reduction(loss: NDArray[np.floating[Any]], clusters: Labels) -> Reduction:
-    """The reduction of the loss's variance within clusters, int [n], of any sizes.
+    """Return the reduction of the loss's variance within clusters, int [n], of any sizes.
 
     It is the R² of a regression on one indicator a cluster. NaN where all losses are equal, or
     every document is a cluster of its own.
@@ -68,14 +68,14 @@ def variance_reduction(loss: NDArray[np.floating[Any]], clusters: Labels) -> Red
 
 
 def shuffled(labels: Labels, seed: int) -> Labels:
-    """The labels in a random order: clusters of the same sizes that know nothing."""
+    """Return the labels in a random order: clusters of the same sizes that know nothing."""
     place = np.arange(len(labels), dtype=np.uint64)
     return labels[np.argsort(hash_uid(seed, place, _SHUFFLE))]
 
 
 @dataclass(frozen=True)
 class Predictability:
-    """How well neighbours tell a loss: `r2` = 1 - mean squared error / variance (below 0 is worse
+    """The fit of losses predicted by neighbours: `r2` = 1 - MSE / variance (below 0 is worse
     than the mean), `spearman`; `documents` that had `k` neighbours."""
 
     r2: float
@@ -90,7 +90,7 @@ def neighbours(
     rows: NDArray[np.int64] | None = None,
     groups: Labels | None = None,
 ) -> NDArray[np.int64]:
-    """The `k` nearest other documents by cosine, exactly, nearest first, int64 [rows, k].
+    """Return the `k` nearest other documents by cosine, exactly, nearest first, int64 [rows, k].
 
     `rows`: the documents to look for neighbours of (all). `groups` int [n]: documents of one's own
     group are no neighbours, such as chunks of one book; labels below 0 are no group. Where fewer
@@ -141,7 +141,7 @@ def knn_predictability(
     *,
     rows: NDArray[np.int64] | None = None,
 ) -> Predictability:
-    """The mean loss of each document's neighbours as a prediction of its own.
+    """Return the mean loss of each document's neighbours as a prediction of its own.
 
     `near`: what `neighbours` gave for `rows`; `loss` [n] or [n, c] of all documents. Spearman is of
     the first column. Documents with fewer than k neighbours are left out.
@@ -160,7 +160,7 @@ def knn_predictability(
 
 @dataclass(frozen=True)
 class PairCurve:
-    """How far losses of two documents lie apart, by their cosine.
+    """The difference between the losses of two documents, as a function of their cosine.
 
     `edges` float64 [bins+1] of cosine, `difference` float64 [bins] the mean |Δ loss|, NaN without
     pairs, `pairs` int64 [bins]. `random`: Spearman of cosine and -|Δ loss| over random pairs;
@@ -186,7 +186,7 @@ def pair_curve(
     near: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> PairCurve:
-    """The pair curve over random pairs, and over near ones.
+    """Return the pair curve over random pairs, and over near ones.
 
     Near pairs: the `top` share of the random pairs by cosine, or, if given, of each document and
     its neighbours `near` int64 [n, k] (-1: none). Bins hold as many random pairs each, so their
@@ -287,8 +287,8 @@ def source_accuracy(
     """
     own = sources if rows is None else sources[rows]
     right = total = 0
-    for mine, found in zip(own.tolist(), near, strict=True):
-        votes = sources[found[found >= 0]]
+    for mine, nearest in zip(own.tolist(), near, strict=True):
+        votes = sources[nearest[nearest >= 0]]
         if not len(votes):
             continue
         values, first, counts = np.unique(votes, return_index=True, return_counts=True)
@@ -311,7 +311,7 @@ def residualise(
     numbers: Mapping[str, NDArray[Any]] | None = None,
     labels: Mapping[str, NDArray[Any]] | None = None,
 ) -> Residual:
-    """The loss without what trivial signals explain, by least squares.
+    """Return the loss without what trivial signals explain, by least squares.
 
     `numbers`: covariates [n], such as the logarithm of the length or the chunk's position; each
     comes in with its square. `labels`: one indicator a value, such as the language. The residual is
@@ -327,8 +327,8 @@ def residualise(
             column = (column - column.mean()) / spread
             design += [column, np.square(column)]
     for label in (labels or {}).values():
-        found, places = np.unique(label, return_inverse=True)
-        design += [(places == value).astype(np.float64) for value in range(1, len(found))]
+        solution, places = np.unique(label, return_inverse=True)
+        design += [(places == value).astype(np.float64) for value in range(1, len(solution))]
     matrix = np.stack(design, axis=1)
     weights, *_ = np.linalg.lstsq(matrix, values, rcond=None)
     rest = values - matrix @ weights

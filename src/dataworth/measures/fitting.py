@@ -31,7 +31,7 @@ _PATIENCE = 12
 
 
 def starts(u: Floats, y: Floats, *, floor: bool) -> Floats:
-    """The grid of starts, [starts, parameters]: exponents and floors of four values each.
+    """Return the grid of starts, [starts, parameters]: exponents and floors of four values each.
 
     `u` [axes, n] centred logs of x, `y` [n] logs of the loss. What is not floor is shared equally
     by the axes at the middle of the points.
@@ -53,7 +53,7 @@ def predict(u: Floats, fits: Floats, *, floor: bool) -> Floats:
 
 
 def _terms(u: Floats, fits: Floats, floor: bool) -> tuple[Floats, Floats]:
-    """(log of the sum [fits, n], each term's share of the sum [fits, terms, n])."""
+    """Return (log of the sum [fits, n], each term's share of the sum [fits, terms, n])."""
     axes = len(u)
     terms = fits[:, 0 : 2 * axes : 2, None] - fits[:, 1 : 2 * axes : 2, None] * u[None]
     if floor:
@@ -86,7 +86,7 @@ def huber(residuals: Floats) -> Floats:
 def minimise(
     u: Floats, y: Floats, begin: Floats, weights: Floats, *, floor: bool
 ) -> tuple[Floats, Floats]:
-    """(fits [B, parameters], their objectives [B]) from `begin` [B, parameters].
+    """Return (fits [B, parameters], their objectives [B]) from `begin` [B, parameters].
 
     `u` [axes, n]; `y` and `weights` [B, n] or [1, n], each fit's own or shared by all.
     """
@@ -117,13 +117,13 @@ def minimise(
 
 
 def _of(live: NDArray[np.int64], y: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """The points and weights of some of the fits."""
+    """Return the points and weights of some of the fits."""
     return (y if len(y) == 1 else y[live]), (weights if len(weights) == 1 else weights[live])
 
 
 @dataclass
 class _State:
-    """Where a batch of fits is. `still`: how many steps in a row gained nothing."""
+    """The state of a batch of fits. `still`: how many steps in a row gained nothing."""
 
     fits: Floats
     predicted: Floats
@@ -196,10 +196,10 @@ def _bounded(fits: Floats, axes: int, floor: bool, least: float, most: Floats) -
 
 
 def fit(u: Floats, y: Floats, *, floor: bool) -> Floats:
-    """The best fit over the grid of starts, [parameters]. `u` [axes, n], `y` [n]."""
+    """Return the best fit over the grid of starts, [parameters]. `u` [axes, n], `y` [n]."""
     begin = starts(u, y, floor=floor)
-    made, objective = minimise(u, y[None], begin, np.ones((1, len(y))), floor=floor)
-    best: Floats = made[np.argmin(objective)]
+    fits, objective = minimise(u, y[None], begin, np.ones((1, len(y))), floor=floor)
+    best: Floats = fits[np.argmin(objective)]
     return best
 
 

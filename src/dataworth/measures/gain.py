@@ -108,17 +108,17 @@ def gain(target: Documents, pool: Documents, selection: Documents, *, seed: int 
 
     Both sides are measured on at most 4 MiB, random documents of them.
     """
-    part = selection.take(_beginning(selection, _TEXT_BYTES, seed))
+    head = selection.take(_beginning(selection, _TEXT_BYTES, seed))
     ruler = Ruler(target, pool)
-    draws = _random(ruler, pool, int(part.text_bytes.sum()), seed)
+    draws = _random(ruler, pool, int(head.text_bytes.sum()), seed)
     mean = float(np.mean(draws)) if draws else float("nan")
-    own = ruler.likelihood(ruler.look(part).shares(np.arange(len(part))))
+    own = ruler.likelihood(ruler.look(head).shares(np.arange(len(head))))
     return Gain(
         value=own - mean,
         bound=ruler.likelihood(ruler.target) - mean,
         random_spread=float(np.std(draws, ddof=1)) if len(draws) > 1 else float("nan"),
         draws=len(draws),
-        documents=len(part),
+        documents=len(head),
     )
 
 
@@ -131,18 +131,18 @@ def _random(ruler: Ruler, pool: Documents, size: int, seed: int) -> list[float]:
     beyond = int(np.quantile(pool.text_bytes, 0.99)) if len(pool) else 0
     order = _beginning(pool, DRAWS * (size + beyond), seed)
     seen, ends = ruler.look(pool.take(order)), np.cumsum(pool.text_bytes[order])
-    found: list[float] = []
+    likelihoods: list[float] = []
     start = 0
-    while len(found) < DRAWS and start < len(order):
+    while len(likelihoods) < DRAWS and start < len(order):
         before = int(ends[start - 1]) if start else 0
         stop = int(np.searchsorted(ends, before + size)) + 1
         if stop > len(order):
             break
-        found.append(ruler.likelihood(seen.shares(np.arange(start, stop))))
+        likelihoods.append(ruler.likelihood(seen.shares(np.arange(start, stop))))
         start = stop
-    if not found and len(order):
-        found = [ruler.likelihood(seen.shares(np.arange(len(order))))]
-    return found
+    if not likelihoods and len(order):
+        likelihoods = [ruler.likelihood(seen.shares(np.arange(len(order))))]
+    return likelihoods
 
 
 def _beginning(documents: Documents, size: int, seed: int) -> NDArray[np.int64]:

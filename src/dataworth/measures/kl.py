@@ -44,7 +44,7 @@ class Reduction:
 
 
 def smoothed(counts: NDArray[np.integer] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """A distribution from counts: normalised, the floor added, normalised again."""
+    """Return a distribution from counts: normalised, the floor added, normalised again."""
     shares = counts / max(float(counts.sum()), 1.0) + FLOOR
     result: NDArray[np.float64] = shares / shares.sum()
     return result
@@ -58,7 +58,7 @@ def divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
 def kl_reduction(
     target: Documents, pool: Documents, selection: Documents, *, seed: int = 0
 ) -> Reduction:
-    """The reduction for one target; `pool` is a random sample of the pool's documents."""
+    """Return the reduction for one target; `pool` is a random sample of the pool's documents."""
     p = smoothed(FEATURE.count(target).counts)
     chosen = FEATURE.count(selection)
     baselines = [

@@ -1,4 +1,4 @@
-"""LDS, the linear datamodeling score: do scores foretell what training without examples does?
+"""LDS, the linear datamodeling score: do scores predict what training without examples does?
 
 Models are trained on many random subsets of the training examples, and what they do on each query
 is measured. The prediction for a subset is the sum of the scores of the examples in it. The LDS of
@@ -14,7 +14,7 @@ default, remembered from a specification).
 Outputs are what the scores predict, so larger is better: minus the losses, for scores that are
 reductions of a loss.
 
-**Ceiling.** Training has noise of its own (initial weights, order), and no scores can foretell it.
+**Ceiling.** Training has noise of its own (initial weights, order), and no scores can predict it.
 With several trainings of each subset (repeats) that differ in nothing but the seed, let r be the
 mean correlation between two of them. The mean of R repeats then has the reliability
 R r / (1 + (R - 1) r) (Spearman 1910, Brown 1910): the squared correlation of that mean with the
@@ -108,10 +108,10 @@ def lds(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Estimate:
-    """The LDS of scores [n, q] on `masks` [subsets, n] with `outputs` [subsets, q].
+    """Return the LDS of scores [n, q] on `masks` [subsets, n] with `outputs` [subsets, q].
 
     Outputs may be [subsets, repeats, q]; their mean over repeats counts. Ties share their mean
-    rank. A query for which all predictions are equal scores 0: nothing was foretold.
+    rank. A query for which all predictions are equal scores 0: nothing was predicted.
     Raises ConfigError for shapes that do not fit, and for values that are not finite.
     """
     measured = _outputs(outputs).mean(1)
@@ -160,7 +160,7 @@ def noise_ceiling(
 
 
 def difference(a: Estimate, b: Estimate) -> tuple[float, float, float]:
-    """(a - b, low, high), on the same subsets and queries; ConfigError if they are not."""
+    """Return (a - b, low, high), on the same subsets and queries; ConfigError if they are not."""
     if a.over != b.over or a.draws.shape != b.draws.shape or len(a.by_query) != len(b.by_query):
         raise ConfigError("a difference is of two scores of one experiment, drawn alike")
     value = a.value - b.value
@@ -239,21 +239,21 @@ def _estimate(
 ) -> Estimate:
     if over not in ("both", "subsets", "queries"):
         raise ConfigError(f"over is 'both', 'subsets' or 'queries', not {over!r}")
-    found = by_query(np.ones(subsets))
-    known = np.flatnonzero(np.isfinite(found))
-    if not len(known):
+    per_query = by_query(np.ones(subsets))
+    finite = np.flatnonzero(np.isfinite(per_query))
+    if not len(finite):
         nothing = np.full(draws, math.nan)
-        return Estimate(math.nan, math.nan, math.nan, found, nothing, over)
+        return Estimate(math.nan, math.nan, math.nan, per_query, nothing, over)
     random = np.random.default_rng(seed)
     means = np.empty(draws)
     for number in range(draws):
         rows = random.integers(subsets, size=subsets)
-        chosen = random.integers(len(known), size=len(known))
+        chosen = random.integers(len(finite), size=len(finite))
         count = np.bincount(rows, minlength=subsets).astype(np.float64)
-        values = found if over == "queries" else by_query(count)
-        means[number] = values[known if over == "subsets" else known[chosen]].mean()
-    value = float(found[known].mean())
-    return Estimate(value, *_interval(means, value), found, means, over)
+        values = per_query if over == "queries" else by_query(count)
+        means[number] = values[finite if over == "subsets" else finite[chosen]].mean()
+    value = float(per_query[finite].mean())
+    return Estimate(value, *_interval(means, value), per_query, means, over)
 
 
 def _interval(draws: Values, value: float) -> tuple[float, float]:

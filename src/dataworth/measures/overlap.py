@@ -1,4 +1,4 @@
-"""How alike two selections are: the texts that both have, and whether they rank alike."""
+"""The overlap of two selections: the texts that both have, and their rank correlation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST = 200_000
 
 
 def common(uid_a: NDArray[np.uint64], uid_b: NDArray[np.uint64]) -> int:
-    """How many different uids two sets share. Copies count once, in any order."""
+    """Count the distinct uids that two sets share; copies count once."""
     return len(np.intersect1d(uid_a, uid_b))
 
 
@@ -67,7 +67,7 @@ def rank_correlation(
 def _firsts(
     uid: NDArray[np.uint64], values: NDArray[np.float64]
 ) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
-    """The different uids with a finite value, and the first one of each."""
+    """Return the different uids with a finite value, and the first one of each."""
     finite = np.isfinite(values)
     found, first = np.unique(uid[finite], return_index=True)
     return found, values[finite][first]

@@ -44,13 +44,13 @@ class Law:
     points: int
 
     def predict(self, x: ArrayLike) -> NDArray[np.float64]:
-        """The loss at some x, float64 [any]."""
+        """Return the loss at some x, float64 [any]."""
         values = np.asarray(x, np.float64)
         result: NDArray[np.float64] = self.floor + self.scale * values**-self.exponent
         return result
 
     def reach(self, loss: float) -> float:
-        """The x at which the loss is reached; infinite where the law stays above it."""
+        """Return the x at which the loss is reached; infinite where the law stays above it."""
         return float(_reach(np.array([[self.floor, self.scale, self.exponent]]), np.array(loss))[0])
 
 
@@ -72,7 +72,7 @@ class LawND:
     points: int
 
     def predict(self, n: ArrayLike, d: ArrayLike) -> NDArray[np.float64]:
-        """The loss of a model of n parameters after d tokens, float64 [any]."""
+        """Return the loss of a model of n parameters after d tokens, float64 [any]."""
         result: NDArray[np.float64] = (
             self.floor
             + self.scale_n * np.asarray(n, np.float64) ** -self.exponent_n
@@ -83,7 +83,7 @@ class LawND:
 
 @dataclass(frozen=True)
 class Multiplier:
-    """How many times less compute (or tokens) a selection needs than the baseline does.
+    """The factor by which a selection needs less compute (or fewer tokens) than the baseline.
 
     `value` = C / C' at the baseline's C = `at`, where the selection has the baseline's loss at C'.
     `low`, `high`: the middle 95 % of the bootstrap. `outside`: C' is not within the range that the
@@ -106,7 +106,7 @@ def fit_law(
     draws: int = DRAWS,
     random: int = 0,
 ) -> Law:
-    """The law of one axis through points (x [n], loss [n]), both positive.
+    """Return the law of one axis through points (x [n], loss [n]), both positive.
 
     `floor`: whether E is fitted; None does where there are three different x, with two E is 0.
     `seeds`: the run that each point is of. The bootstrap draws whole seeds where each was measured
@@ -176,7 +176,7 @@ def compute_multiplier(
     draws: int = DRAWS,
     random: int = 0,
 ) -> Multiplier:
-    """The compute multiplier of a selection over the baseline (BETR, Mizrahi et al. 2025).
+    """Return the compute multiplier of a selection over the baseline (BETR, Mizrahi et al. 2025).
 
     CM(C) = C / C', where the selection's law has at C' the loss that the baseline's law has at C
     (definition remembered). `x`, `loss` [n] and `baseline_x`, `baseline_loss` [m]: points as of
@@ -196,8 +196,8 @@ def compute_multiplier(
         return _reach(own.natural(mine), _value(base.natural(other), place))
 
     def within(place: float) -> bool:
-        found = float(same_loss(place, own_best[None], base_best[None])[0])
-        return low * (1 - 1e-9) <= found <= high * (1 + 1e-9)
+        equal_at = float(same_loss(place, own_best[None], base_best[None])[0])
+        return low * (1 - 1e-9) <= equal_at <= high * (1 + 1e-9)
 
     if at is None:
         places = sorted({float(value) for value in base.x[0]}, reverse=True)
@@ -286,13 +286,13 @@ class _Problem:
 
 
 def _value(laws: _Floats, x: float) -> _Floats:
-    """The loss of each law [E, A, alpha] at x."""
+    """Return the loss of each law [E, A, alpha] at x."""
     result: _Floats = laws[:, 0] + laws[:, 1] * x ** -laws[:, 2]
     return result
 
 
 def _reach(laws: _Floats, loss: _Floats) -> _Floats:
-    """The x at which each law has its loss; infinite where it stays above."""
+    """Return the x at which each law has its loss; infinite where it stays above."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         above = loss - laws[:, 0]
         found = (laws[:, 1] / above) ** (1 / laws[:, 2])

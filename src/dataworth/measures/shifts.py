@@ -1,4 +1,4 @@
-"""Which n-grams a selection has more or less of than the pool: in words, not buckets."""
+"""The n-grams that a selection has more or less of than the pool: in words, not buckets."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def ngram_shifts(
 
 
 def _few(documents: Documents) -> Documents:
-    """The first documents, as many as are looked at."""
+    """Return the first documents, as many as are looked at."""
     enough = np.cumsum(documents.text_bytes) <= _TEXT_BYTES
     return documents.take(np.arange(max(int(np.count_nonzero(enough)), min(1, len(documents)))))
 
@@ -98,14 +98,14 @@ class _Counts:
         self._where = (pairs[first] & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
     def of(self, grams: NDArray[np.uint64], values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The values of some n-grams, 0 for those that are not here."""
+        """Return the values of some n-grams, 0 for those that are not here."""
         if not len(self.grams):
             return np.zeros(len(grams), np.int64)
         place = np.minimum(np.searchsorted(self.grams, grams), len(self.grams) - 1)
         return np.where(self.grams[place] == grams, values[place], 0)
 
     def name(self, gram: int) -> str:
-        """The words of an n-gram that is here."""
+        """Return the words of an n-gram that is here."""
         row = int(self._where[np.searchsorted(self.grams, np.uint64(gram))])
         return next(
             name for name, bucket in _WORDS.grams(self._documents.text(row)) if bucket == gram

@@ -155,7 +155,7 @@ def decision_accuracy(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def fisher_interval(r: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The interval of a correlation of `n` independent points; NaN for fewer than four."""
+    """Return the interval of a correlation of `n` independent points; NaN for fewer than four."""
     if not math.isfinite(r) or n < 4:
         return math.nan, math.nan
     if abs(r) >= 1:
@@ -215,7 +215,7 @@ def _bootstrap(
     _, first, unit_of = np.unique(units, return_index=True, return_inverse=True)
     home = strata[first]
     kinds = [np.flatnonzero(home == stratum) for stratum in np.unique(home)]
-    found = []
+    chunks = []
     at_once = max(1, _MOST_AT_ONCE // len(a))
     for begin in range(0, draws, at_once):
         size = min(at_once, draws - begin)
@@ -223,8 +223,8 @@ def _bootstrap(
         for kind in kinds:
             drawn = kind[random.integers(0, len(kind), (size, len(kind)))]
             np.add.at(counts, (np.arange(size)[:, None], drawn), 1)
-        found.append(_weighted(a, b, codes, counts[:, unit_of]))
-    values = np.concatenate(found) if found else np.empty(0)
+        chunks.append(_weighted(a, b, codes, counts[:, unit_of]))
+    values = np.concatenate(chunks) if chunks else np.empty(0)
     finite = values[np.isfinite(values)]
     if not len(finite):
         return math.nan, math.nan

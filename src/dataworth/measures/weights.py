@@ -1,4 +1,4 @@
-"""What sampling weights are worth: effective sample size, and whether length drives them."""
+"""Diagnostics of sampling weights: effective sample size, and correlation with length."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BLOCK = 1 << 18  # utilities whose weights are held at a time
 
 
 def effective_sample_size(utility: NDArray[np.float64], temperature: float) -> float:
-    """(Σw)² / Σw² with w = exp(utility / temperature): how many documents carry the weight.
+    """Return (Σw)² / Σw² with w = exp(utility / temperature): how many documents carry the weight.
 
     At temperature 0 the largest utilities alone count. NaN for no documents, or if one is NaN.
     """
@@ -31,7 +31,7 @@ def effective_sample_size(utility: NDArray[np.float64], temperature: float) -> f
 def length_correlation(
     utility: NDArray[np.float64], lengths: NDArray[np.int64], uid: NDArray[np.uint64]
 ) -> tuple[float, float]:
-    """(Pearson, Spearman) correlation of the utility with the logarithm of the length.
+    """Return (Pearson, Spearman) correlation of the utility with the logarithm of the length.
 
     On at most 200,000 documents, those of smallest uid, which is a hash of the text. NaN where one
     of both is constant.

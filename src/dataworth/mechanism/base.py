@@ -1,4 +1,4 @@
-"""What a mechanism is, what it may read, and the one way in which documents are put in order.
+"""The contract of mechanisms: the columns that they may read, and the one order of documents.
 
 A mechanism turns the documents table into an order, best first. It knows columns and a seed, but
 neither how a utility came about nor how much will be taken: that is the cut's work.
@@ -36,7 +36,7 @@ Find = Callable[[str, float], float]
 
 
 class Table(Protocol):
-    """What a mechanism reads of the documents table of `n` rows, in any order of rows."""
+    """The columns of the documents table, of `n` rows in any order, that a mechanism may read."""
 
     def __len__(self) -> int: ...
 
@@ -57,7 +57,7 @@ class Table(Protocol):
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """What each document uses of the budget: tokens, bytes, or 1 for documents; int64 [n]."""
+        """Size of each document in the budget's unit: tokens, bytes, or 1 each; int64 [n]."""
         ...
 
     @property
@@ -203,13 +203,13 @@ def split_name(column: str) -> tuple[str, str]:
 
 
 def eligible_rows(table: Table) -> Rows | None:
-    """The rows that may be chosen, or None for all of them, which spares an index."""
+    """Return the rows that may be chosen, or None for all of them, which spares an index."""
     eligible = table.eligible
     return None if eligible.all() else np.flatnonzero(eligible)
 
 
 def pick(column: NDArray[_Value], rows: Rows | None) -> NDArray[_Value]:
-    """The column at `rows`; no copy where that is all of it."""
+    """Return the column at `rows`; no copy where that is all of it."""
     return column if rows is None else column[rows]
 
 
@@ -236,14 +236,14 @@ def only_utility(table: Table, mechanism: str, rows: Rows | None) -> NDArray[np.
 
 
 def hashes(table: Table, seed: int, rows: Rows | None, stream: int = CHOICE) -> NDArray[np.uint64]:
-    """The seeded hash of each row's uid, uint64 [m]."""
+    """Return the seeded hash of each row's uid, uint64 [m]."""
     return _by_pieces(lambda uid: hash_uid(seed, uid, stream), table, rows, np.uint64)
 
 
 def uniforms(
     table: Table, seed: int, rows: Rows | None, stream: int = CHOICE
 ) -> NDArray[np.float64]:
-    """A uniform number in (0, 1) for each row, float64 [m], growing with `hashes`."""
+    """Return a uniform number in (0, 1) for each row, float64 [m], growing with `hashes`."""
     return _by_pieces(lambda uid: uniform(seed, uid, stream), table, rows, np.float64)
 
 
@@ -286,7 +286,7 @@ def by_cost(
 
 
 def _equal_to_next(cost: NDArray[Any], order: Rows) -> NDArray[np.bool_]:
-    """Whether row i of the order costs what row i + 1 does, bool [m]; the last one False."""
+    """Tell if row i of the order costs the same as row i + 1, bool [m]; the last one False."""
     equal = np.zeros(len(order), np.bool_)
     for start in range(0, len(order) - 1, BLOCK):
         values = cost[order[start : start + BLOCK + 1]]
@@ -295,7 +295,7 @@ def _equal_to_next(cost: NDArray[Any], order: Rows) -> NDArray[np.bool_]:
 
 
 def _untie(table: Table, seed: int, block: Rows, equal: NDArray[np.bool_]) -> Rows:
-    """The block with each run of equal costs put in its order; `equal` [len(block) - 1]."""
+    """Return the block with each run of equal costs put in its order; `equal` [len(block) - 1]."""
     if not equal.any():
         return block
     if equal.all():  # one run: no need to keep runs apart

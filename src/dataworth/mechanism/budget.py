@@ -1,4 +1,4 @@
-"""How much to choose: budgets, and quotas for parts of the pool, read from text.
+"""Budgets of a selection, and quotas for parts of the pool, parsed from text.
 
     10B  250M  100k  1.5B-tokens  5000     tokens (k, M, B or G, T: thousand to trillion)
     100k-docs  100k-documents              documents
@@ -95,7 +95,7 @@ class Quota:
 
 
 def parse_budget(value: str | int | float | Budget) -> Budget:
-    """A budget from text as in the module's table, or a whole number of tokens.
+    """Return a budget from text as in the module's table, or a whole number of tokens.
 
     Raises ConfigError that lists the allowed forms.
     """
@@ -143,7 +143,7 @@ def _from_match(text: str, match: re.Match[str]) -> Budget:
 
 
 def parse_quota(text: str) -> Quota:
-    """A quota from `FIELD=VALUE:AMOUNT` or `FIELD:AMOUNT`; a value may hold `:` and `=`."""
+    """Return a quota from `FIELD=VALUE:AMOUNT` or `FIELD:AMOUNT`; a value may hold `:` and `=`."""
     place, colon, amount = text.rpartition(":")
     field, equals, value = place.partition("=")
     if not colon or not field.strip():
@@ -167,22 +167,22 @@ def parse_quotas(
         return ()
     if isinstance(quotas, str):
         quotas = [quotas]
-    found: list[Quota] = []
+    parsed: list[Quota] = []
     if isinstance(quotas, Mapping):
         for field, caps in quotas.items():
             if isinstance(caps, Mapping):
                 for value, cap in caps.items():
-                    found.append(Quota(field, str(value), _cap(cap, f"{field}={value}:{cap}")))
+                    parsed.append(Quota(field, str(value), _cap(cap, f"{field}={value}:{cap}")))
             else:
-                found.append(Quota(field, None, _cap(caps, f"{field}:{caps}")))
+                parsed.append(Quota(field, None, _cap(caps, f"{field}:{caps}")))
     else:
-        found = [item if isinstance(item, Quota) else parse_quota(item) for item in quotas]
+        parsed = [item if isinstance(item, Quota) else parse_quota(item) for item in quotas]
     seen = set()
-    for quota in found:
+    for quota in parsed:
         if (quota.field, quota.value) in seen:
             raise ConfigError(f"two quotas for one part of the pool: {quota}")
         seen.add((quota.field, quota.value))
-    return tuple(found)
+    return tuple(parsed)
 
 
 def _cap(value: Any, text: str) -> Budget:
@@ -195,6 +195,6 @@ def _cap(value: Any, text: str) -> Budget:
 
 
 def _decimal(value: Fraction) -> str:
-    """A decimal fraction without exponent and trailing zeros."""
+    """Return a decimal fraction without exponent and trailing zeros."""
     text = f"{Decimal(value.numerator) / Decimal(value.denominator):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -42,7 +42,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Cut:
-    """How often each document is taken, and what that comes to.
+    """The repeats of each document in a selection, and their totals.
 
     `counts` uint16 [n]. `budget` is what was asked for. `documents` and `amount` are totals with
     repeats, `amount` in the unit of the sizes that the cut was given; `distinct` is the number of
@@ -66,7 +66,7 @@ class Cut:
 
     @property
     def used(self) -> int:
-        """What was used of the budget, in the budget's unit."""
+        """The amount used of the budget, in the budget's unit."""
         return self.documents if self.budget.unit == "documents" else self.amount
 
 
@@ -118,15 +118,15 @@ class _Caps:
 
     @staticmethod
     def build(budget: Budget, groups: Mapping[str, Group], quotas: Sequence[Quota]) -> _Caps:
-        """The caps that the quotas set; fields without a quota are left out."""
+        """Return the caps that the quotas set; fields without a quota are left out."""
         names: list[str] = []
         fields = []
         amounts: list[int] = []
         documents: list[int] = []
         for name in dict.fromkeys(quota.field for quota in quotas):
             if name not in groups:
-                known = ", ".join(sorted(groups)) or "none"
-                raise ConfigError(f"a quota names the field {name!r}; the table's are: {known}")
+                columns = ", ".join(sorted(groups)) or "none"
+                raise ConfigError(f"a quota names the field {name!r}; the table's are: {columns}")
             group, own = groups[name], [quota for quota in quotas if quota.field == name]
             fields.append((len(names), group.codes))
             of_value = {quota.value: quota for quota in own}
@@ -149,17 +149,17 @@ class _Caps:
 
 
 def _check_values(quotas: Sequence[Quota], group: Group) -> None:
-    known = {value for value in group.values if value is not None}
+    values = {value for value in group.values if value is not None}
     for quota in quotas:
-        if quota.value is not None and quota.value not in known:
+        if quota.value is not None and quota.value not in values:
             raise ConfigError(
                 f"the quota {quota} names a value that {quota.field} does not have; it has "
-                f"{len(known)}: {', '.join(sorted(known)[:10])}"
+                f"{len(values)}: {', '.join(sorted(values)[:10])}"
             )
 
 
 def _limits(quota: Quota, budget: Budget) -> tuple[int, int]:
-    """(largest size, most documents) of a quota."""
+    """Return (largest size, most documents) of a quota."""
     cap = quota.cap
     if cap.unit == "share":
         cap = Budget(max(1, int(Fraction(str(cap.amount)) * int(budget.amount))), budget.unit)

@@ -132,7 +132,7 @@ def parse_expression(text: str) -> Expression:
 
 
 def _sum(text: str, tokens: list[tuple[str, str]], at: int) -> tuple[Expression, int]:
-    """(sum, index of the token after it)."""
+    """Return (sum, index of the token after it)."""
     terms: list[tuple[float, str | Call]] = []
     while not terms or (at < len(tokens) and tokens[at] in (("sign", "+"), ("sign", "-"))):
         sign = 1.0
@@ -145,20 +145,20 @@ def _sum(text: str, tokens: list[tuple[str, str]], at: int) -> tuple[Expression,
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
-    found, at = [], 0
+    tokens, at = [], 0
     while text[at:].strip():
         match = _TOKEN.match(text, at)
         if match is None:
             raise _unreadable(text, f"at {text[at:].strip()[:20]!r}")
         kind = str(match.lastgroup)
         value = match[kind]
-        found.append((kind, value[1:-1] if kind == "quoted" else value))
+        tokens.append((kind, value[1:-1] if kind == "quoted" else value))
         at = match.end()
-    return found
+    return tokens
 
 
 def _term(text: str, tokens: list[tuple[str, str]], at: int) -> tuple[float, str | Call, int]:
-    """(weight, what it weighs, index of the token after the term)."""
+    """Return (weight, what it weighs, index of the token after the term)."""
     weight, factors, divide = 1.0, list[str | Call](), False
     while True:
         kind, value = tokens[at] if at < len(tokens) else ("end", "")
@@ -192,7 +192,7 @@ def _term(text: str, tokens: list[tuple[str, str]], at: int) -> tuple[float, str
 
 
 def _call(text: str, tokens: list[tuple[str, str]], at: int) -> tuple[Call, int]:
-    """(call, index of its closing bracket)."""
+    """Return (call, index of its closing bracket)."""
     kind = tokens[at][1]
     if kind not in ("max", "min"):
         raise _unreadable(text, f"there is no {kind}(...): only max(...) and min(...)")
@@ -213,7 +213,7 @@ def _unreadable(text: str, why: str) -> ConfigError:
 
 
 def matching(name: str, utilities: Sequence[str]) -> tuple[str, ...]:
-    """The columns that a name stands for: a column, `step:target`, or all targets of a step.
+    """Return the columns that a name stands for: a column, `step:target`, or all targets of a step.
 
     Raises ConfigError, with the names there are, if there is none or if the name may mean two.
     """
@@ -252,7 +252,7 @@ class Combined(View):
         super().__init__(table, tuple(self._sums))
 
     def terms(self, name: str) -> list[tuple[float, str]]:
-        """The (weight, column) that a sum of raw utilities is made of; else nothing."""
+        """Return the (weight, column) that a sum of raw utilities is made of; else nothing."""
         if name not in self._sums or self._scale != "raw":
             return []
         return self._sums[name].weighted
@@ -285,7 +285,7 @@ class Combined(View):
 
 
 def combine(table: Table, text: str | Expression, scale: Scale = "raw") -> Combined:
-    """The table with the expression's sums as its utilities.
+    """Return the table with the expression's sums as its utilities.
 
     Raises ConfigError for an expression that cannot be read or names what does not exist.
     """
@@ -295,21 +295,21 @@ def combine(table: Table, text: str | Expression, scale: Scale = "raw") -> Combi
 def _by_target(expression: Expression, utilities: Sequence[str]) -> dict[str, Expression]:
     """For each target, by name, the expression of the columns that are for it."""
     columns = {name: matching(name, utilities) for name in expression.names}
-    several = [(name, found) for name, found in columns.items() if len(found) > 1]
+    several = [(name, matches) for name, matches in columns.items() if len(matches) > 1]
     if several:
         targets = {split_name(column)[1] for column in several[0][1]}
-        for name, found in several[1:]:
-            if {split_name(column)[1] for column in found} != targets:
+        for name, matches in several[1:]:
+            if {split_name(column)[1] for column in matches} != targets:
                 raise ConfigError(
                     f"{several[0][0]!r} and {name!r} have different targets: name step:target"
                 )
     else:
-        labels = {split_name(found[0])[1] for found in columns.values()} - {""}
+        labels = {split_name(matches[0])[1] for matches in columns.values()} - {""}
         targets = {"+".join(sorted(labels))}
 
     def column_of(name: str, target: str) -> str:
-        found = columns[name]
-        return next((c for c in found if split_name(c)[1] == target), found[0])
+        matches = columns[name]
+        return next((c for c in matches if split_name(c)[1] == target), matches[0])
 
     return {
         target: expression.renamed(functools.partial(column_of, target=target))
@@ -336,12 +336,12 @@ def _rank(values: NDArray[np.float64], column: str) -> NDArray[np.float64]:
 
 
 def _bucket(values: NDArray[np.float64], column: str) -> NDArray[np.float64]:
-    """Which of 20 buckets of equal size, 0 to 19 by rising value; equal values share one."""
+    """Assign values to 20 buckets of equal size, 0 to 19 by rising value; ties share a bucket."""
     return np.floor(_BUCKETS * _rank(values, column))
 
 
 def _z(values: NDArray[np.float64], column: str) -> NDArray[np.float64]:
-    """(value - mean) / standard deviation; 0 where all are equal."""
+    """Return (value - mean) / standard deviation; 0 where all are equal."""
     if not np.isfinite(values).all():
         raise DataworthError(f'{column} has infinite values, so no mean: use scale="rank"')
     # Sorted, so that the sums do not depend on the order of the rows.

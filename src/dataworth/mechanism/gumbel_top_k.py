@@ -54,7 +54,7 @@ class GumbelTopK:
         return GumbelTopK(values if len(values) > 1 else next(iter(values.values())))
 
     def temperature_of(self, column: str) -> float:
-        """The temperature for a utility column `utility:<step>:<target>`.
+        """Return the temperature for a utility column `utility:<step>:<target>`.
 
         Raises ConfigError where it is still "auto", or not given for the column's target.
         """

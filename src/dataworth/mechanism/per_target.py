@@ -154,7 +154,7 @@ def _seed_of(seed: int, target: str) -> int:
 
 
 def _pieces(order: Order) -> Iterator[Rows]:
-    """The order in blocks of at most `BLOCK` rows."""
+    """Yield the order in blocks of at most `BLOCK` rows."""
     for block in order:
         for start in range(0, len(block), BLOCK):
             yield block[start : start + BLOCK]
@@ -170,7 +170,7 @@ def _deal(
     targets = len(orders)
     queues = np.zeros((targets, BLOCK), np.int64)
     weights = np.zeros((targets, BLOCK), np.int64)
-    place = np.zeros(targets, np.int64)
+    next_rank = np.zeros(targets, np.int64)
     filled = np.zeros(targets, np.int64)
     used = np.zeros(targets, np.int64)
     done = np.zeros(targets, np.bool_)
@@ -178,7 +178,7 @@ def _deal(
     written = 0
     while not done.all():
         written, hungry = _turns(
-            queues, weights, place, filled, used, shares, done, taker, out, written
+            queues, weights, next_rank, filled, used, shares, done, taker, out, written
         )
         if hungry < 0:
             yield out.copy()
@@ -190,7 +190,7 @@ def _deal(
         else:
             queues[hungry, : len(block)] = block
             weights[hungry, : len(block)] = sizes[block]
-            place[hungry], filled[hungry] = 0, len(block)
+            next_rank[hungry], filled[hungry] = 0, len(block)
     if written:
         yield out[:written].copy()
 

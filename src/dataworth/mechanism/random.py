@@ -25,6 +25,6 @@ class Random:
 
 
 def by_hash(table: Table, seed: int, rows: Rows | None) -> Order:
-    """The rows (None: all) in the order in which ties of utility are broken."""
+    """Return the rows (None: all) in the order in which ties of utility are broken."""
     drawn = hashes(table, seed, rows)
     return by_cost(table, seed, np.invert(drawn, out=drawn), rows)

@@ -37,7 +37,7 @@ def for_targets(
 
 
 def parse(mechanism: str | Mechanism) -> Mechanism:
-    """A mechanism from its text; a mechanism is returned as it is.
+    """Return a mechanism from its text; a mechanism is returned as it is.
 
     Raises ConfigError for an unknown name or option, or a value of the wrong type.
     """

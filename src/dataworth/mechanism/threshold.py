@@ -28,7 +28,7 @@ class Threshold:
 
     @property
     def cuts_utility(self) -> bool:
-        """Whether the best are taken first."""
+        """True if the best are taken first, so that the cut is at a utility."""
         return self.by == "utility"
 
     def order(self, table: Table, seed: int) -> Order:

@@ -80,12 +80,12 @@ class AskLLM(ModelMeasure):
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return P(answer) of each document [n], and 1 [n], or 0 for one without a token."""
         encode = reader.tokenizer.encode
-        before, after, said = (
+        before, after, answer = (
             encode(text, add_special_tokens=False).ids for text in (*self._around(), self.answer)
         )
         before = [*([] if reader.edges[0] is None else [reader.edges[0]]), *before]
-        room = reader.context - len(before) - len(after) - len(said)
-        if room < 1 or not said:
+        room = reader.context - len(before) - len(after) - len(answer)
+        if room < 1 or not answer:
             raise ConfigError(
                 f"{self.name}: a context of {reader.context:,} tokens has no room for a document "
                 f"beside the prompt of {len(before) + len(after):,} tokens; write a shorter "
@@ -95,9 +95,9 @@ class AskLLM(ModelMeasure):
         asked = np.array([bool(ids) for ids in texts], np.int64)
         items = []
         for ids in texts:
-            whole = [*before, *ids, *after, *said]
+            whole = [*before, *ids, *after, *answer]
             counts = np.zeros(len(whole), np.bool_)
-            counts[len(whole) - len(said) :] = True
+            counts[len(whole) - len(answer) :] = True
             items.append((whole, counts))
         nats = np.zeros(len(documents))
         examples = reader.engine.task.examples(

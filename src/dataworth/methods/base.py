@@ -1,4 +1,4 @@
-"""What a step is: it learns from pool and targets, then adds columns to documents.
+"""The contract of steps: a step learns from pool and targets, then adds columns to documents.
 
 A step is a frozen dataclass of the paper's own few settings. `fit` returns what was learned, as
 arrays and JSON; the framework keeps it, and `Fitted` applies it to any documents.
@@ -87,7 +87,7 @@ class Computed(Protocol):
         ...
 
     def values(self, documents: Documents) -> NDArray[Any] | pa.Array:
-        """An entry for each document: [n], [n, d] or lists."""
+        """Return an entry for each document: [n], [n, d] or lists."""
         ...
 
 
@@ -102,7 +102,7 @@ class Batch:
         return len(self.documents)
 
     def values(self, wanted: Computed) -> Any:
-        """What is computed, as it is: an array of NumPy or Arrow."""
+        """Return the computed value of each document, as it is: an array of NumPy or Arrow."""
         if wanted.name not in self._known:
             with working(wanted):
                 self._known[wanted.name] = wanted.values(self.documents)
@@ -119,11 +119,11 @@ class Batch:
             return pa.array(checks(one.data, one.starts, one.ends))
         if isinstance(wanted, str):
             return self.documents.columns[wanted]
-        found = self.values(wanted)
-        if isinstance(found, np.ndarray) and found.ndim == 2:
-            flat = pa.array(np.ascontiguousarray(found).reshape(-1))
-            return pa.FixedSizeListArray.from_arrays(flat, found.shape[1])
-        return pa.array(found) if isinstance(found, np.ndarray) else found
+        values = self.values(wanted)
+        if isinstance(values, np.ndarray) and values.ndim == 2:
+            flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+            return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        return pa.array(values) if isinstance(values, np.ndarray) else values
 
 
 def matrix(travelled: pa.Array) -> NDArray[Any]:
@@ -175,10 +175,10 @@ class Score(ABC):
     def by_column(self, values: NDArray[np.float64], state: State) -> dict[str, Any]:
         """Return utilities [n, targets] by column, and who is dropped for having none."""
         columns = self.columns(state.targets)
-        made: dict[str, Any] = {columns[t].name: values[:, t] for t in range(values.shape[1])}
+        columns_of: dict[str, Any] = {columns[t].name: values[:, t] for t in range(values.shape[1])}
         if self.reasons:
-            made[DROP] = np.isnan(values).any(1).astype(np.uint8)
-        return made
+            columns_of[DROP] = np.isnan(values).any(1).astype(np.uint8)
+        return columns_of
 
     def number_of(self, column: str, state: State) -> int:
         """Return which of the utilities a column is."""
@@ -207,17 +207,17 @@ class CrossDocument(Protocol):
 
     @property
     def answers(self) -> Literal["pairs", "columns"]:
-        """What `resolve` returns."""
+        """The kind of result that `resolve` returns: pairs of rows or columns of rows."""
         ...
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why rows are dropped."""
+        """The reasons that codes of `drop` stand for, in order."""
         ...
 
     @property
     def carries(self) -> tuple[str | Computed, ...]:
-        """What travels."""
+        """The values that travel with rows to `resolve` and `verify`: fields or computed values."""
         ...
 
     def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
@@ -229,7 +229,7 @@ class CrossDocument(Protocol):
         ...
 
     def keys(self, batch: Batch, state: State) -> NDArray[np.uint64]:
-        """The keys of each document, uint64 [n, k]; 0 where it meets nobody."""
+        """Return the keys of each document, uint64 [n, k]; 0 where it meets nobody."""
         ...
 
     def rank(self, batch: Batch, state: State) -> NDArray[np.float64]:
@@ -246,7 +246,7 @@ class Verifies(Protocol):
     """A step whose pairs are candidates: each is looked at again, with what its rows carry."""
 
     def verify(self, pairs: Groups, state: State) -> NDArray[np.bool_]:
-        """Which pairs hold, [g]; rows 2i and 2i + 1 are those of pair i."""
+        """Tell which pairs hold, bool [g]; rows 2i and 2i + 1 are those of pair i."""
         ...
 
 
@@ -282,7 +282,7 @@ class Checks(Protocol):
 
 
 def utility_column(step: str, target: str, unit: str, even: float | None = None) -> Column:
-    """The column of a step's utility for a target."""
+    """Return the column of a step's utility for a target."""
     return Column(f"utility:{step}:{target}", pa.float64(), unit, step, even)
 
 

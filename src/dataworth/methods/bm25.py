@@ -115,7 +115,7 @@ class BM25(Score):
 def _different(
     feature: HashedNgrams, documents: Documents
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The different words of each document: (row, bucket, how often), int64 [k], by row."""
+    """Return the different words of each document: (row, bucket, how often), int64 [k], by row."""
     spans, buckets = feature.rows(documents)
     row = np.repeat(np.arange(len(documents), dtype=np.int64), np.diff(spans))
     keys, counts = np.unique(row * feature.buckets + buckets, return_counts=True)

@@ -42,8 +42,8 @@ class CLIPLoss(Paired):
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Draw the batches out of the sample."""
         sample = pool.sample()
-        found = self._open()
-        rows = found.rows(sample)
+        embeddings = self._open()
+        rows = embeddings.rows(sample)
         known, first = np.unique(sample.uid[rows >= 0], return_index=True)
         chosen = np.sort(np.argsort(hash_uid(pool.seed, known, _STREAM))[: 2 * self.batch])
         uid, rows = known[chosen], rows[rows >= 0][first[chosen]]
@@ -51,7 +51,7 @@ class CLIPLoss(Paired):
         for number in range(self.batches):
             order = np.argsort(hash_uid(pool.seed, uid, _STREAM + 1 + number))
             member[order[: self.batch - 1], number] = True
-        image, text = (unit_at(side, rows) for side in (found.image, found.text))
+        image, text = (unit_at(side, rows) for side in (embeddings.image, embeddings.text))
         return {"uid": uid, "member": member, "image": image, "text": text}
 
     def of_pairs(

@@ -49,12 +49,12 @@ class ClusterBalanced(Embedded, Score):
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Cluster the sample; the clusters' sizes, and how far their documents lie."""
-        learned, vectors, found = sample_clusters(self, pool, self.clusters)
-        own = 1 - np.einsum("nd,nd->n", vectors, learned["centroids"][found.labels])
-        sizes = found.sizes
+        learned, vectors, clustered = sample_clusters(self, pool, self.clusters)
+        own = 1 - np.einsum("nd,nd->n", vectors, learned["centroids"][clustered.labels])
+        sizes = clustered.sizes
         spread = np.stack(
             [
-                np.quantile(own[found.labels == c], _GRID) if sizes[c] else np.zeros(len(_GRID))
+                np.quantile(own[clustered.labels == c], _GRID) if sizes[c] else np.zeros(len(_GRID))
                 for c in range(len(sizes))
             ]
         )

@@ -68,7 +68,7 @@ class Decontaminate:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why a document is dropped: the benchmark, by its file's name."""
+        """A reason to drop a document for each benchmark, by its file's name."""
         return tuple(f"holds text of {Path(path).name}" for path in self.benchmarks)
 
     def check(self) -> None:
@@ -108,8 +108,8 @@ class Decontaminate:
             "pair_item": pairs[:, 1],
             "owner": np.array(owner, np.int64),
         }
-        rows, found = _matches(words_of(pool.sample(), punctuation=False), state)
-        held = np.unique(np.stack([found, rows], 1), axis=0)[:, 0]
+        rows, hits = _matches(words_of(pool.sample(), punctuation=False), state)
+        held = np.unique(np.stack([hits, rows], 1), axis=0)[:, 0]
         many = np.bincount(held, minlength=len(distinct)) > self.common
         several = np.bincount(pairs[:, 0], minlength=len(distinct)) > 1
         counts = ~(many & several)[pairs[:, 0]]

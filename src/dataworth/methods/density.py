@@ -57,16 +57,16 @@ class Density(Embedded, Score):
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
         """Cluster the sample; the shares that clusters keep, and how far their documents lie."""
-        learned, vectors, found = sample_clusters(self, pool, self.clusters)
+        learned, vectors, clustered = sample_clusters(self, pool, self.clusters)
         centroids = learned["centroids"]
-        sizes = found.sizes.astype(np.float64)
-        own = 1 - np.einsum("nd,nd->n", vectors, centroids[found.labels]).astype(np.float64)
-        worth = complexity(own, found.labels, centroids, self.neighbours)
+        sizes = clustered.sizes.astype(np.float64)
+        own = 1 - np.einsum("nd,nd->n", vectors, centroids[clustered.labels]).astype(np.float64)
+        worth = complexity(own, clustered.labels, centroids, self.neighbours)
         softmax = np.exp((worth - worth.max()) / self.temperature)
         kept = kept_shares(softmax / softmax.sum(), sizes, self.least)
         spread = np.stack(
             [
-                np.quantile(own[found.labels == c], _GRID) if sizes[c] else np.zeros(len(_GRID))
+                np.quantile(own[clustered.labels == c], _GRID) if sizes[c] else np.zeros(len(_GRID))
                 for c in range(len(sizes))
             ]
         )

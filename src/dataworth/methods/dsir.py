@@ -151,6 +151,6 @@ class DSIR(HashedScore):
 
 
 def _probabilities(counts: NDArray[np.int64], smoothing: float) -> NDArray[np.float64]:
-    """(c_b + λ) / (Σ c + λ B)."""
+    """Return the smoothed probabilities (c_b + λ) / (Σ c + λ B)."""
     shares: NDArray[np.float64] = (counts + smoothing) / (counts.sum() + smoothing * len(counts))
     return shares

@@ -81,7 +81,7 @@ class ExactDuplicates:
         return {}
 
     def keys(self, batch: Batch, state: State) -> NDArray[np.uint64]:
-        """The uid, or a hash of the words; 0 for a text without a word."""
+        """Return the uid, or a hash of the words; 0 for a text without a word."""
         if self.normalise:
             return np.asarray(batch.values(Folded(False)), np.uint64)[:, None]
         return batch.documents.uid[:, None]

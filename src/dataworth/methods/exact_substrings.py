@@ -142,22 +142,22 @@ class _Anchors:
         for block in self.corpus.blocks(unit):
             documents = survivors(block.documents, self.before)
             anchors = anchors_of(documents, self.size)
-            place = rows + np.arange(len(anchors))
+            owner = rows + np.arange(len(anchors))
             rows += len(anchors)
             if self.met is None:
                 sign = {"longest": -1.0, "shortest": 1.0, "first": 0.0}[self.survives]
                 rank = (sign * documents.text_bytes[anchors.document]).astype(np.float64)
                 uid = documents.uid[anchors.document]
-                yield Keyed(place, anchors.key[:, None], uid, rank, rows)
+                yield Keyed(owner, anchors.key[:, None], uid, rank, rows)
             else:
-                wanted = np.flatnonzero(meets[place])
+                wanted = np.flatnonzero(meets[owner])
                 chunk = np.cumsum(anchors.count[wanted]) // _AT_ONCE
                 for some in np.split(wanted, np.flatnonzero(np.diff(chunk)) + 1):
                     anchor, start, key, check = windows_of(documents, anchors.take(some), self.size)
                     none = np.broadcast_to(0, len(anchor))  # uid and rank are known
                     carried = {START: pa.array(start), CHECK: pa.array(check)}
                     keys = np.maximum(key, np.uint64(1))[:, None]
-                    at = place[some][anchor]
+                    at = owner[some][anchor]
                     yield Keyed(at, keys, none.astype(np.uint64), none, rows, carried)
             tick(len(block.documents), block.raw_bytes)
 

@@ -157,14 +157,14 @@ class FastText(Score):
     def _label(self, labels: Sequence[str]) -> str:
         """Return the positive label. ConfigError for one that there is not, or one class alone."""
         where = f"{self.name}: {self.model or 'the classifier'}"
-        shown = ", ".join(labels[:8]) + (" …" if len(labels) > 8 else "")
+        listed = ", ".join(labels[:8]) + (" …" if len(labels) > 8 else "")
         if len(labels) < 2:
-            raise ConfigError(f"{where} has one class only ({shown})")
+            raise ConfigError(f"{where} has one class only ({listed})")
         label = self.label or POSITIVE
         label = label if label.startswith(PREFIX) else PREFIX + label
         if label not in labels:
             wrong = f"has no label {label!r}" if self.label else "wants label=LABEL"
-            raise ConfigError(f"{where} {wrong}; its labels: {shown}")
+            raise ConfigError(f"{where} {wrong}; its labels: {listed}")
         return label
 
 

@@ -1,4 +1,4 @@
-"""What methods share that learn from losses of many public models which text predicts benchmarks.
+"""The base of methods that learn from many public models' losses which text predicts benchmarks.
 
 A table has the losses of the models on some documents, or on domains. The method labels its columns
 as good or bad, and a classifier on hashed n-grams, trained on their documents, scores the pool.
@@ -122,7 +122,7 @@ class _Named:
     columns: tuple[str, ...]
 
     def __call__(self, documents: Documents) -> tuple[Documents, NDArray[np.int64]]:
-        place = {name: number for number, name in enumerate(self.columns)}
+        column_of = {name: number for number, name in enumerate(self.columns)}
         if not self.field:
             names = [f"{uid:016x}" for uid in documents.uid.tolist()]
         elif self.field in documents.columns:
@@ -132,7 +132,7 @@ class _Named:
                 f"{self.step}: the pool is read without the field {self.field!r}; give it to "
                 "--group-by or --id-field"
             )
-        column = np.array([place.get(name, -1) for name in names], np.int64)
+        column = np.array([column_of.get(name, -1) for name in names], np.int64)
         whole = replace(documents, columns={}, spans=None)
         return whole.take(np.flatnonzero(column >= 0)).compact(), column[column >= 0]
 

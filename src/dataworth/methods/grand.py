@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class GraNd(ModelMeasure):
-    """The length of the gradient of a document's mean loss, the mean over models; no target."""
+    """The gradient norm of a document's mean loss, averaged over models; no target."""
 
     name: ClassVar[str] = "grand"
     version: ClassVar[int] = 1

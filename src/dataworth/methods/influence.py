@@ -169,7 +169,7 @@ class Influence(PerQuery, ModelScore):
 
     @property
     def unit(self) -> str:
-        """Of the utility."""
+        """The unit of the utility."""
         if self.solver == "cosine":
             return "cosine"
         per = {"token": " per token", "gradient": " per length of the gradient", "document": ""}

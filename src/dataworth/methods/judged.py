@@ -1,4 +1,4 @@
-"""What methods have in common that ask a model behind an endpoint, and learn to rate as it does.
+"""The base of methods that ask a model behind an endpoint, and learn to rate as it does.
 
 Documents are asked about while fitting alone: there the budget is one, and what was answered is
 kept in the run's folder. A linear rater on an embedding carries the judgements to all documents.

@@ -48,10 +48,10 @@ def kept(
 
 def sorted_losses(step: str, losses: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the losses of a sample that are numbers, sorted; DataworthError if there is none."""
-    known = np.sort(losses[~np.isnan(losses)])
-    if not len(known):
+    ordered = np.sort(losses[~np.isnan(losses)])
+    if not len(ordered):
         raise DataworthError(
             f"{step}: no document of the pool's sample has a loss, so none has a rank; see the "
             "drop reasons, or keep=low or high"
         )
-    return known
+    return ordered

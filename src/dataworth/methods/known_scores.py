@@ -83,13 +83,13 @@ class KnownScores(Score):
     def utilities(self, batch: Batch, state: State) -> NDArray[np.float64]:
         """Return the scores [n, 1], NaN where there is none."""
         documents = batch.documents
-        known = documents.uid
+        keys = documents.uid
         if self.by == "id" and len(batch):
             if "id" not in documents.columns:
                 raise ConfigError(f"{self.name}: name the field with the ids in `id_field`")
-            known = _hashed(documents.columns["id"].to_pylist())
-        place = np.minimum(np.searchsorted(state["keys"], known), len(state["keys"]) - 1)
-        values = np.where(state["keys"][place] == known, state["values"][place], np.nan)
+            keys = _hashed(documents.columns["id"].to_pylist())
+        nearest = np.minimum(np.searchsorted(state["keys"], keys), len(state["keys"]) - 1)
+        values = np.where(state["keys"][nearest] == keys, state["values"][nearest], np.nan)
         return (values if self.sign == "larger" else -values)[:, None]
 
 

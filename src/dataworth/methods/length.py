@@ -52,7 +52,7 @@ class Length:
 
     @property
     def reasons(self) -> tuple[str, str]:
-        """Why a document is dropped."""
+        """The two reasons to drop a document: too short, too long."""
         return f"shorter than {self.minimum} words", f"longer than {self.maximum} words"
 
     def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:
@@ -71,5 +71,5 @@ class Length:
 
 
 def least_length(minimum: int, tokens: str) -> tuple[Length, ...]:
-    """The filter that a method with a least length of `minimum` tokens wants before it."""
+    """Return the filter that a method with a least length of `minimum` tokens wants before it."""
     return (Length(minimum, tokens=tokens),) if minimum else ()

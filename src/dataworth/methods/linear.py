@@ -1,4 +1,4 @@
-"""What DSIR and its discriminative form have in common: a weight for each hash bucket.
+"""The base of DSIR and its discriminative form: a weight for each hash bucket.
 
 The utility of a document is the sum of the weights over its n-grams, or their mean, plus a bias.
 A document without a word has none: it would get that of a document that is neither like the target

@@ -188,10 +188,10 @@ class LLMRating(Judged):
         """Return the ratings [n, 1]; none for a document that was not rated."""
         documents = batch.documents
         if not self.sample:
-            known = state.array("uid", np.uint64, (None,))
-            ratings = state.array("ratings", np.float64, (len(known),))
-            place = np.searchsorted(known, documents.uid).clip(max=max(len(known) - 1, 0))
-            there = known[place] == documents.uid if len(known) else np.zeros(len(place), np.bool_)
+            uids = state.array("uid", np.uint64, (None,))
+            ratings = state.array("ratings", np.float64, (len(uids),))
+            place = np.searchsorted(uids, documents.uid).clip(max=max(len(uids) - 1, 0))
+            there = uids[place] == documents.uid if len(uids) else np.zeros(len(place), np.bool_)
             out = np.full(len(documents), np.nan)
             out[there] = ratings[place[there]]
             return out[:, None]

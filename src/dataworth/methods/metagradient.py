@@ -78,7 +78,7 @@ class Metagradient(ModelScore):
 
     @property
     def unit(self) -> str:
-        """Of the utility."""
+        """The unit of the utility."""
         return "nats saved per token" if self.per == "token" else "nats saved"
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class Metagradient(ModelScore):
         return self.known(uid=uid, saved=values / copies[:, None], tokens=tokens)
 
     def _run(self, reader: Reader, items: Items, seed: int, number: int) -> Run:
-        """The training over all windows, in the order of one of the runs."""
+        """Return the training over all windows, in the order of one of the runs."""
         from dataworth.features.gradients.metagradient import Adam, Run
 
         if not items.items:
@@ -134,14 +134,14 @@ class Metagradient(ModelScore):
 
     def values(self, documents: Documents, state: State) -> tuple[Values, NDArray[np.int64]]:
         """Return utilities [n, targets], and tokens that are predicted [n]; 0 for an unknown."""
-        known = state.array("uid", np.uint64, (None,))
-        values = state.array("saved", np.float64, (len(known), len(state.targets)))
-        counts = state.array("tokens", np.int64, (len(known),))
-        if not len(known):
+        uids = state.array("uid", np.uint64, (None,))
+        values = state.array("saved", np.float64, (len(uids), len(state.targets)))
+        counts = state.array("tokens", np.int64, (len(uids),))
+        if not len(uids):
             return np.zeros((len(documents), len(state.targets))), np.zeros(len(documents), int)
-        place = np.minimum(np.searchsorted(known, documents.uid), len(known) - 1)
-        tokens = np.where(known[place] == documents.uid, counts[place], 0)
-        values = values[place]
+        nearest = np.minimum(np.searchsorted(uids, documents.uid), len(uids) - 1)
+        tokens = np.where(uids[nearest] == documents.uid, counts[nearest], 0)
+        values = values[nearest]
         if self.per == "token":
             values = values / np.maximum(tokens, 1)[:, None]
         return values, tokens
@@ -151,14 +151,14 @@ def _asked(
     step: str, reader: Reader, targets: Targets, names: list[str]
 ) -> tuple[list[Any], NDArray[np.float64]]:
     """The windows of all targets [q], and the shares [targets, q] of them in a loss by token."""
-    found = [reader.items(targets.fit[name]) for name in names]
-    for name, items in zip(names, found, strict=True):
+    items_of = [reader.items(targets.fit[name]) for name in names]
+    for name, items in zip(names, items_of, strict=True):
         if not items.items:
             raise DataworthError(f"{step}: the target {name!r} has no token to predict")
-    windows = [window for items in found for window in items.items]
+    windows = [window for items in items_of for window in items.items]
     mix = np.zeros((len(names), len(windows)))
     start = 0
-    for row, items in enumerate(found):
+    for row, items in enumerate(items_of):
         # A window is measured by its sum over tokens.
         mix[row, start : start + len(items.items)] = 1 / items.tokens.sum()
         start += len(items.items)
@@ -166,7 +166,7 @@ def _asked(
 
 
 def _back(run: Run, asked: list[Any], mix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What one more copy of each window saves of each target's loss: [windows, targets]."""
+    """Return the fall of each target's loss by one more copy of each window: [windows, targets]."""
     import torch
 
     from dataworth.features.gradients.metagradient import metagradients
@@ -179,12 +179,12 @@ def _tell_smoothness(step: str, run: Run, asked: list[Any]) -> None:
     from dataworth.features.gradients.metagradient import smoothness
 
     few = asked[:: max(1, len(asked) // _LOOKED_AT)][:_LOOKED_AT]
-    found = smoothness(run, few)
-    log.info("%s: metasmoothness %.2f over %d steps", step, found, len(run.order))
-    if not found >= _SMOOTH:
+    smooth = smoothness(run, few)
+    log.info("%s: metasmoothness %.2f over %d steps", step, smooth, len(run.order))
+    if not smooth >= _SMOOTH:
         log.warning(
             "%s: the training is not smooth (metasmoothness %.2f, 1 is smooth), so what its "
             "derivatives say of other trainings is little: take a lower learning rate",
             step,
-            found,
+            smooth,
         )

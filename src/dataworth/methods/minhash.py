@@ -101,12 +101,12 @@ class MinHash:
         return {}
 
     def keys(self, batch: Batch, state: State) -> NDArray[np.uint64]:
-        """A key for each band."""
+        """Return a key for each band."""
         sketch = batch.values(self.sketch)
         return np.where(sketch.any(1, keepdims=True), band_keys(sketch, self.bands), np.uint64(0))
 
     def rank(self, batch: Batch, state: State) -> NDArray[np.float64]:
-        """Which of a cluster stays."""
+        """Return text bytes, signed by `survives`, [n]: the least of a cluster stays."""
         sign = {"longest": -1.0, "shortest": 1.0, "first": 0.0}[self.survives]
         return np.asarray(sign * batch.documents.text_bytes, np.float64)
 
@@ -115,7 +115,7 @@ class MinHash:
         return connect(groups)
 
     def verify(self, pairs: Groups, state: State) -> NDArray[np.bool_]:
-        """Whether candidates are alike enough."""
+        """Tell which candidate pairs reach `threshold` by the similarity of `verify_by`, [g]."""
         if self.verify_by == "none":
             return np.ones(len(pairs), np.bool_)
         if self.verify_by == "exact":

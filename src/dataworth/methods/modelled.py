@@ -1,4 +1,4 @@
-"""What methods have in common that ask a language model about each document.
+"""The base of methods that ask a language model about each document.
 
 The model is a folder. What was learned from it (vectors, curvature) is saved, the model itself is
 not: it is read again where documents are scored, and must be the same one.
@@ -89,7 +89,7 @@ factor_width_option = partial(
 
 @dataclass(frozen=True, kw_only=True)
 class Reads:
-    """What a step asks a language model for, and how the model reads documents.
+    """Options of a step that asks a language model: the windows of documents that the model reads.
 
     Its models are the option `model` or `models` of the step.
     """
@@ -191,13 +191,13 @@ class Model:
     @property
     def reader(self) -> Reader:
         """This thread's reader. DataworthError if the folder now holds another model."""
-        found: Reader = self._readers()
-        if self.identity and found.identity != self.identity:
+        reader: Reader = self._readers()
+        if self.identity and reader.identity != self.identity:
             raise DataworthError(
                 f"{self.source}: holds another model than the one that the step was fitted with; "
                 "put that one back, or fit the step again in another folder"
             )
-        return found
+        return reader
 
 
 def target_gradient(

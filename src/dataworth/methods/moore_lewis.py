@@ -71,7 +71,7 @@ class MooreLewis(Score):
         return learned
 
     def _target(self, documents: Documents, name: str) -> tuple[NgramModel, int]:
-        """The model of a target, and how many words it has."""
+        """Return the model of a target, and how many words it has."""
         size = int(HashedNgrams(1, 2, self.tokens).lengths(documents).sum())
         if not size:
             raise DataworthError(f"{self.name}: the target {name!r} has no word in it")
@@ -115,5 +115,5 @@ class MooreLewis(Score):
 
 
 def _half(documents: Documents) -> NDArray[np.int64]:
-    """Which half of the pool each document is of, 0 or 1."""
+    """Return the half of the pool that each document is in, 0 or 1, by the hash of its uid."""
     return (hash_uid(0, documents.uid, _HALF) & np.uint64(1)).astype(np.int64)

@@ -67,10 +67,10 @@ class Paired(Score):
         """Return the utility, [n, 1]; none for a document without a pair."""
         found, uid = self._open(), batch.documents.uid
         rows = found.rows(batch.documents)
-        known = np.flatnonzero(rows >= 0)
+        uids = np.flatnonzero(rows >= 0)
         values = np.full((len(rows), 1), np.nan)
-        if len(known):
-            image, text = (unit_at(side, rows[known]) for side in (found.image, found.text))
-            utilities = self.of_pairs(image, text, uid[known], state)
-            values[known, 0] = np.round(utilities, _DECIMALS)
+        if len(uids):
+            image, text = (unit_at(side, rows[uids]) for side in (found.image, found.text))
+            utilities = self.of_pairs(image, text, uid[uids], state)
+            values[uids, 0] = np.round(utilities, _DECIMALS)
         return values

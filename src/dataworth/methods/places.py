@@ -1,4 +1,4 @@
-"""Where the files lie that a step's options name: found from one folder, whatever comes later."""
+"""Resolution of the model and data files that a step's options name, from one folder."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ DEFAULT = ("dsir",)
 
 
 def parse_step(step: str | Mapping[str, Any] | Step) -> Step:
-    """A step from its name and options, from a recipe's mapping, or as it is."""
+    """Return a step from its name and options, from a recipe's mapping, or as it is."""
     if isinstance(step, str | Mapping):
         parsed: Step = from_dict(step, STEPS)
         return parsed
@@ -28,7 +28,7 @@ def parse_step(step: str | Mapping[str, Any] | Step) -> Step:
 
 
 def with_filters(steps: Sequence[Step]) -> list[tuple[Step, bool]]:
-    """The steps in order, each behind the filters it wants; True marks such a filter.
+    """Return the steps in order, each behind the filters it wants; True marks such a filter.
 
     A filter that is there already is not repeated.
     """

@@ -1,4 +1,4 @@
-"""What filters by rules share: thresholds on numbers of a text, and the texts they hold for.
+"""The base of filters by rules: thresholds on numbers of a text, and the texts they hold for.
 
 Each rule is judged by itself, so that the table tells how many documents each one alone would drop;
 the reason of a document is the first rule in order.
@@ -94,7 +94,7 @@ class Rules(ABC):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why a document is dropped."""
+        """The reason to drop a document that each rule gives, in order."""
         return tuple(rule.reason for rule in self.rules)
 
     def columns(self, targets: Sequence[str]) -> tuple[Column, ...]:

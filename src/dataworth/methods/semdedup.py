@@ -78,7 +78,7 @@ class SemDeDup(Embedded):
         return sample_clusters(self, pool, self.clusters)[0]
 
     def keys(self, batch: Batch, state: State) -> NDArray[np.uint64]:
-        """The nearest centroid, counted from 1."""
+        """Return the nearest centroid, counted from 1."""
         nearest, _ = nearest_centroid(self, batch, state)
         return np.asarray(nearest[:, None] + 1, np.uint64)
 

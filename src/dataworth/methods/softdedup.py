@@ -57,14 +57,14 @@ class SoftDedup(Score):
         """
         sample = pool.sample()
         half = len(sample) if pool.complete or len(sample) < 2 else len(sample) // 2
-        known, rest = sample.take(np.arange(half)), sample.take(np.arange(half, len(sample)))
+        fitted, rest = sample.take(np.arange(half)), sample.take(np.arange(half, len(sample)))
         try:
-            model = fit_ngram_model(known, self.ngrams, self.tokens)
+            model = fit_ngram_model(fitted, self.ngrams, self.tokens)
         except DataworthError as error:
             raise DataworthError(f"{self.name}: the pool's sample: {error}") from error
         if not self.segments:
             return model.arrays()
-        losses = sorted_losses(self.name, model.score(rest if len(rest) else known).nats)
+        losses = sorted_losses(self.name, model.score(rest if len(rest) else fitted).nats)
         parts = [part for part in np.array_split(losses, self.segments) if len(part)]
         weights = [-np.log(np.exp(-part).mean()) for part in parts]
         cuts = [part[0] for part in parts[1:]]

@@ -63,7 +63,7 @@ class TracIn(ModelScore):
 
     @property
     def unit(self) -> str:
-        """Of the utility."""
+        """The unit of the utility."""
         return "nats saved per token" if self.per == "token" else "nats saved"
 
     def fit(self, pool: Pool, targets: Targets) -> dict[str, Any]:

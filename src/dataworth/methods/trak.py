@@ -74,7 +74,7 @@ class TRAK(ModelScore):
 
     @property
     def unit(self) -> str:
-        """Of the utility."""
+        """The unit of the utility."""
         return "nats saved per token" if self.per == "token" else "nats saved"
 
     def dimension_for(self, documents: int) -> int:
@@ -84,7 +84,7 @@ class TRAK(ModelScore):
         return max(_PARTS, min(_MOST, documents // _DOCUMENTS_PER_NUMBER) // _PARTS * _PARTS)
 
     def projector(self, reader: Any, number: int, seed: int, dimension: int) -> Any:
-        """The projection of one model's gradients: each model has its own."""
+        """Return the projection of one model's gradients: each model has its own."""
         from dataworth.features.gradients.projection import Dense, Sparse
 
         seed = seed * 1_000_003 + number
@@ -130,7 +130,7 @@ class TRAK(ModelScore):
         return self.known(seed=pool.seed, **vectors)
 
     def _inverse(self, model: Model, sample: Documents, projector: Any) -> Any:
-        """That of the mean outer product of the sample's features, which are those to be scored."""
+        """Return the damped inverse of the mean outer product of the sample's projected rows."""
         import torch
 
         from dataworth.features.gradients.preconditioners import Damping, gram

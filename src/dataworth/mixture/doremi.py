@@ -48,18 +48,18 @@ class DoReMi(Online):
         from dataworth.lm.model import load_model, save_model
         from dataworth.lm.training import train
 
-        place = folder / "reference"
-        if not (place / "config.json").is_file():
+        home = folder / "reference"
+        if not (home / "config.json").is_file():
             model = text.model()
             stream = text.mixed(text.groups.natural, self.tokens)
             config = text.config(self.tokens, checkpoint_every=200)
             train(model, stream, config, folder=folder / "reference-training")
-            save_model(model, place, text.tokenizer)
+            save_model(model, home, text.tokenizer)
             shutil.rmtree(folder / "reference-training")
         count = len(text.groups.names)
         uniform = np.full(count, 1 / count)
         drawn = uniform if self.draw == "uniform" else text.groups.natural
-        reference = load_model(place)
+        reference = load_model(home)
         return Excess(reference, text.streams[0].end, drawn, self.eta, self.smoothing)
 
 

@@ -1,4 +1,4 @@
-"""What the learned mixtures share: a swarm to learn from, and caps by what each group has."""
+"""The base of learned mixtures: a swarm to learn from, and caps by what each group has."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ class OverSwarm(ABC):
         Raises ConfigError for a swarm of another field or other groups, and for a loss that it has
         not measured.
         """
-        known = read_groups(self.swarm)
-        if known.field != groups.field:
+        swarm_groups = read_groups(self.swarm)
+        if swarm_groups.field != groups.field:
             raise ConfigError(
-                f"{self.swarm}: is of the groups of {known.field!r}, not of {groups.field!r}"
+                f"{self.swarm}: is of the groups of {swarm_groups.field!r}, not of {groups.field!r}"
             )
-        if others := sorted(set(groups.filled) - set(known.names)):
+        if others := sorted(set(groups.filled) - set(swarm_groups.names)):
             raise ConfigError(
                 f"{self.swarm}: was trained without {others[0]!r} of {groups.field}, which the "
                 "pool has; train a swarm of this pool"
             )
-        sizes = np.array([groups.sizes.get(name, 0.0) for name in known.names])
+        sizes = np.array([groups.sizes.get(name, 0.0) for name in swarm_groups.names])
         epochs = self.epochs or float(groups.max_repeat)
         caps = np.minimum(epochs * sizes / groups.budget, 1.0)
-        shares = self.learn(known, targets, caps)
-        return {name: float(share) for name, share in zip(known.names, shares, strict=True)}
+        shares = self.learn(swarm_groups, targets, caps)
+        return {name: float(share) for name, share in zip(swarm_groups.names, shares, strict=True)}
 
     @abstractmethod
     def learn(self, groups: SwarmGroups, targets: Sequence[str], caps: Floats) -> Floats:

@@ -78,7 +78,7 @@ def best_shares(slopes: Floats, natural: Floats, caps: Floats, kl: float) -> Flo
         gradient = law @ slopes / len(slopes) + kl * (ratio + 1)
         return float(law.mean() + kl * (w * ratio).sum()), gradient
 
-    found = minimize(
+    solution = minimize(
         objective,
         water_fill(prior, caps),
         jac=True,
@@ -87,4 +87,4 @@ def best_shares(slopes: Floats, natural: Floats, caps: Floats, kl: float) -> Flo
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
         options={"ftol": 1e-12, "maxiter": 1000},
     )
-    return water_fill(np.clip(found.x, 0.0, caps), caps)
+    return water_fill(np.clip(solution.x, 0.0, caps), caps)

@@ -1,4 +1,4 @@
-"""What the online mixtures share: a small model whose own training finds the shares.
+"""The base of online mixtures: a small model whose own training finds the shares.
 
     swarm/online/NAME-KEY/found.json     what a training found
 

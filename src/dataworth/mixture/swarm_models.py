@@ -55,20 +55,20 @@ class TrainRuns:
             return
         from dataworth.lm.model import load_model
 
-        place = self.folder / self.beside / MODELS / f"{run.number:04d}"
+        number = self.folder / self.beside / MODELS / f"{run.number:04d}"
         device = spread(self.device)
-        if (place / "config.json").is_file():
-            model = load_model(place, device)
+        if (number / "config.json").is_file():
+            model = load_model(number, device)
         else:
             model = self.train(run, device)
-        known = self._known(run)
+        losses = self._known(run)
         marks = {TARGET + name: mark for name, mark in self.marks.items()}
         for file in (HELD_OUT, TARGETS) if self.marks else (HELD_OUT,):
             for name, texts in _texts(self.folder / file).items():
                 mark = marks.get(name, "")
-                if known.get(name, {}).get("mark") != mark:
-                    known[name] = {"loss": self.loss(model, texts), "mark": mark}
-        write_json(self._file(run), {"weights": run.weights, "losses": known})
+                if losses.get(name, {}).get("mark") != mark:
+                    losses[name] = {"loss": self.loss(model, texts), "mark": mark}
+        write_json(self._file(run), {"weights": run.weights, "losses": losses})
 
     def is_done(self, run: Run) -> bool:
         """Tell if the training and all that is to be measured are there."""

@@ -169,7 +169,7 @@ def best_shares(influence: Floats, natural: Floats, caps: Floats, kl: float) -> 
     start = water_fill(prior * np.exp((gain - gain.max()) / kl), caps)
     slack = max(float((least - columns.T @ start).max()), 0.0)
     rows = np.column_stack([columns.T, np.ones(len(least))])
-    found = minimize(
+    solution = minimize(
         objective,
         np.append(start, slack),
         jac=True,
@@ -185,4 +185,4 @@ def best_shares(influence: Floats, natural: Floats, caps: Floats, kl: float) -> 
         ],
         options={"ftol": 1e-12, "maxiter": 1000},
     )
-    return water_fill(np.clip(found.x[:-1], 0.0, caps), caps)
+    return water_fill(np.clip(solution.x[:-1], 0.0, caps), caps)

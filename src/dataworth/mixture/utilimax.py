@@ -51,7 +51,7 @@ def best_shares(utilities: Floats, caps: Floats, risk: float) -> Floats:
         distance = max(float(np.linalg.norm(short)), 1e-12)
         return distance + risk * float(w @ w), utilities @ short / distance + 2 * risk * w
 
-    found = minimize(
+    solution = minimize(
         objective,
         water_fill(np.ones_like(caps), caps),
         jac=True,
@@ -60,4 +60,4 @@ def best_shares(utilities: Floats, caps: Floats, risk: float) -> Floats:
         constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
         options={"ftol": 1e-12, "maxiter": 1000},
     )
-    return water_fill(np.clip(found.x, 0.0, caps), caps)
+    return water_fill(np.clip(solution.x, 0.0, caps), caps)

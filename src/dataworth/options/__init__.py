@@ -202,14 +202,14 @@ def public(options: type[Any], work: str) -> Callable[[Callable[P, R]], Callable
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
-        known = signature.parameters
+        parameters = signature.parameters
 
         @functools.wraps(function)
         def call(*values: P.args, **given: P.kwargs) -> R:
             named = dict(renamed(function.__name__, fields, *item) for item in given.items())
             for key in named:
-                if key not in known:
-                    hint = near(key, known) or f"; its options: {', '.join(known)}"
+                if key not in parameters:
+                    hint = near(key, parameters) or f"; its options: {', '.join(parameters)}"
                     raise ConfigError(f"{function.__name__} has no option {key!r}{hint}")
             arguments = signature.bind(*values, **named).arguments
             before = [value for name, value in arguments.items() if name not in fields]
@@ -371,7 +371,7 @@ def _fit_scalar(value: Any, hint: Any) -> Any:
 
 
 def _fit_object(value: Any, hint: Any, read: Read | None) -> Any:
-    """An option that is itself an object, such as a mechanism within another."""
+    """Return an option that is itself an object, such as a mechanism within another."""
     protocol = getattr(hint, "_is_protocol", False)
     if isinstance(value, Call | str | Mapping):
         if read is None:

@@ -126,7 +126,7 @@ def help_of(cls: type[Any], name: str) -> str:
 
 @functools.cache
 def _texts(module: str) -> dict[tuple[str, str], str]:
-    """The texts that stand below the fields of a module's classes."""
+    """Return the texts that stand below the fields of a module's classes."""
     texts = {}
     for cls in ast.parse(inspect.getsource(sys.modules[module])).body:
         if isinstance(cls, ast.ClassDef):
@@ -148,7 +148,7 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Scoring:
-    """What documents are scored by, and for what."""
+    """Options of scoring: targets, steps and what they are fitted on."""
 
     panel: ClassVar[str] = SCORING
     target: Any = option(None, kind="targets", flag="-t", metavar="[NAME=]PATH")
@@ -170,7 +170,7 @@ class Scoring:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Choosing:
-    """How documents are chosen from their scores."""
+    """Options of choosing documents from their scores."""
 
     panel: ClassVar[str] = CHOOSING
     budget: str | int = option("10%", flag="-b", metavar="BUDGET")
@@ -201,7 +201,7 @@ class Choosing:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Reading:
-    """How pool and targets are read."""
+    """Options of reading the pool and the targets."""
 
     panel: ClassVar[str] = READING
     text_field: Any = option("text", kind="names", flag="-f", metavar="FIELD")
@@ -236,7 +236,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Documents:
-    """How documents alone are read."""
+    """Options of reading documents, with no targets."""
 
     panel: ClassVar[str] = READING
     text_field: Any = same(Reading, "text_field")
@@ -251,7 +251,7 @@ class Documents:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Writing:
-    """How a selection is written."""
+    """Options of writing a selection."""
 
     panel: ClassVar[str] = WRITING
     format: Format | None = option(None, shown="parquet if all of the pool is, else jsonl.zst")
@@ -264,7 +264,7 @@ class Writing:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Working:
-    """Where the work is done, and how it is shown; commands have options of their own for it."""
+    """Options of the engine and of progress; commands have options of their own for both."""
 
     panel: ClassVar[str] = RUNNING
     engine: Any = option(None, command=False)
@@ -502,7 +502,7 @@ class _Attributing:
     queries: Any = option(kind="paths", flag="-q", metavar="PATH", shown="")
     """A file in which each document is a query; several, one at a time."""
     solver: Solver = option("ekfac")
-    """How directions are weighed; adam and adam_cg need a model by dataworth proxy."""
+    """The preconditioner of gradients; adam and adam_cg need a model by dataworth proxy."""
     layers: Any = option((), kind="names", metavar="PATTERN", shown="all")
     """Modules that count, such as '*mlp*'; several, one at a time."""
     damping: float = option(0.1, metavar="SHARE", minimum=0)

@@ -75,7 +75,7 @@ class ColumnFolder:
             return pa.schema([(name, _kind(text)) for name, text in declared.items()])
 
     def files(self, part: int) -> list[Path]:
-        """The files of a part; the first one, which is missing, where there is none."""
+        """Return the files of a part; the first one, which is missing, where there is none."""
         paths = [part_file(self.folder, part)]
         while (path := part_file(self.folder, part, len(paths))).is_file():
             paths.append(path)
@@ -86,7 +86,7 @@ class ColumnFolder:
         return part_file(self.folder, part).is_file()
 
     def next_file(self, part: int) -> Path:
-        """The path of a part's next file."""
+        """Return the path of a part's next file."""
         return part_file(self.folder, part, len(self.files(part)) if self.has(part) else 0)
 
     def check_parts(self, parts: int) -> None:
@@ -104,11 +104,11 @@ class ColumnFolder:
 
     def metadata(self, path: Path) -> pq.FileMetaData:
         """The footer of a file, read once. RunError names the file if it is missing or damaged."""
-        known: dict[Path, pq.FileMetaData] = self.__dict__.setdefault("_footers", {})
-        if path not in known:
+        footers: dict[Path, pq.FileMetaData] = self.__dict__.setdefault("_footers", {})
+        if path not in footers:
             with damaged(path):
-                known[path] = pq.read_metadata(path)
-        return known[path]
+                footers[path] = pq.read_metadata(path)
+        return footers[path]
 
     def facts(self, path: Path) -> dict[str, Any]:
         """Return what a file says of itself."""
@@ -223,12 +223,12 @@ class ColumnFolder:
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
-    """A column in one piece."""
+    """Return a column in one piece."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _kind(text: str) -> pa.DataType:
-    """A type from its text; those of vectors too, which Arrow's aliases leave out."""
+    """Return a type from its text; those of vectors too, which Arrow's aliases leave out."""
     vector = _VECTOR.fullmatch(text)
     if vector is None:
         return pa.type_for_alias(text)

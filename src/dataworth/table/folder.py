@@ -60,7 +60,7 @@ class WorkFolder:
 
     @classmethod
     def _is_ours(cls, folder: Path) -> bool:
-        """Whether the folder has a record of this kind, and not just a file of that name."""
+        """Tell if the folder has a record of this kind, not just a file of that name."""
         try:
             record = json.loads((folder / cls.record_file).read_text("utf-8"))
         except (OSError, ValueError):
@@ -69,7 +69,7 @@ class WorkFolder:
 
     @classmethod
     def _is_free(cls, folder: Path) -> bool:
-        """Whether the folder is empty, but for what is left by work killed before its record."""
+        """Tell if the folder is empty, but for what is left by work killed before its record."""
         known = {LOCK, *cls.early}
         return all(
             path.name in known or path.name.startswith(".partial-") for path in folder.iterdir()
@@ -99,7 +99,7 @@ class WorkFolder:
 
 
 def lock_folder(folder: Path, doing: str) -> IO[str]:
-    """The open lock of a folder, which is made. RunError if another process is `doing` so.
+    """Return the open lock of a folder, which is made. RunError if another process is `doing` so.
 
     What is in the file is neither read nor changed, and a link is not followed: a folder of
     someone else could name any file by it. The lock of a process that ended holds nobody up.
@@ -142,7 +142,7 @@ def differing(folder: Path, what: str, changes: Sequence[str]) -> RunError:
 
 
 def differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
-    """What differs between two configurations, a line each: `budget: 10% → 5%`."""
+    """Yield the differences of two configurations, a line each: `budget: 10% → 5%`."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in sorted({*before, *now}, key=str):
             inner = f"{where}.{key}" if where else str(key)

@@ -23,7 +23,7 @@ _REMEDY = "start afresh with --overwrite (overwrite=True)"
 
 
 def machine() -> dict[str, Any]:
-    """Where a run ran, for the record: it changes no result."""
+    """Return the machine's versions and CPUs, for the record: they change no result."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -72,7 +72,7 @@ class Survey:
 
     @property
     def complete(self) -> bool:
-        """Whether the sample is the whole pool."""
+        """True if the sample is the whole pool."""
         return self.whole and len(self.sample) == self.documents
 
 
@@ -131,18 +131,18 @@ class _Look:
     hint: _Hint
 
     def __call__(self, item: Part, tick: Tick) -> _Part:
-        part = _Part(Survey())
+        partial = _Part(Survey())
         for unit in item.units:
             windows = _windows(unit, self.share, self.seed)
             for window in windows or [unit]:
                 for block in self.corpus.blocks(window):
-                    part.counts.documents += len(block.documents)
-                    part.counts.lines += block.lines
-                    part.counts.bad.update(bad.reason for bad in block.bad)
-                    part.counts.unread.update(block.unread)
-                    self._take(part, block.documents, thinned=windows is None)
+                    partial.counts.documents += len(block.documents)
+                    partial.counts.lines += block.lines
+                    partial.counts.bad.update(bad.reason for bad in block.bad)
+                    partial.counts.unread.update(block.unread)
+                    self._take(partial, block.documents, thinned=windows is None)
                     tick(len(block.documents), block.raw_bytes)
-        return part
+        return partial
 
     def _take(self, part: _Part, documents: Documents, *, thinned: bool) -> None:
         hashed = hash_uid(self.seed, documents.uid, SAMPLE)
@@ -159,7 +159,7 @@ class _Look:
     def merge(self, left: _Part, right: _Part) -> _Part:
         """Both parts' counts and candidates."""
         a, b = left.counts, right.counts
-        part = _Part(
+        merged = _Part(
             Survey(
                 a.documents + b.documents,
                 a.lines + b.lines,
@@ -170,8 +170,8 @@ class _Look:
             left.hashes + right.hashes,
             left.held + right.held,
         )
-        part.cut(self.capacity, self.hint)
-        return part
+        merged.cut(self.capacity, self.hint)
+        return merged
 
 
 def _windows(unit: Unit, share: float, seed: int) -> list[Unit] | None:
@@ -205,7 +205,7 @@ def _windows(unit: Unit, share: float, seed: int) -> list[Unit] | None:
 def smallest(
     parts: list[Documents], hashes: list[NDArray[np.uint64]], capacity: int, *, spare: bool
 ) -> tuple[Documents, NDArray[np.uint64]]:
-    """The documents of smallest hash whose texts fit `capacity` bytes, by growing hash.
+    """Return the documents of smallest hash whose texts fit `capacity` bytes, by growing hash.
 
     `spare`: with the first one that does not fit. As long as more documents may come it must stay:
     without it, a later one of larger hash could take the room that it could not, and the sample
@@ -241,14 +241,14 @@ def survey(
     sample_bytes: int = SAMPLE_BYTES,
     progress: Progress | None = None,
 ) -> Survey:
-    """A random sample of about `sample_bytes` of the pool's text."""
-    found = Survey()
+    """Return a random sample of about `sample_bytes` of the pool's text."""
+    sampled = Survey()
     # If all documents are giants, they are the sample; the first by hash, if none would fit.
     for longest in (sample_bytes // _LONGEST, sample_bytes, _NO_LIMIT):
-        found = _survey(corpus, engine, seed, sample_bytes, longest, progress)
-        if len(found.sample) or not found.documents:
+        sampled = _survey(corpus, engine, seed, sample_bytes, longest, progress)
+        if len(sampled.sample) or not sampled.documents:
             break
-    return found
+    return sampled
 
 
 def _survey(
@@ -271,7 +271,7 @@ def _survey(
 
 
 def _share(corpus: Corpus, sample_bytes: int) -> float:
-    """The share of the pool that the sample is drawn from: 1 for small pools.
+    """Return the share of the pool that the sample is drawn from: 1 for small pools.
 
     A little more than needed, since bytes on disk are not bytes of text.
     """
@@ -282,7 +282,7 @@ def _share(corpus: Corpus, sample_bytes: int) -> float:
 
 
 def share_read(corpus: Corpus, sample_bytes: int) -> float:
-    """The share of the pool's bytes that a survey reads."""
+    """Return the share of the pool's bytes that a survey reads."""
     share = _share(corpus, sample_bytes)
     windows = [f.size for f in corpus.files if f.format == "jsonl" and f.compression is None]
     return 1 - (1 - share) * sum(windows) / max(1, corpus.size)
@@ -312,7 +312,7 @@ def save(found: Survey, folder: Path) -> None:
 
 
 def load(folder: Path) -> Survey | None:
-    """A survey that was written before, or None."""
+    """Return a survey that was written before, or None."""
     if not (folder / "sample.json").is_file():
         return None
     counts = read_object(folder / "sample.json", _REMEDY)

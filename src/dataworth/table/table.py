@@ -71,7 +71,7 @@ def labelled(column: str, step: str, label: str) -> str:
 
 
 def rows_of(documents: Documents) -> dict[str, pa.Array]:
-    """The columns that every document has, before any step."""
+    """Return the columns that every document has, before any step."""
     return {
         "uid": pa.array(documents.uid),
         "check": pa.array(checks(documents.data, documents.starts, documents.ends)),
@@ -92,7 +92,7 @@ def estimated_tokens(text_bytes: NDArray[np.int64], tokens_per_byte: float) -> N
 
 @dataclass
 class Tally:
-    """What a pool held, counted while its documents were read.
+    """Counts of a pool's documents, bytes and lines, taken while it was read.
 
     `lines`, `rows`: lines of each unit, blank and bad ones too, and its documents. `dropped`:
     documents by the steps' reasons.
@@ -151,7 +151,7 @@ class Layout:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Layout:
-        """A layout from JSON. Raises anything for what is none."""
+        """Return a layout from JSON. Raises anything for what is none."""
         labels = values["labels"]
         sources = tuple(Source(**source) for source in values["sources"])
         for source in sources:
@@ -185,7 +185,7 @@ class Table:
 
     @cached_property
     def _facts(self) -> list[dict[str, Any]]:
-        """What each part's file of documents says; all columns are checked against it."""
+        """The metadata of each part's file of documents, which all columns are checked against."""
         facts = []
         for part in range(self.layout.parts):
             path = self._documents.files(part)[0]
@@ -219,7 +219,7 @@ class Table:
 
     @cached_property
     def _bounds(self) -> NDArray[np.int64]:
-        """As `firsts`, of the parts."""
+        """The number of each part's first row, and after the last the number of rows."""
         rows = [int(facts["rows"]) for facts in self._facts]
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.array(rows, np.int64))])
 
@@ -248,7 +248,7 @@ class Table:
 
     @cached_property
     def _homes(self) -> dict[str, tuple[ColumnFolder, str]]:
-        """Of each column: the folder and the name that it has there. Tokens are those of a text."""
+        """The folder of each column, and its name there; tokens are estimated by `text_bytes`."""
         homes = {name: (self._documents, name) for name in self._documents.schema.names}
         if "text_bytes" in homes:
             homes[TOKENS] = (self._documents, "text_bytes")
@@ -371,31 +371,36 @@ class Table:
         """A text column as codes int32 [rows] and the values they stand for, sorted, None last."""
         self._check_names([name])
         out = np.empty(len(self), np.int32)
-        known: dict[str | None, int] = {}
+        code_of: dict[str | None, int] = {}
         none = name == DROP and self.layout.dropped is not None and not self.layout.dropped
         for part in range(self.layout.parts):
             rows = slice(self._bounds[part], self._bounds[part + 1])
             if none or (name == DROP and not any(f.dropped(part) for f in self._sources)):
-                out[rows] = known.setdefault(None, len(known)) if rows.stop > rows.start else 0
+                out[rows] = code_of.setdefault(None, len(code_of)) if rows.stop > rows.start else 0
                 continue
             values = self._part(part, [name])[name]
             if values.null_count == len(values):
-                out[rows] = known.setdefault(None, len(known)) if len(values) else 0
+                out[rows] = code_of.setdefault(None, len(code_of)) if len(values) else 0
                 continue
             encoded = values.cast(pa.string()).dictionary_encode()
             place = np.array(
-                [known.setdefault(value, len(known)) for value in encoded.dictionary.to_pylist()],
+                [
+                    code_of.setdefault(value, len(code_of))
+                    for value in encoded.dictionary.to_pylist()
+                ],
                 np.int32,
             )
             codes = np.asarray(encoded.indices.fill_null(0), np.int64)
             numbers = place[codes]
             if encoded.indices.null_count:
-                numbers[np.asarray(encoded.indices.is_null())] = known.setdefault(None, len(known))
+                numbers[np.asarray(encoded.indices.is_null())] = code_of.setdefault(
+                    None, len(code_of)
+                )
             out[rows] = numbers
-        values_sorted = sorted(known, key=lambda value: (value is None, value or ""))
-        rank = np.empty(max(len(known), 1), np.int32)
+        values_sorted = sorted(code_of, key=lambda value: (value is None, value or ""))
+        rank = np.empty(max(len(code_of), 1), np.int32)
         for new, value in enumerate(values_sorted):
-            rank[known[value]] = new
+            rank[code_of[value]] = new
         return rank[out] if len(out) else out, values_sorted
 
     def read(self, names: Sequence[str]) -> Iterator[pa.Table]:
@@ -426,7 +431,7 @@ class Table:
         return _wide(pa.concat_tables(parts)).take(pa.array(back))
 
     def to_arrow(self) -> pa.Table:
-        """The whole table in memory."""
+        """Return the whole table in memory."""
         parts = list(self.read(self.names))
         return pa.concat_tables(parts) if parts else self.schema.empty_table()
 
@@ -471,7 +476,7 @@ class Table:
                 raise RunError(f"{path}: column {name!r} is not {kind} throughout; {REMEDY}")
 
     def _reasons(self, part: int, rows: int) -> pa.Array:
-        """The first drop reason of each document of a part, string [rows]."""
+        """Return the first drop reason of each document of a part, string [rows]."""
         reasons = pa.nulls(rows, pa.string())
         for folder in self._sources:
             folder.check(part, rows, self._facts[part]["uids"])

@@ -132,7 +132,7 @@ def _digits(data, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def _number(data, at):  # type: ignore[no-untyped-def]
-    """The place after a number; fails also for one that might not be finite as a double."""
+    """Return the place after a number; fails also for one that might not be finite as a double."""
     start = at
     if data[at] == 45:
         at += _1
@@ -161,7 +161,7 @@ def _number(data, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def _literal(data, at):  # type: ignore[no-untyped-def]
-    """The place after `true`, `false`, `null`."""
+    """Return the place after `true`, `false`, `null`."""
     word = load_u64(data, at)
     four = word & np.uint64(0xFFFFFFFF)
     if four == np.uint64(0x65757274) or four == np.uint64(0x6C6C756E):
@@ -173,7 +173,7 @@ def _literal(data, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def _value(data, at, out, to):  # type: ignore[no-untyped-def]
-    """The place after any value; strings are unescaped into `out[to:]` and forgotten.
+    """Return the place after any value; strings are unescaped into `out[to:]` and forgotten.
 
     `kinds` is a stack of bits, the lowest on top: 1 for an object, 0 for an array.
     """
@@ -228,7 +228,7 @@ def _value(data, at, out, to):  # type: ignore[no-untyped-def]
 
 @kernel
 def _wanted(data, at, size, names, sizes):  # type: ignore[no-untyped-def]
-    """Which of the wanted fields a key is, or -1. Names lie `NAME_BYTES` apart."""
+    """Return the index of the wanted field that a key is, or -1; names lie `NAME_BYTES` apart."""
     for which in range(len(sizes)):
         if np.uint64(sizes[which]) != size:
             continue
@@ -253,7 +253,7 @@ def _row(data, at, names, sizes, out, to, spans, base):  # type: ignore[no-untyp
 
     `spans[base + 2 k]` and the next are set to where the value of wanted field k lies.
     """
-    found = False
+    has_text = False
     scratch = to
     if data[at] != 123:
         return _FAIL
@@ -271,9 +271,9 @@ def _row(data, at, names, sizes, out, to, spans, base):  # type: ignore[no-untyp
             return _FAIL
         at = after_blank(data, at + _1)
         if which == 0:
-            if found or data[at] != _QUOTE:
+            if has_text or data[at] != _QUOTE:
                 return _FAIL
-            found = True
+            has_text = True
             at, scratch = _string(data, at + _1, out, to)
         else:
             start = at
@@ -289,7 +289,7 @@ def _row(data, at, names, sizes, out, to, spans, base):  # type: ignore[no-untyp
         at = after_blank(data, at)
         if data[at] != 44:
             break
-    if data[at] != 125 or not found or scratch == to:
+    if data[at] != 125 or not has_text or scratch == to:
         return _FAIL
     at = after_blank(data, at + _1)
     return scratch if data[at] == 10 else _FAIL

@@ -256,7 +256,7 @@ kernel = njit(nogil=True, cache=True)
 
 
 def eager(signature: str) -> Any:
-    """A kernel compiled for one signature when its module is imported, and cached on disk.
+    """Return a kernel compiled for one signature when its module is imported, and cached on disk.
 
     Inputs are declared read-only (`BYTES`, `INTS`), so that Arrow's buffers, which cannot be
     written, and NumPy's own arrays share one compiled version.

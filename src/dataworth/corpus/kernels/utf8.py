@@ -31,7 +31,7 @@ _below_90_64, _below_a0_64 = between64(0x80, 0x8F), between64(0x80, 0x9F)
 
 @kernel
 def _utf8_faults(data, at, carry, mask):  # type: ignore[no-untyped-def]
-    """Where 64 bytes are not UTF-8, as bits, and which of the next bytes must be continuations.
+    """Return a bit mask of the bytes of 64 that are no UTF-8, and the continuations due after them.
 
     Table 3-7 of the Unicode standard. `carry` has the continuations due from the bytes before;
     bytes that are not in `mask` count as ASCII.
@@ -52,13 +52,13 @@ def _utf8_faults(data, at, carry, mask):  # type: ignore[no-untyped-def]
 
 @kernel
 def line_end(data, at):  # type: ignore[no-untyped-def]
-    """Where the line that starts at `at` ends (its line feed), and whether it is UTF-8."""
+    """Return the index of the line feed that ends the line at `at`, and if the line is UTF-8."""
     faults = carry = _0
     while True:
         ends = newlines64(data, at)
         if (high64(data, at) | carry) != _0:
-            found, carry = _utf8_faults(data, at, carry, ends ^ (ends - _1))
-            faults |= found
+            bad_bytes, carry = _utf8_faults(data, at, carry, ends ^ (ends - _1))
+            faults |= bad_bytes
         if ends != _0:
             return at + trailing_zeros(ends), faults == _0
         at += _64
@@ -66,7 +66,7 @@ def line_end(data, at):  # type: ignore[no-untyped-def]
 
 @kernel
 def after_blank(data, at):  # type: ignore[no-untyped-def]
-    """The first byte from `at` on that is not white space within a line."""
+    """Return the first byte from `at` on that is not white space within a line."""
     while data[at] == 32 or data[at] == 9 or data[at] == 13:
         at += _1
     return at
@@ -106,7 +106,7 @@ def text_lines(data, at, end, line, offset, size, valid):  # type: ignore[no-unt
 
 @eager(f"void({BYTES}, {INTS}, {INTS}, boolean[::1])")
 def valid_utf8(data, starts, ends, valid):  # type: ignore[no-untyped-def]
-    """Whether each text `data[starts[i]:ends[i]]` is UTF-8. No byte past `data` is read."""
+    """Set `valid[i]` to True if `data[starts[i]:ends[i]]` is UTF-8; read no byte past `data`."""
     last = np.zeros(2 * 64, np.uint8)
     size = np.uint64(len(data))
     for row in range(len(starts)):
@@ -116,14 +116,14 @@ def valid_utf8(data, starts, ends, valid):  # type: ignore[no-untyped-def]
             mask = ~_0 if end - at >= _64 else (_1 << (end - at)) - _1
             if at + _64 < size:
                 if ((high64(data, at) & mask) | carry) != _0:
-                    found, carry = _utf8_faults(data, at, carry, mask)
-                    faults |= found
+                    bad_bytes, carry = _utf8_faults(data, at, carry, mask)
+                    faults |= bad_bytes
             else:
                 left = min(size - at, _64)
                 for i in range(_64):
                     last[i] = data[at + i] if i < left else 0
-                found, carry = _utf8_faults(last, _0, carry, mask)
-                faults |= found
+                bad_bytes, carry = _utf8_faults(last, _0, carry, mask)
+                faults |= bad_bytes
             at += _64
         valid[row] = (faults | carry) == _0
 

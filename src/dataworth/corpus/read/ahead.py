@@ -12,7 +12,7 @@ _END: Final = object()
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items; the next one is made in a thread while the caller works with the last.
+    """Yield the same items; the next one is made in a thread while the caller works with the last.
 
     What the iterator raises is raised here, in its place. A caller that leaves early waits for the
     item under way.

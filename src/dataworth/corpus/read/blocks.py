@@ -46,7 +46,7 @@ class LongLine:
 def line_blocks(
     stream: Stream, start: int, end: int | None, block_bytes: int, max_line_bytes: int
 ) -> Iterator[LineBlock | LongLine]:
-    """The lines whose first byte lies in [start, end) of the uncompressed file, in order.
+    """Yield the lines whose first byte lies in [start, end) of the uncompressed file, in order.
 
     The stream must be at `max(start - 1, 0)`. `end` None means the end of the file. A byte order
     mark at the start of the file is left out. A line longer than a block lets the buffer grow, up
@@ -138,29 +138,29 @@ class _LineReader:
         """Up to where the buffer holds whole lines of the range, and whether that is all."""
         if self.end is not None and self.base + self.have >= self.end:
             low = max(self.end - 1 - self.base, self.searched)
-            found = self.held.find(b"\n", low, self.have)
-            if found >= 0:
-                return found + 1, True
+            line_feed = self.held.find(b"\n", low, self.have)
+            if line_feed >= 0:
+                return line_feed + 1, True
         if self.done:
             self.held[self.have] = _LINE_FEED
             return self.have, True
-        found = self.held.rfind(b"\n", self.searched, self.have)
+        line_feed = self.held.rfind(b"\n", self.searched, self.have)
         self.searched = self.have
-        return found + 1, False
+        return line_feed + 1, False
 
     def _long_line(self, first: int) -> LongLine:
         """Read to the end of a line that is too long, and leave what comes after it."""
         sample = bytes(self.held[first : min(first + SAMPLE_BYTES, self.have)])
         offset = self.base + first
-        found = -1
+        line_feed = -1
         while True:
-            close = found if found >= 0 else self.have
+            close = line_feed if line_feed >= 0 else self.have
             if close:
                 returned = self.held[close - 1] == _RETURN
-            if found >= 0 or self.done:
+            if line_feed >= 0 or self.done:
                 size = self.base + close - offset - returned
                 self._drop(min(close + 1, self.have))
                 return LongLine(offset, size, sample)
             self._drop(self.have)
             self._fill()
-            found = self.held.find(b"\n", 0, self.have)
+            line_feed = self.held.find(b"\n", 0, self.have)

@@ -32,7 +32,7 @@ def fetch_texts(
     pieces: NDArray[np.int64] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """The texts of a unit's rows, places as in `Documents`, in the order given.
+    """Return the texts of a unit's rows, places as in `Documents`, in the order given.
 
     `uid` uint64 [k]: what they must hash to; None compares nothing. Raises RunError for a row that
     is no document, or not the one that was scored, InputError if the file has become shorter.
@@ -65,7 +65,7 @@ def fetch_texts(
 def uids_of(
     rows: pa.Table | pa.Array | list[bytes], unit: Unit, fields: Fields
 ) -> NDArray[np.uint64]:
-    """The uids of the texts that some rows hold now, as `read_rows` gives them: uint64 [n].
+    """Return the uids of the texts that some rows hold now, as `read_rows` gives them: uint64 [n].
 
     Raises RunError for a row that cannot be read as a document.
     """

@@ -50,7 +50,7 @@ class Entry:
 
 
 def is_glob(text: str) -> bool:
-    """Whether a path holds glob characters; `?` in a web address starts its query."""
+    """Tell if a path holds glob characters; `?` in a web address starts its query."""
     web = text.startswith(("http://", "https://"))
     return any(mark in text for mark in ("*" if web else "*?["))
 
@@ -58,7 +58,7 @@ def is_glob(text: str) -> bool:
 def find(
     place: str, storage_options: Mapping[str, Any], out: Path | None = None
 ) -> list[SourceFile]:
-    """The files behind one path, glob, folder or URL, in no order.
+    """Return the files behind one path, glob, folder or URL, in no order.
 
     Folders are read recursively: files with another extension and hidden ones are left out, and
     of a run's folder only the selection it wrote is taken. Runs that lie below a folder with other
@@ -78,7 +78,7 @@ def say_once(text: str) -> None:
 
 
 def open_bytes(path: str, storage_options: Mapping[str, Any]) -> BinaryIO:
-    """A file or URL opened for reading its bytes as stored."""
+    """Return a file or URL opened for reading its bytes as stored."""
     if URL.match(path):
         place = fsspec.open(path, "rb", **storage_options)
         opened: Any = place.open()
@@ -91,7 +91,7 @@ def open_bytes(path: str, storage_options: Mapping[str, Any]) -> BinaryIO:
 
 @contextmanager
 def reading_from(place: str) -> Iterator[None]:
-    """Turns what the system or a remote store says about `place` into an InputError."""
+    """Turn what the system or a remote store says about `place` into an InputError."""
     try:
         yield
     except DataworthError:
@@ -116,7 +116,7 @@ def reading_from(place: str) -> Iterator[None]:
 
 
 def exists(text: str) -> bool:
-    """Whether a string is the path of something in the local file system; never raises."""
+    """Tell if a string is an existing path of the local file system; never raise."""
     if len(text) > 4096:
         return False
     try:
@@ -145,13 +145,13 @@ def _find_local(place: str, out: Path | None) -> list[SourceFile]:
     if is_glob(place):
         # Relative to the working folder, whose own name may hold glob characters.
         pattern = str(_path(place)) if place.startswith("~") else place
-        found = [Path(name).absolute() for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
-        if out is not None and any(item.is_relative_to(out) for item in found):
+        paths = [Path(name).absolute() for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207
+        if out is not None and any(item.is_relative_to(out) for item in paths):
             say_once(_OWN.format(out))
-            found = [item for item in found if not item.is_relative_to(out)]
-        entries = [_local_entry(item, item.name) for item in found if not item.is_dir()]
+            paths = [item for item in paths if not item.is_relative_to(out)]
+        entries = [_local_entry(item, item.name) for item in paths if not item.is_dir()]
         if "**" not in place:  # which finds the files in the folders itself
-            for folder in filter(Path.is_dir, found):
+            for folder in filter(Path.is_dir, paths):
                 with reading_from(str(folder)):
                     entries += _selection_only(_visible(_walk(folder, out)))
         return _from_glob(place, entries, {})
@@ -248,7 +248,7 @@ def _remote_entry(url: str, name: str, info: Mapping[str, Any]) -> Entry:
 def _from_folder(
     place: str, entries: Iterable[Entry], options: Mapping[str, Any]
 ) -> list[SourceFile]:
-    """The data files of a folder's listing."""
+    """Return the data files of a folder's listing."""
     listed = _visible(entries)
     in_data = _selection_only(listed)
     runs = len(in_data) < len(listed)
@@ -280,12 +280,12 @@ def _from_glob(
 
 
 def _visible(entries: Iterable[Entry]) -> list[Entry]:
-    """The listing without hidden files and folders."""
+    """Return the listing without hidden files and folders."""
     return [e for e in entries if not any(part.startswith(".") for part in e.name.split("/"))]
 
 
 def _selection_only(entries: list[Entry]) -> list[Entry]:
-    """The listing without what runs of dataworth left in it, except for the data they wrote.
+    """Return the listing without what runs of dataworth left in it, except for the data they wrote.
 
     Runs below a folder that holds other data too are left out whole: they are no part of it.
     """
@@ -294,7 +294,7 @@ def _selection_only(entries: list[Entry]) -> list[Entry]:
         root
         for root in roots
         if any(
-            entry.name.startswith(tuple(root + part for part in _RUN_PARTS)) for entry in entries
+            entry.name.startswith(tuple(root + step for step in _RUN_PARTS)) for entry in entries
         )
     }
     if not runs:
@@ -328,7 +328,7 @@ def _checked(entries: Iterable[Entry], options: Mapping[str, Any]) -> list[Sourc
 
 
 def _named(entry: Entry, options: Mapping[str, Any]) -> SourceFile:
-    """A file that the user named: it must be one that dataworth reads."""
+    """Return a file that the user named: it must be one that dataworth reads."""
     if format_of(_data_name(entry.path)) is None:
         extension = extension_of(_data_name(entry.path))
         raise InputError(
@@ -345,7 +345,7 @@ def _named(entry: Entry, options: Mapping[str, Any]) -> SourceFile:
 
 
 def _lines_only(entry: Entry, options: Mapping[str, Any]) -> SourceFile | None:
-    """The file, checked to be readable; None if it is JSON that is not made of lines."""
+    """Return the file, checked to be readable; None if it is JSON that is not made of lines."""
     kind = format_of(_data_name(entry.path))
     assert kind is not None
     readable = entry.path.encode("utf-8", "backslashreplace").decode()
@@ -368,7 +368,7 @@ def _lines_only(entry: Entry, options: Mapping[str, Any]) -> SourceFile | None:
 
 
 def _is_lines(head: bytes) -> bool:
-    """Whether JSON is made of objects, one a line, going by its beginning."""
+    """Tell from the beginning of a JSON file if it is JSON lines: one object on each line."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text:
         return True
@@ -404,7 +404,7 @@ def _others(entries: list[Entry]) -> str:
 
 
 def _data_name(path: str) -> str:
-    """The part of a path or URL that names the data: no query, the first link of a chain."""
+    """Return the part of a path or URL that names the data: no query, the first link of a chain."""
     if "::" in path and URL.match(path):
         path = next(link for link in path.split("::") if "://" in link)
     if path.startswith(("http://", "https://")):

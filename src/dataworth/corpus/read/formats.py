@@ -1,4 +1,4 @@
-"""Which files dataworth reads, told by their names."""
+"""The formats and compressions that dataworth reads, told by the files' names."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class SourceFile:
 
     @property
     def is_url(self) -> bool:
-        """Whether the file lies behind fsspec and not in the local file system."""
+        """True if the file is read through fsspec, not from the local file system."""
         return "://" in self.path and not self.path.startswith("/")
 
 
@@ -59,5 +59,5 @@ def format_of(path: str) -> tuple[Format, Compression | None] | None:
 
 
 def extension_of(path: str) -> str:
-    """The extension of a name, for messages: ".tar.gz" is told as ".gz"."""
+    """Return the extension of a name, for messages: ".tar.gz" is told as ".gz"."""
     return PurePosixPath(path).suffix or "no extension"

@@ -31,7 +31,7 @@ def read_jsonl(
     block_bytes: int,
     fast: bool = True,
 ) -> Iterator[tuple[Rows, int]]:
-    """A unit's rows, block after block, each with the uncompressed bytes it took.
+    """Yield a unit's rows, block after block, each with the uncompressed bytes it took.
 
     `fast` False reads line by line throughout; the result is the same.
     """
@@ -84,7 +84,7 @@ class Scanner:
 
     @staticmethod
     def fits(fields: Fields) -> bool:
-        """Whether the compiled reader can read these fields: one top-level text field."""
+        """Tell if the compiled reader can read these fields: one top-level text field."""
         if len(fields.text) != 1 or fields.template is not None or "." in fields.text[0]:
             return False
         paths = label_paths(fields).values()
@@ -94,7 +94,7 @@ class Scanner:
         )
 
     def read(self, block: LineBlock, file: str, first_line: int) -> Rows:
-        """The rows of a block; `first_line` is the number of its first line."""
+        """Return the rows of a block; `first_line` is the number of its first line."""
         data, start, end = block.data, block.start, block.end
         most = int(count_lines(data, start, end)) + 1
         wanted = len(self.names)
@@ -142,11 +142,11 @@ class Scanner:
         for row in look.tolist():
             line = data[places[row] : places[row] + rows.bytes[row]].tobytes()
             try:
-                text, found, *_ = read_line(line, self.fields, self.paths)
+                text, row_labels, *_ = read_line(line, self.fields, self.paths)
                 begin = int(rows.starts[row])
                 rows.data[begin : begin + len(text)] = np.frombuffer(text, np.uint8)
                 rows.ends[row] = begin + len(text)
-                labels.append(found)
+                labels.append(row_labels)
             except RowError as error:
                 keep[row] = False
                 labels.append([None] * len(self.paths))
@@ -155,7 +155,7 @@ class Scanner:
         mask = np.zeros(len(keep), np.bool_)
         mask[look] = True
         for i, (name, column) in enumerate(rows.columns.items()):
-            values = pa.array([found[i] for found in labels], pa.string())
+            values = pa.array([row_labels[i] for row_labels in labels], pa.string())
             rows.columns[name] = pc.replace_with_mask(column, pa.array(mask), values)
         if not keep.all():
             rows.starts, rows.ends = rows.starts[keep], rows.ends[keep]

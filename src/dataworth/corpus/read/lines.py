@@ -21,7 +21,7 @@ Row = tuple[bytes, list[str | None], tuple[Span, ...] | None, Unread]
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The object on a line. Of a key that occurs twice the last value counts.
+    """Return the object on a line. Of a key that occurs twice the last value counts.
 
     Raises RowError: invalid_json, two_objects, not_an_object, invalid_utf8, lone_surrogate or
     nested_too_deep.
@@ -73,17 +73,17 @@ def read_line(line: bytes, fields: Fields, paths: dict[str, str]) -> Row:
 
 
 def too_long(size: int, fields: Fields) -> str:
-    """Says of a line, or file, of `size` bytes that it is too long."""
+    """Return the message that a line, or file, of `size` bytes is too long."""
     return f"{size:,} bytes, at most {fields.max_line_bytes:,} are read (max_line_bytes)"
 
 
 def strip_end(line: bytes) -> bytes:
-    """A line without the carriage return of its line end."""
+    """Return a line without the carriage return of its line end."""
     return line[:-1] if line.endswith(b"\r") else line
 
 
 def is_blank(line: bytes) -> bool:
-    """Whether a line is white space only, as JSON counts it."""
+    """Tell if a line is only white space, by JSON's definition."""
     return not line.strip(_WHITE)
 
 
@@ -92,25 +92,25 @@ def read_lines(data: bytes, fields: Fields, *, file: str, offset: int, first_lin
 
     The last line may lack its line feed.
     """
-    found = RowsBuilder(fields)
+    builder = RowsBuilder(fields)
     pieces = data.split(b"\n")
     if not pieces[-1]:
         pieces.pop()
     for number, piece in enumerate(pieces):
         line = strip_end(piece)
         if is_blank(line):
-            found.blank += 1
+            builder.blank += 1
         else:
             try:
-                text, labels, spans, unread = read_line(line, fields, found.paths)
-                found.add(text, offset, len(line), labels, spans, unread)
+                text, labels, spans, unread = read_line(line, fields, builder.paths)
+                builder.add(text, offset, len(line), labels, spans, unread)
             except RowError as error:
-                found.bad.append(bad_line(file, first_line + number, offset, line, error))
+                builder.bad.append(bad_line(file, first_line + number, offset, line, error))
         offset += len(piece) + 1
-    found.lines = len(pieces)
-    return found.rows()
+    builder.lines = len(pieces)
+    return builder.rows()
 
 
 def bad_line(file: str, number: int, offset: int, line: bytes, error: RowError) -> BadLine:
-    """A bad line from the reason why it is one."""
+    """Return a bad line from the reason why it is one."""
     return BadLine(file, number, offset, len(line), error.reason, error.detail, line[:SAMPLE_BYTES])

@@ -38,7 +38,7 @@ _PAGE_BYTES = 2**16
 
 @contextmanager
 def _reading(unit: Unit, place: str) -> Iterator[None]:
-    """Names the place in the file where reading fails."""
+    """Name the place in the file where reading fails."""
     with damage(unit.file.path, place):
         try:
             yield
@@ -68,7 +68,7 @@ def _opened(unit: Unit, options: Mapping[str, Any] | None, **how: Any) -> Iterat
 
 
 def _groups(file: pq.ParquetFile, unit: Unit) -> Iterator[tuple[int, int, int]]:
-    """The row groups of a unit: number, first row, row after the last."""
+    """Yield the row groups of a unit: number, first row, row after the last."""
     start = 0
     for group in range(file.metadata.num_row_groups):
         end = start + file.metadata.row_group(group).num_rows
@@ -155,7 +155,7 @@ def read_parquet(
     options: Mapping[str, Any] | None = None,
     block_bytes: int,
 ) -> Iterator[tuple[Rows, int]]:
-    """A unit's rows, batch after batch, each with the bytes of Arrow data it came from."""
+    """Yield a unit's rows, batch after batch, each with the bytes of Arrow data it came from."""
     paths = paths_read(fields)
     columns = None if paths is None else list(paths)
     with _opened(unit, options) as file:
@@ -233,7 +233,7 @@ def _column(batch: pa.RecordBatch, path: str) -> pa.Array | None:
 
 
 def _children(array: pa.StructArray) -> pa.RecordBatch:
-    """A struct's fields as columns, null where the struct is."""
+    """Return a struct's fields as columns, null where the struct is."""
     names = [array.type.field(i).name for i in range(array.type.num_fields)]
     return pa.RecordBatch.from_arrays(array.flatten(), names=names)
 
@@ -360,20 +360,22 @@ def _label(value: Any) -> str | None:
 
 def _row_by_row(batch: pa.RecordBatch, fields: Fields, unit: Unit, first: int) -> Rows:
     """Rows whose text is put together from several values."""
-    found = RowsBuilder(fields)
-    found.lines = batch.num_rows
+    builder = RowsBuilder(fields)
+    builder.lines = batch.num_rows
     for number, row in enumerate(batch.to_pylist()):
-        place = first + number
+        row_number = first + number
         try:
             text, spans, unread = chat_of(row, fields)
             content = text.encode("utf-8")
             if len(content) > fields.max_line_bytes:
                 raise RowError("line_too_long", f"{len(content):,} bytes of text")
-            found.add(content, place, len(content), labels_of(row, found.paths), spans, unread)
-        except RowError as error:
-            line = place + 1 - unit.start
-            sample = str(row).encode("utf-8", "replace")[:SAMPLE_BYTES]
-            found.bad.append(
-                BadLine(unit.file.path, line, place, 0, error.reason, error.detail, sample)
+            builder.add(
+                content, row_number, len(content), labels_of(row, builder.paths), spans, unread
             )
-    return found.rows()
+        except RowError as error:
+            line = row_number + 1 - unit.start
+            sample = str(row).encode("utf-8", "replace")[:SAMPLE_BYTES]
+            builder.bad.append(
+                BadLine(unit.file.path, line, row_number, 0, error.reason, error.detail, sample)
+            )
+    return builder.rows()

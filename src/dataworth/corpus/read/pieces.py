@@ -13,7 +13,7 @@ _0, _1, _2, _3 = (np.uint64(i) for i in range(4))
 
 @kernel
 def _space(data, at, end):  # type: ignore[no-untyped-def]
-    """The bytes of the white space at `at`, as `str.isspace` has it; 0 if there is none."""
+    """Return the bytes of the white space at `at`, as `str.isspace` has it; 0 if there is none."""
     first = data[at]
     if first < 0x80:
         return _1 if first == 32 or 9 <= first <= 13 or 28 <= first <= 31 else _0
@@ -23,14 +23,14 @@ def _space(data, at, end):  # type: ignore[no-untyped-def]
         return _0
     second, third = data[at + _1], data[at + _2]
     if first == 0xE1:
-        found = second == 0x9A and third == 0x80
+        is_space = second == 0x9A and third == 0x80
     elif first == 0xE3:
-        found = second == 0x80 and third == 0x80
+        is_space = second == 0x80 and third == 0x80
     elif second == 0x80:
-        found = 0x80 <= third <= 0x8A or third == 0xA8 or third == 0xA9 or third == 0xAF
+        is_space = 0x80 <= third <= 0x8A or third == 0xA8 or third == 0xA9 or third == 0xAF
     else:
-        found = second == 0x81 and third == 0x9F
-    return _3 if found else _0
+        is_space = second == 0x81 and third == 0x9F
+    return _3 if is_space else _0
 
 
 @eager(f"int64({BYTES}, {INTS}, {INTS}, int64, int64[::1], int64[::1], int64[::1], int32[::1])")

@@ -30,7 +30,7 @@ def read_places(
     options: Mapping[str, Any] | None = None,
     block_bytes: int,
 ) -> Iterator[pa.LargeBinaryArray]:
-    """The bytes [offset, offset + size) of the uncompressed file, for each row, ascending.
+    """Yield the bytes [offset, offset + size) of the uncompressed file, for each row, ascending.
 
     Raises InputError if the file ends before, or if the places cannot be those of rows.
     """

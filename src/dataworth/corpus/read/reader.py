@@ -54,7 +54,7 @@ def read(
     storage_options: Mapping[str, Any] | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Block]:
-    """The documents of a unit, in the order of the file, block by block.
+    """Yield the documents of a unit, in the order of the file, block by block.
 
     The blocks' texts are their own: they stay valid. Raises InputError, with file, place and
     remedy, for what cannot be skipped: a file that is damaged, cut (if compressed or Parquet) or

@@ -1,4 +1,4 @@
-"""What a reader of one format hands on: documents read, lines that are none, and where they lie."""
+"""The records that readers of all formats yield: documents and bad lines, with their offsets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ID, PIECE = "id", "piece"
 
 
 def empty_bytes(size: int) -> NDArray[np.uint8]:
-    """A new buffer, its content undefined, from Arrow's memory pool.
+    """Return a new buffer, its content undefined, from Arrow's memory pool.
 
     The pool hands freed memory on; NumPy gives large arrays back to the system, and the page
     faults of new ones would cost a third of the reader's time.
@@ -88,7 +88,7 @@ def label_paths(fields: Fields) -> dict[str, str]:
 
 
 def labels_of(row: Mapping[str, object], paths: Mapping[str, str]) -> list[str | None]:
-    """The labels of a decoded row, in the order of `paths`."""
+    """Return the labels of a decoded row, in the order of `paths`."""
     return [label_of(row, path) for path in paths.values()]
 
 

@@ -1,4 +1,4 @@
-"""What a pool or a target is made of: paths, globs, URLs, folders, data sets, iterables."""
+"""The sources of a pool or a target: paths, globs, URLs, folders, datasets, iterables."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def resolve(
     text_field: str = "text",
     out: Path | None = None,
 ) -> list[SourceFile]:
-    """The files of a corpus, sorted by path, each once.
+    """Return the files of a corpus, sorted by path, each once.
 
     `source`: a path, glob, folder or fsspec URL; a list of these; a HF `Dataset` or
     `IterableDataset`; a table (anything that exports Arrow data: pyarrow, pandas, polars); or any
@@ -75,7 +75,7 @@ def texts_of(source: Any) -> list[str] | None:
 def fingerprint(
     file: SourceFile, storage_options: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What tells whether a file has changed: {"size", "modified", "hash"}.
+    """Return {"size", "modified", "hash"} of a file, which tell if it has changed.
 
     The hash is BLAKE2b (16 bytes, hexadecimal) of its first and last 64 KB as stored; the size is
     the file's own where it is local, else the one it was resolved with. Raises InputError.
@@ -127,7 +127,7 @@ def _resolve(
 
 
 def _are_sources(items: Sequence[Any]) -> bool:
-    """Whether the elements of a list are sources; False: they are documents. InputError: both."""
+    """Tell if a list's elements are sources, not documents. Raise InputError if it mixes both."""
     sources = documents = -1
     for number, item in enumerate(items):
         if isinstance(item, str):

@@ -40,12 +40,12 @@ _BATCH = 1000
 
 
 def is_dataset(source: object) -> bool:
-    """Whether this is a HF `Dataset` or `IterableDataset`, told without importing `datasets`."""
+    """Tell if this is a HF `Dataset` or `IterableDataset`, without importing `datasets`."""
     return _hf_class(source) in ("Dataset", "IterableDataset")
 
 
 def is_dataset_dict(source: object) -> bool:
-    """Whether this is a HF `DatasetDict`, several data sets by split."""
+    """Tell if this is a HF `DatasetDict`: several datasets by split."""
     return _hf_class(source) in ("DatasetDict", "IterableDatasetDict")
 
 
@@ -57,19 +57,19 @@ def _hf_class(source: object) -> str | None:
 
 
 def spool_dataset(dataset: Any, folder: Path) -> Path:
-    """Writes a HF data set: a `Dataset` as Parquet with its types, a stream as JSON lines."""
+    """Write a HF dataset: a `Dataset` as Parquet with its types, a stream as JSON lines."""
     if _hf_class(dataset) == "IterableDataset":
         return spool_rows(dataset, folder, "text")
     if dataset.format["type"] == "custom":  # a transform, which another format would leave out
         return spool_rows(dataset, folder, "text")
     tables = dataset.with_format("arrow").iter(batch_size=_BATCH)
-    return spool_tables(tables, folder, "the data set")
+    return spool_tables(tables, folder, "the dataset")
 
 
 def spool_tables(tables: Iterable[pa.Table], folder: Path, what: str) -> Path:
-    """Writes Arrow tables of one schema as a Parquet file; returns its path. Raises InputError."""
-    found = iter(tables)
-    first = next(found, None)
+    """Write Arrow tables of one schema as a Parquet file; return its path. Raises InputError."""
+    remaining = iter(tables)
+    first = next(remaining, None)
     if first is None or len(first.schema) == 0:
         raise InputError(f"{what} holds no rows")
     check_names(first.schema.names)
@@ -79,7 +79,7 @@ def spool_tables(tables: Iterable[pa.Table], folder: Path, what: str) -> Path:
     rows = 0
     with _by_content(folder, ".parquet") as (file, result):
         with parquet_writer(file, first.schema, folder) as out:
-            plain = (_plain_table(table, what) for table in found)
+            plain = (_plain_table(table, what) for table in remaining)
             for group in _row_groups(itertools.chain([first], plain)):
                 try:
                     with writing_to(folder):
@@ -131,7 +131,7 @@ def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def spool_rows(rows: Iterable[Any], folder: Path, text_field: str) -> Path:
-    """Writes strings (as {text_field: …}) and dictionaries as JSON lines; returns the file's path.
+    """Write strings (as {text_field: …}) and dictionaries as JSON lines; return the file's path.
 
     Raises InputError, naming the element, for anything else and for what JSON cannot hold, and
     when there is no element.
@@ -202,7 +202,7 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def _by_content(folder: Path, extension: str) -> Iterator[tuple[BinaryIO, list[Path]]]:
-    """A file to write, and a list that holds its path once it is named after its content."""
+    """Yield a file to write, and a list that holds its path once it is named after its content."""
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         temporary = temporary_name(folder / f"documents{extension}")

@@ -40,7 +40,7 @@ class ZstdFrames:
 
     @property
     def whole(self) -> bool:
-        """Whether the bytes so far end where a frame ends."""
+        """True if the bytes so far end where a frame ends."""
         return self._step == self._magic and not self._head and not self._skip
 
     def read(self, size: int = -1) -> bytes:
@@ -116,7 +116,7 @@ class Stream:
 
 @contextmanager
 def damage(path: str, place: str) -> Iterator[None]:
-    """Turns what goes wrong while a file is read into an InputError: file, place, remedy."""
+    """Turn what goes wrong while a file is read into an InputError: file, place, remedy."""
     with reading_from(path):
         try:
             yield
@@ -133,7 +133,7 @@ def _said(error: BaseException) -> str:
 
 @contextmanager
 def open_raw(file: SourceFile, options: Mapping[str, Any] | None = None) -> Iterator[BinaryIO]:
-    """A file's bytes as stored, seekable. Raises InputError if it cannot be opened."""
+    """Yield a file's bytes as stored, seekable. Raises InputError if it cannot be opened."""
     with reading_from(file.path):
         raw = open_bytes(file.path, options or {})
     with raw:
@@ -144,7 +144,7 @@ def open_raw(file: SourceFile, options: Mapping[str, Any] | None = None) -> Iter
 def open_stream(
     file: SourceFile, start: int = 0, options: Mapping[str, Any] | None = None
 ) -> Iterator[Stream]:
-    """A file's uncompressed bytes, from byte `start` on if it is not compressed.
+    """Yield a file's uncompressed bytes, from byte `start` on if it is not compressed.
 
     Several gzip members or zstd frames in one file are read as one content.
     """

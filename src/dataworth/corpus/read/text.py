@@ -29,7 +29,7 @@ def read_text(
     options: Mapping[str, Any] | None = None,
     block_bytes: int,
 ) -> Iterator[tuple[Rows, int]]:
-    """A unit's documents, each block with the uncompressed bytes it took.
+    """Yield a unit's documents, each block with the uncompressed bytes it took.
 
     A text has no fields: its labels are null. Byte order marks are left out, and of lines their
     ends; a file that is a document is kept as it is.
@@ -77,20 +77,20 @@ def _rows(
 def _lines(block: LineBlock, fields: Fields, file: str, first_line: int) -> Rows:
     data, start, end = block.data, block.start, block.end
     most = int(count_lines(data, start, end)) + 1
-    line, place, size = (np.empty(most, np.int64) for _ in range(3))
+    line, offset, size = (np.empty(most, np.int64) for _ in range(3))
     valid = np.empty(most, np.bool_)
-    count = text_lines(data, start, end, line, place, size, valid)
-    line, place, size, valid = line[:count], place[:count], size[:count], valid[:count]
+    count = text_lines(data, start, end, line, offset, size, valid)
+    line, offset, size, valid = line[:count], offset[:count], size[:count], valid[:count]
     shift = block.offset - start
     long = size > fields.max_line_bytes
     good = valid & ~long
     kept = empty_bytes(end)
     kept[:] = data[:end]
-    rows = _rows(kept, place[good], size[good], place[good] + shift, fields)
+    rows = _rows(kept, offset[good], size[good], offset[good] + shift, fields)
     rows.lines = most - int(data[end - 1] == 10)
     rows.blank = rows.lines - count
     for row in np.flatnonzero(~good).tolist():
-        at, length = int(place[row]), int(size[row])
+        at, length = int(offset[row]), int(size[row])
         reason = "line_too_long" if long[row] else "invalid_utf8"
         detail = too_long(length, fields) if long[row] else _NOT_UTF8
         sample = data[at : at + min(length, SAMPLE_BYTES)].tobytes()
@@ -102,7 +102,7 @@ def _lines(block: LineBlock, fields: Fields, file: str, first_line: int) -> Rows
 def _whole(
     unit: Unit, fields: Fields, options: Mapping[str, Any] | None
 ) -> Iterator[tuple[Rows, int]]:
-    """The file as one document; an empty one is none."""
+    """Yield the file as one document; an empty one is none."""
     pieces: list[NDArray[np.uint8]] = []
     size = 0
     with open_stream(unit.file, 0, options) as stream:

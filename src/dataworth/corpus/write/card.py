@@ -1,4 +1,4 @@
-"""The data set card: a README.md by which HF `load_dataset(folder)` finds the shards."""
+"""The dataset card: a README.md by which HF `load_dataset(folder)` finds the shards."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def card(
     folder: str = "data",
     identity: str = "",
 ) -> str:
-    """The text of a card: a YAML header that pins the shards in `folder`, then `body` (Markdown).
+    """Return a card: a YAML header that pins the shards in `folder`, then `body` (Markdown).
 
-    `rows`: how many the data set has, for its size category. `identity`: what tells its content
+    `rows`: how many the dataset has, for its size category. `identity`: what tells its content
     from that of others. `load_dataset` keeps what it read by the folder's last name and the header
     alone: with equal headers, it would hand out the rows that another folder, or this one, had
     before.
@@ -50,7 +50,7 @@ def write_card(
     folder: str = "data",
     identity: str = "",
 ) -> Path:
-    """Writes the card of the data set in `out`; returns its path. Raises DataworthError."""
+    """Write the card of the dataset in `out`; return its path. Raises DataworthError."""
     path = out / "README.md"
     text = card(form, body=body, rows=rows, folder=folder, identity=identity)
     write_whole(path, text.encode("utf-8"))
@@ -58,7 +58,7 @@ def write_card(
 
 
 def size_category(rows: int) -> str:
-    """The Hugging Face Hub's name for a number of rows, such as "10K<n<100K"."""
+    """Return the Hugging Face Hub's name for a number of rows, such as "10K<n<100K"."""
     below = ""
     for limit, name in _SIZES + _LARGE:
         if rows < limit:

@@ -21,7 +21,7 @@ _JSONL = "write the selection as jsonl.zst instead"
 
 
 def json_lines(table: pa.Table) -> list[bytes]:
-    """The rows of a table as JSON, without line ends.
+    """Return the rows of a table as JSON, without line ends.
 
     Times become ISO 8601 strings, durations seconds, decimals strings; NaN and infinity null.
     Raises InputError for binary columns, which JSON cannot hold.
@@ -64,7 +64,7 @@ def piece_rows(texts: Sequence[bytes], path: str, offsets: Sequence[int]) -> lis
 
 
 def infer_schema(lines: Iterable[bytes]) -> tuple[pa.Schema, dict[str, tuple[int, int]]]:
-    """The Arrow schema that JSON rows have together, and where each field comes first.
+    """Return the Arrow schema that JSON rows have together, and where each field comes first.
 
     A place is the number of the row and that of the key in it.
     Fields are in the order of their appearance. Strings stay strings, whatever they look like.
@@ -120,13 +120,13 @@ def unify(named: Sequence[tuple[str, pa.Schema]]) -> pa.Schema:
     have the same. Raises InputError naming the field and both places where types do not fit.
     """
     merged = named[0][1]
-    for place, schema in named[1:]:
+    for origin, schema in named[1:]:
         if schema.equals(merged):
             continue
         try:
             merged = pa.unify_schemas([merged, schema], promote_options="permissive")
         except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
-            raise _conflict(named, place, schema) from error
+            raise _conflict(named, origin, schema) from error
     metadata = named[0][1].metadata
     if any(schema.metadata != metadata for _, schema in named):
         metadata = None
@@ -238,7 +238,7 @@ def as_text(schema: pa.Schema, paths: Sequence[str]) -> pa.Schema:
 
 
 def check_writable(schema: pa.Schema) -> None:
-    """Raises InputError for what Parquet cannot hold: objects that are always empty."""
+    """Raise InputError for what Parquet cannot hold: objects that are always empty."""
     for field in schema:
         empty = _find_type(field.type, lambda kind: pa.types.is_struct(kind) and not len(kind))
         if empty is not None:
@@ -291,7 +291,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _find_type(kind: pa.DataType, wanted: Any) -> pa.DataType | None:
-    """The first type within a type, itself included, that is wanted."""
+    """Return the first type within a type, itself included, that is wanted."""
     if isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
     if wanted(kind):

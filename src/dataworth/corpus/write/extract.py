@@ -28,7 +28,7 @@ def extract(
     pieces: NDArray[np.int64] | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Reads the chosen rows of one unit and adds them to the writer; run it in any thread.
+    """Read the chosen rows of one unit and add them to the writer; run it in any thread.
 
     `offsets`, `sizes`, `positions` int64 [k], in any order: where each row lies (as in the
     documents table) and where it goes; a row written several times is there several times.

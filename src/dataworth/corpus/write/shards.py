@@ -25,7 +25,7 @@ ZSTD_LEVEL: Final = 1
 
 
 def check_format(text: str) -> OutputFormat:
-    """The output format of this name. Raises ConfigError."""
+    """Return the output format of this name. Raises ConfigError."""
     for known in get_args(OutputFormat):
         if text == known:
             chosen: OutputFormat = known
@@ -34,7 +34,7 @@ def check_format(text: str) -> OutputFormat:
 
 
 class _Body(Protocol):
-    """What is written into a file: a compressor, a Parquet writer or the file itself."""
+    """A writer of a shard's bytes: a compressor, a Parquet writer or the file itself."""
 
     def close(self) -> Any: ...
 
@@ -78,19 +78,19 @@ class Sink:
         return self._file
 
     def write_lines(self, data: bytes | memoryview, rows: int) -> None:
-        """Appends whole JSON lines."""
+        """Append whole JSON lines."""
         with writing_to(self.path):
             self._body.write(data)
         self.rows += rows
 
     def write_table(self, table: pa.Table) -> None:
-        """Appends rows as one row group."""
+        """Append rows as one row group."""
         with writing_to(self.path):
             self._body.write_table(table, row_group_size=max(1, len(table)))
         self.rows += len(table)
 
     def finish(self) -> int:
-        """Completes the file, still under its temporary name; returns its bytes as stored."""
+        """Complete the file, still under its temporary name; return its bytes as stored."""
         with writing_to(self.path):
             if self._body is not self._file:
                 self._body.close()
@@ -102,7 +102,7 @@ class Sink:
         return size
 
     def abandon(self) -> None:
-        """Removes the file; never raises for what was wrong with it."""
+        """Remove the file; never raise for what was wrong with it."""
         with suppress(OSError, ValueError, pa.ArrowException, zstandard.ZstdError):
             self._body.close()
         with suppress(OSError):

@@ -28,7 +28,7 @@ MOST_BUCKETS: Final = 256
 
 
 def even_edges(low: int, high: int, count: int) -> NDArray[np.int64]:
-    """The edges of `count` even ranges of [low, high), int64 [count + 1]."""
+    """Return the edges of `count` even ranges of [low, high), int64 [count + 1]."""
     return low + (high - low) * np.arange(count + 1, dtype=np.int64) // max(1, count)
 
 
@@ -53,7 +53,7 @@ class Spill:
         self._writing = threading.Lock()
 
     def add(self, positions: NDArray[np.int64], rows: pa.Table) -> None:
-        """Takes over rows, copied, each with its position (int64 [len(rows)])."""
+        """Take over rows, copied, each with its position (int64 [len(rows)])."""
         order = np.argsort(positions, kind="stable")
         positions = positions[order]
         rows = rows.take(pa.array(order)).replace_schema_metadata(None)
@@ -97,14 +97,14 @@ class Spill:
                 yield low, high, list(self._take(bucket))
 
     def close(self) -> None:
-        """Removes what was written to disk."""
+        """Remove what was written to disk."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, bucket: int) -> Path:
         return self.folder / f"{bucket:05d}.arrow"
 
     def _flush(self, held: list[list[pa.Table]], size: int) -> None:
-        """Appends rows to their buckets' files; one Arrow stream a schema, one after another."""
+        """Append rows to their buckets' files; one Arrow stream a schema, one after another."""
         with writing_to(self.folder, float(size)):
             self.folder.mkdir(parents=True, exist_ok=True)
             for bucket, parts in enumerate(held):
@@ -124,7 +124,7 @@ class Spill:
                 self._on_disk[bucket] = True
 
     def _take(self, bucket: int) -> Iterator[pa.Table]:
-        """The rows of a bucket, in memory and on disk, let go of as they are given out."""
+        """Yield the rows of a bucket, in memory and on disk, let go of as they are given out."""
         held, self._held[bucket] = self._held[bucket], []
         while held:
             yield held.pop()

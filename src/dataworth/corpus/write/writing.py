@@ -72,7 +72,7 @@ def default_format(files: Sequence[SourceFile], fields: Fields | None = None) ->
 
 @dataclass(frozen=True)
 class Limits:
-    """How large things get, in bytes, and how many threads compress.
+    """Limits of sizes, in bytes, and of the threads that compress.
 
     `shard_bytes`: of a shard, uncompressed. `memory_bytes`: of rows held before they are written
     to the work folder. `bucket_bytes`: of rows put in order at a time.
@@ -138,7 +138,7 @@ class ShardWriter:
         self.close()
 
     def close(self) -> None:
-        """Removes all that is not a finished shard."""
+        """Remove all that is not a finished shard."""
         for sink in self._sinks:
             sink.abandon()
         self._sinks = []
@@ -152,7 +152,7 @@ class ShardWriter:
         index: NDArray[np.int64] | None = None,
         file: SourceFile | None = None,
     ) -> None:
-        """Takes over rows with their positions in the output, int64 [k]; safe in several threads.
+        """Take over rows with their positions in the output, int64 [k]; safe in several threads.
 
         `rows`: a table, or JSON lines without their ends as bytes. `index` int64 [k]: which of the
         rows each position takes, for rows written several times; without it, one after another.
@@ -192,7 +192,7 @@ class ShardWriter:
         self._spill.add(positions, table)
 
     def finish(self) -> list[ShardInfo]:
-        """Writes the shards and gives them their names; returns them in order.
+        """Write the shards and give them their names; return them in order.
 
         A selection without rows is one empty shard. Raises RunError when rows are missing, which
         means that the pool changed while it was read; InputError when fields do not fit.
@@ -238,7 +238,7 @@ class ShardWriter:
         return old
 
     def _known(self, table: pa.Table) -> pa.Table:
-        """A table, all of whose columns the schema has."""
+        """Return a table, all of whose columns the schema has."""
         if self._schema is None:
             raise ValueError("to write Parquet from Parquet, give the schema of all files")
         new = sorted(set(table.column_names) - set(self._schema.names))
@@ -260,7 +260,7 @@ class ShardWriter:
         return pa.Table.from_arrays([column.cast(pa.large_binary())], schema=_LINES)
 
     def _note_schema(self, positions: NDArray[np.int64], column: pa.ChunkedArray) -> None:
-        """Keeps the schema of JSON rows and the first position each field is seen at."""
+        """Keep the schema of JSON rows and the first position each field is seen at."""
         order = np.argsort(positions)
         schema, first = convert.infer_schema(column.take(pa.array(order)).to_pylist())
         seen = {name: (int(positions[order[row]]), key) for name, (row, key) in first.items()}
@@ -271,7 +271,7 @@ class ShardWriter:
                 self._seen[name] = min(place, self._seen.get(name, place))
 
     def _final_schema(self) -> pa.Schema | None:
-        """What all rows fit in: the Parquet files' columns, then further fields of JSON rows.
+        """Return a schema that fits all rows: the Parquet files' columns, then fields of JSON rows.
 
         Its order comes from the rows' positions, not from the threads'.
         """
@@ -287,7 +287,7 @@ class ShardWriter:
         return pa.schema([*list(schema)[:known], *further], schema.metadata)
 
     def _shard_edges(self) -> tuple[list[int], list[int]]:
-        """Where shards begin and end, as positions, and each one's uncompressed bytes.
+        """Return the positions between shards, and the uncompressed bytes of each shard.
 
         Shards have about even sizes. Turns the rows' sizes into their running sum.
         """
@@ -301,7 +301,7 @@ class ShardWriter:
         return edges, [high - low for low, high in itertools.pairwise(sums)]
 
     def _write(self, edges: list[int], schema: pa.Schema | None) -> list[int]:
-        """Writes all shards under temporary names; returns their bytes as stored."""
+        """Write all shards under temporary names; return their bytes as stored."""
         stored: list[int] = []
         sink = self._open(0, schema)
         # Rows are put in order while those before them are compressed.
@@ -354,7 +354,7 @@ class _Bucket:
         self._table = table.drop_columns([POSITION])
 
     def rows(self, start: int, end: int) -> Iterator[_Ordered]:
-        """The rows [start, end) of the order."""
+        """Yield the rows [start, end) of the order."""
         if self._schema is not None:
             yield self._table.take(pa.array(self._order[start:end]))
             return
