@@ -397,7 +397,7 @@ class TestRefuse:
         facts = json.loads(mine.read_text())
         facts["model"]["merges"] = []
         mine.write_text(json.dumps(facts))
-        with pytest.raises(RunError, match="the tokenizer, what is to be excluded, or .* changed since"):
+        with pytest.raises(RunError, match="what is to be excluded"):
             select(tmp_path / "out", tokenizer=mine)
 
     def test_changed_exclusion(self, select: Any, lines: list[bytes], tmp_path: Path):
@@ -406,7 +406,7 @@ class TestRefuse:
         select(tmp_path / "out", exclude=seen)
         before = shards(tmp_path / "out")
         write(seen, lines[:200])
-        with pytest.raises(RunError, match="what is to be excluded, or .* changed since"):
+        with pytest.raises(RunError, match="what is to be excluded"):
             select(tmp_path / "out", exclude=seen)
         assert shards(tmp_path / "out") == before
 
