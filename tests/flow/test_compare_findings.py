@@ -62,8 +62,8 @@ def _comparison(bound: bool, tokens: tuple[int, ...]) -> tuple[Any, Values]:
                     values[*place, "loss"] = loss
                     values[*place, "pool_loss"] = 3.0 + gain + noise(name, seed)
     measures = [
-        {"name": "loss", "label": "Loss", "unit": "nats a token", "lower_is_better": True},
-        {"name": "pool_loss", "label": "Pool", "unit": "nats a token", "lower_is_better": True},
+        {"name": "loss", "label": "Loss", "unit": "nats per token", "lower_is_better": True},
+        {"name": "pool_loss", "label": "Pool", "unit": "nats per token", "lower_is_better": True},
     ]
     candidates = [
         {
@@ -97,12 +97,12 @@ def test_the_best_its_gain_and_its_share_of_the_bounds() -> None:
     facts, values = comparison()
     said = findings(facts, values)
     assert said[0].startswith(
-        "best has the lowest loss on the mean over 2 targets (tiny, 1,000 tokens): 0.800 nats a "
-        "token below random (95 % interval 0.7"
+        "best has the lowest loss on the mean over 2 targets (tiny, 1,000 tokens): 0.800 nats "
+        "per token below random (95 % interval 0.7"
     )
     assert said[0].endswith("80% of the gain of oracle, which knows the answer.")
     assert said[1] == (
-        "3 of 5 selections are better than random (nats a token and the share of oracle's "
+        "3 of 5 selections are better than random (nats per token and the share of oracle's "
         "\N{MINUS SIGN}1.000): best \N{MINUS SIGN}0.800, 80%; near \N{MINUS SIGN}0.790, 79%; good "
         "\N{MINUS SIGN}0.400, 40%."
     )
@@ -111,7 +111,7 @@ def test_the_best_its_gain_and_its_share_of_the_bounds() -> None:
 def test_without_a_bound_it_is_one_of_them() -> None:
     said = findings(*comparison(bound=False))
     assert said[0].startswith("oracle has the lowest loss") and "gain of" not in said[0]
-    assert said[1].startswith("4 of 6 selections are better than random (nats a token): oracle")
+    assert said[1].startswith("4 of 6 selections are better than random (nats per token): oracle")
 
 
 def test_the_best_are_paired_with_each_other() -> None:
@@ -142,7 +142,7 @@ def test_the_rest() -> None:
         "some of the 2 only: good (1)."
     )
     assert said[5].startswith(
-        "On random documents of the pool: best is 0.800 nats a token above random (95 % interval"
+        "On random documents of the pool: best is 0.800 nats per token above random (95 % interval"
     )
     assert said[5].endswith("the others that are better from good +0.400 to near +0.790.")
     assert said[6] == (

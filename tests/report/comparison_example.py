@@ -47,9 +47,9 @@ SELECTIONS: dict[str, tuple[float, list[str], str | None, bool]] = {
 }
 
 MEASURES: list[Measure] = [
-    {"name": "loss", "label": "Loss", "unit": "nats a token", "lower_is_better": True},
+    {"name": "loss", "label": "Loss", "unit": "nats per token", "lower_is_better": True},
     {"name": "bits_per_byte", "label": "Bits a byte", "unit": "bits", "lower_is_better": True},
-    {"name": "pool_loss", "label": "Loss on the pool", "unit": "nats a token"}
+    {"name": "pool_loss", "label": "Loss on the pool", "unit": "nats per token"}
     | {"lower_is_better": True},  # type: ignore[list-item]
     {"name": "accuracy", "label": "Accuracy", "unit": "share", "lower_is_better": False},
 ]
@@ -141,7 +141,7 @@ class World:
             "composition": self._composition(),
             "overlap": self._overlap(),
             "findings": [
-                "oracle is best on the mean over targets: 0.39 nats a token below random.",
+                "oracle is best on the mean over targets: 0.39 nats per token below random.",
                 "Of 14 selections 11 are better than random, 1 is worse; for 2 no difference is "
                 "shown.",
                 "The best that does not know the right domain, top-k, reaches 87 % of the oracle's "

@@ -125,7 +125,7 @@ def _first(of: _Facts) -> str:
 
 
 def _against(of: _Facts, row: Row) -> str:
-    """Return text such as "0.995 nats a token below random (95 % interval 0.924 to 1.066)"."""
+    """Return text such as "0.995 nats per token below random (95 % interval 0.924 to 1.066)"."""
     difference, low, high = row.get("difference"), row.get("low"), row.get("high")
     if difference is None:
         return "no difference measured"

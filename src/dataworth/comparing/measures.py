@@ -10,9 +10,11 @@ SHIFT = "shift"
 
 
 MEASURES = (
-    Measure(name=LOSS, label="Loss", unit="nats a token", lower_is_better=True),
+    Measure(name=LOSS, label="Loss", unit="nats per token", lower_is_better=True),
     Measure(name="bits_per_byte", label="Bits a byte", unit="bits", lower_is_better=True),
-    Measure(name="pool_loss", label="Loss on the pool", unit="nats a token", lower_is_better=True),
+    Measure(
+        name="pool_loss", label="Loss on the pool", unit="nats per token", lower_is_better=True
+    ),
     Measure(
         name="pool_bits_per_byte",
         label="Bits a byte on the pool",
@@ -22,13 +24,13 @@ MEASURES = (
     Measure(
         name="transfer_loss",
         label="Loss on the other targets",
-        unit="nats a token",
+        unit="nats per token",
         lower_is_better=True,
     ),
     Measure(
         name="shift_loss",
         label="Loss on text from elsewhere",
-        unit="nats a token",
+        unit="nats per token",
         lower_is_better=True,
     ),
     Measure(name="accuracy", label="Accuracy", unit="share", lower_is_better=False),

@@ -178,7 +178,7 @@ def by_measure(comparison: Comparison, reading: Reading) -> dict[str, Leaderboar
 
 
 def label(measure: Measure) -> str:
-    """Return a measure's label with its unit, such as "Loss (nats a token)"."""
+    """Return a measure's label with its unit, such as "Loss (nats per token)"."""
     unit = measure["unit"]
     return visible(measure["label"], 60) + (f" ({visible(unit, 40)})" if unit else "")
 
