@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ import torch
 from torch import Tensor
 
 import dataworth
-from dataworth.cli import attribute as cli
 from dataworth.errors import ConfigError, DataworthError
 from dataworth.features.gradients import CausalLM, Gradients, solving
 from dataworth.features.gradients.language import Reader
@@ -20,6 +20,7 @@ from dataworth.features.gradients.preconditioners import Products
 from dataworth.lm.moments import load_moments
 from dataworth.methods.fitted import Fitted
 from dataworth.methods.influence import SOLVERS, Influence
+from dataworth.options import calls
 from methods.fitting import docs, fit, utility
 from methods.modelled import (
     POOL,
@@ -282,7 +283,7 @@ def test_in_a_run(tmp_path: Path) -> None:
 
 
 def test_every_solver_has_a_unit() -> None:
-    assert SOLVERS == solving.SOLVERS == tuple(cli.Solver)
+    assert solving.SOLVERS == get_args(calls.Solver) == SOLVERS
     units = {solver: step(solver=solver).unit for solver in SOLVERS}
     assert units.pop("cosine") == "cosine"
     assert set(units.values()) == {"nats saved per token"}

@@ -162,8 +162,9 @@ def renamed(
         was: tuple[str, Mapping[str, str]] = field.metadata.get("was") or ("", {})
         earlier, words = was
         if key == earlier and key not in fields:
-            now = words.get(value, value) if isinstance(value, str) else value
-            _note(f"{title}: {key}={value} is now called {name}={now}; the old name will go")
+            written = "none" if value is None else value  # as a text has it
+            now = words.get(written, value) if isinstance(written, str) else value
+            _note(f"{title}: {key}={written} is now called {name}={now}; the old name will go")
             return name, now
     return key, value
 
