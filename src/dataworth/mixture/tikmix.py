@@ -70,8 +70,8 @@ class TiKMiX(Measured):
         """Return the shares of greatest influence, kept to the caps."""
         found = self.found(groups, targets)
         with damaged(groups.folder / ONLINE):
-            influence = np.array(found["influence"], np.float64).reshape(len(caps), -1)
-        return caps if caps.sum() <= 1 else best_shares(influence, groups.natural, caps, self.kl)
+            effects = np.array(found["effects"], np.float64).reshape(len(caps), -1)
+        return caps if caps.sum() <= 1 else best_shares(effects, groups.natural, caps, self.kl)
 
     def measure(self, text: SwarmText, targets: Sequence[str], folder: Path) -> dict[str, Any]:
         """Return the influence [k][v] of groups on targets, and its standard errors."""
@@ -81,13 +81,13 @@ class TiKMiX(Measured):
             gradients(model, stream, self.batches, size, self.seed).mean(0) * precondition
             for stream in text.held_out(targets)
         ]
-        influence, errors = [], []
+        effects, errors = [], []
         for stream in text.streams:
             each = gradients(model, stream, self.batches, size, self.seed)
             values = np.array([[float(row @ probe) for probe in probes] for row in each])
-            influence.append(values.mean(0).tolist())
+            effects.append(values.mean(0).tolist())
             errors.append((values.std(0, ddof=1) / np.sqrt(len(values))).tolist())
-        return {"influence": influence, "errors": errors}
+        return {"effects": effects, "errors": errors}
 
     def _model(self, text: SwarmText, folder: Path) -> tuple[LanguageModel, Tensor]:
         """Return the model, and what its gradients [p] are multiplied by."""
@@ -149,14 +149,14 @@ def gradients(
     return torch.stack(vectors)
 
 
-def best_shares(influence: Floats, natural: Floats, caps: Floats, kl: float) -> Floats:
-    """Return the shares [k] of greatest mean influence [k, v], near the natural ones.
+def best_shares(effects: Floats, natural: Floats, caps: Floats, kl: float) -> Floats:
+    """Return the shares [k] of greatest mean influence (`effects` [k, v]), near the natural ones.
 
     No target falls below the natural mixture's influence on it, or all by the least slack.
     """
     from scipy.optimize import minimize
 
-    columns = influence / np.maximum(np.abs(influence).mean(0), 1e-300)
+    columns = effects / np.maximum(np.abs(effects).mean(0), 1e-300)
     gain, prior = columns.mean(1), np.maximum(natural, 1e-9)
     least, count = columns.T @ natural, len(natural)
 
