@@ -20,7 +20,7 @@ from dataworth.corpus.uid import uid_of
 from dataworth.corpus.units import split
 from dataworth.errors import ConfigError
 from dataworth.judging import look as look_module
-from dataworth.judging.judgement import judge_selection
+from dataworth.judging.judgement import run_judge
 from dataworth.measures.diversity import distinct
 from dataworth.measures.gain import gain
 from dataworth.measures.overlap import expected_jaccard
@@ -468,7 +468,7 @@ class TestFiles:
         assert "against" in looks.signature(dataworth.judge).parameters
         with pytest.raises(ConfigError, match="judge has no option 'split_words'"):
             dataworth.judge(run, split_words=5)
-        assert callable(judge_selection)
+        assert callable(run_judge)
 
     def test_compressed_by_hand(self, run: dataworth.Selection, tmp_path: Path) -> None:
         """A file whose rows have the text elsewhere."""
