@@ -26,7 +26,7 @@ class Workers:
 
     panel: ClassVar[str] = RUNNING
     workers: int | None = option(None, flag="-w", shown="one for each core")
-    """How many units are worked on at a time; never changes the result."""
+    """Units worked on at a time; never changes the result."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Engines(Workers):
     """The options `--workers` and `--engine`."""
 
     engine: Literal["threads", "processes"] | None = option(None, shown="threads")
-    """Where the work is done; processes suit steps in plain Python."""
+    """Kind of workers; processes suit steps in plain Python."""
 
 
 @dataclass(frozen=True)

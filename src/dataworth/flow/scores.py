@@ -138,7 +138,7 @@ class Scores:
         mixture: Any = None,
     ) -> Selection:
         """Choose documents for a budget; the pool's text is not read. See `dataworth.select`."""
-        raise NotImplementedError
+        raise NotImplementedError  # never run: `public` hands the call on
 
     def choose_settings(self, settings: ChoiceSettings) -> Selection:
         """Choose as settings say; the chosen rows are kept in the folder."""

@@ -158,7 +158,7 @@ class Selection:
         else jsonl.zst. `shard_bytes`: uncompressed. `order`: "shuffled" by the seeded hash of uid,
         "pool" or "rank". JSON lines and Parquet rows keep all their fields; a line keeps its bytes.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # never run: `public` hands the call on
 
     def explain(self, document: str) -> model.Explanation:
         """Explain why a document was kept or not. `document`: its uid (16 hexadecimal digits),

@@ -12,7 +12,7 @@ import hashlib
 import json
 import logging
 import shutil
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -119,7 +119,7 @@ class Online(Measured):
         return {"shares": shares, "way": rule.state["way"].tolist()}
 
 
-class Rule:
+class Rule(ABC):
     """The state of an online mixture in a training; implements `lm.online.OnlineMixture`.
 
     Implement `learn`. The shares are the mean over the steps of state["weights"], which are also
@@ -155,9 +155,9 @@ class Rule:
             self.state["way"] = np.vstack([self.state["way"], [seen.step + 1, *weights]])
         return factors
 
+    @abstractmethod
     def learn(self, seen: Seen) -> Floats | None:
         """Set state["weights"], and return what each domain's loss is multiplied by."""
-        raise NotImplementedError
 
     @property
     def shares(self) -> Floats:

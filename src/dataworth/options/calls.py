@@ -67,7 +67,7 @@ PANELS = (
     *("Options", SCORES, MODEL, AGAINST, TRAINING, SCORING, ROUNDS, CHOOSING, READING),
     *(WRITING, RUNNING),
 )
-"""Of the help texts, in order."""
+"""Panels of the help texts, in order."""
 
 
 def option(
@@ -159,7 +159,7 @@ class Scoring:
     a model about each document, 'influence(model=FOLDER)', and dataworth proxy trains small
     ones. See `dataworth methods`."""
     seed: int = option(0)
-    """Of everything random; the same seed gives the same selection."""
+    """Seed of everything random; the same one gives the same selection."""
     holdout: float = option(0.5, kind="share", minimum=0, below=1)
     """Share of each target that nothing is fitted on, kept to judge the selection."""
     sample_bytes: int | None = option(None, kind="size", minimum=1 << 16)
@@ -174,14 +174,14 @@ class Choosing:
 
     panel: ClassVar[str] = CHOOSING
     budget: str | int = option("10%", flag="-b", metavar="BUDGET")
-    """How much: 10B or 250M tokens, 100k-docs, 10% of the eligible tokens, 5GB."""
+    """Budget: 10B or 250M tokens, 100k-docs, 10% of the eligible tokens, 5GB."""
     mechanism: Any = option(None, flag="-m", metavar="MECHANISM", shown="the method's own")
     """How the utility becomes an order: top_k, 'gumbel_top_k(temperature=0.1)', random. See
     `dataworth methods`."""
     utility: str | None = option(None, flag="-u", metavar="EXPRESSION", shown="the last step's")
     """What to choose by, such as '0.7*dsir + 0.3*dsir_2' or dsir:math."""
     scale: Scale = option("raw")
-    """How utilities are made comparable before they are added."""
+    """Scale on which utilities are made comparable before they are added."""
     proportions: Mapping[str, float] | None = option(
         None, kind="shares", flag="--proportion", metavar="NAME=SHARE", shown="equal"
     )
@@ -196,7 +196,7 @@ class Choosing:
     exclude: Any = option((), kind="paths", metavar="PATH")
     """A run's folder or data that was trained on before: its documents are not chosen."""
     duplicates: Duplicates = option("drop")
-    """What happens to exact copies of a document."""
+    """Drop or keep exact copies of a document."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -209,7 +209,7 @@ class Reading:
     target_text_field: Any = option(None, kind="names", metavar="FIELD", shown="as --text-field")
     """The same for the targets."""
     join: str = option("\n\n", metavar="TEXT", shown="an empty line")
-    """What stands between the texts of several fields."""
+    """Separator of the texts of several fields."""
     id_field: str | None = option(None, metavar="FIELD")
     """The field that names documents."""
     group_by: Any = option((), kind="names", flag="-g", metavar="FIELD")
@@ -222,7 +222,7 @@ class Reading:
     split_words: int | None = option(None, minimum=1)
     """Make pieces of N words the documents; the output then holds pieces, not rows."""
     txt: Txt = option("file")
-    """Whether a .txt file is one document, or each of its lines."""
+    """Read a .txt file as one document, or each of its lines as one."""
     max_line_bytes: int = option(128 * 2**20, kind="size", minimum=1, shown="128MiB")
     """Longer lines are bad lines."""
     max_bad: float = option(0.01, kind="share", minimum=0, maximum=1, shown="1%")
@@ -255,7 +255,7 @@ class Writing:
 
     panel: ClassVar[str] = WRITING
     format: Format | None = option(None, shown="parquet if all of the pool is, else jsonl.zst")
-    """Of the selection's files."""
+    """Format of the selection's files."""
     shard_bytes: int = option(256000000, kind="size", minimum=1, shown="256MB")
     """Size of the selection's files before compression."""
     order: Order = option("shuffled")
@@ -314,7 +314,7 @@ class ChooseOptions(Choosing):
     """The options of `Scores.choose`."""
 
     seed: int | None = same(Scoring, "seed", default=None, panel=CHOOSING, shown="the run's")
-    """Of the noise of mechanisms that draw."""
+    """Seed of the noise of mechanisms that draw."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -340,7 +340,7 @@ class LoadOptions(Working):
 class _Rounds:
     panel: ClassVar[str] = ROUNDS
     rounds: int = option(shown="the last that --round names")
-    """How many rounds. The same command with more adds them."""
+    """Number of rounds. The same command with more adds them."""
     train: Any = option("small", metavar="TRAINER")
     """What trains a round: 'small(size=tiny, epochs=1)', or your own function as module:function,
     called with (selection, previous, round, folder)."""
@@ -385,7 +385,7 @@ class JudgeOptions(Working):
     pool: Any = option(
         None, kind="paths", flag="-p", panel=AGAINST, metavar="PATH", shown="the run's"
     )
-    """What was selected from."""
+    """Pool that was selected from."""
     validation: Any = option(None, kind="targets", flag="-v", panel=AGAINST, metavar="[NAME=]PATH")
     """Text that models will be measured on: the selection is searched for it, and a target of that
     name is measured on it too."""
@@ -394,7 +394,7 @@ class JudgeOptions(Working):
     group_by: Any = same(Reading, "group_by", default=None, shown="the run's")
     """A field to show the composition by, such as domain."""
     seed: int | None = same(Scoring, "seed", default=None, panel=AGAINST, shown="the run's, or 0")
-    """Of samples and of the halves of the targets."""
+    """Seed of samples and of the halves of the targets."""
     holdout: float | None = same(
         Scoring, "holdout", default=None, panel=AGAINST, shown="the run's, or 0.5"
     )
@@ -446,7 +446,7 @@ class ProxyOptions(Running, Documents, _Training, Pool):
     """The options of `proxy`."""
 
     tokens: str | int = option("1M", metavar="N", panel=TRAINING)
-    """How many tokens of random documents each model is trained on."""
+    """Tokens of random documents that each model is trained on."""
     seeds: int = option(1, minimum=1, panel=TRAINING)
     """How many models; each has its own first weights and its own part of the documents."""
     checkpoints: int = option(1, minimum=1, panel=TRAINING)
@@ -469,7 +469,7 @@ class SwarmOptions(Running, Documents, _Training, Pool):
     """How many models, each trained on a mixture of its own; 0 prepares the text alone, for
     mixtures that train themselves."""
     tokens: str | int = option("500k", metavar="N", panel=TRAINING)
-    """How many tokens each model is trained on."""
+    """Tokens that each model is trained on."""
     budget: str | int | None = option(
         None, flag="-b", metavar="TOKENS", panel=TRAINING, shown="all of the pool"
     )

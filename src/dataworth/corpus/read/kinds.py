@@ -66,7 +66,7 @@ def head_of(raw: bytes, compression: Compression | None) -> bytes:
     try:
         while len(head) < HEAD_BYTES and (piece := source.read(_PIECE)):
             head += piece
-    except Exception:
+    except Exception:  # each decoder's own kinds; the reader tells damage that comes later
         if not head and len(raw) < RAW_BYTES:
             raise
     return head[:HEAD_BYTES]
